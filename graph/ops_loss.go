@@ -1,0 +1,170 @@
+package graph
+
+import "fmt"
+
+// CrossEntropy is the mean over rows of −log softmax(logits)[label]: operands
+// logits [N×K], labels int[N]; result a scalar.
+type CrossEntropy struct{}
+
+func (CrossEntropy) Infer(in []Type) ([]Type, error) {
+	if err := operands(in, Float, Int); err != nil {
+		return nil, err
+	}
+	if err := rank(in, 0, 2, "logits [N×K]"); err != nil {
+		return nil, err
+	}
+	if !in[1].Shape.Equal(in[0].Shape[:1]) {
+		return nil, fmt.Errorf("labels %v do not fit logits %v", in[1].Shape, in[0].Shape)
+	}
+	return []Type{{Shape{}, Float}}, nil
+}
+
+func (CrossEntropy) Gradient(g *Graph, n *Node, d []*Value) []*Value {
+	return []*Value{g.apply1("grad:"+n.Name, CrossEntropyGrad{}, n.In[0], n.In[1], d[0]), nil}
+}
+
+func (g *Graph) CrossEntropy(name string, logits, labels *Value) *Value {
+	return g.apply1(name, CrossEntropy{}, logits, labels)
+}
+
+// CrossEntropyGrad is (softmax(logits) − onehot(label))·dloss/N; operands
+// logits, labels, dloss.
+type CrossEntropyGrad struct{}
+
+func (CrossEntropyGrad) Infer(in []Type) ([]Type, error) {
+	if err := operands(in, Float, Int, Float); err != nil {
+		return nil, err
+	}
+	if _, err := (CrossEntropy{}).Infer(in[:2]); err != nil {
+		return nil, err
+	}
+	return in[:1], rank(in, 2, 0, "a scalar")
+}
+
+// Positives says which rows of a contrast are positives of each other (a row
+// is never its own).
+type Positives uint8
+
+const (
+	SameLabel     Positives = iota // rows of the same class
+	SameImage                      // rows of the same image: any exit, any view
+	SameImageView                  // rows of the same view of the same image: other exits
+)
+
+// Contrast is the contrastive loss over a table of rows, with its analytic
+// gradient; no engine stores the rows×rows matrix. Row r of
+// z [Exits·Views·B × D] is image r mod B, view (r/B) mod Views, exit r/(B·Views).
+// Rows of exits with Anchors set are anchors A; all rows are contrasts. With
+// s = z·zᵀ/Temperature and P(a) the positives of a,
+//
+//	loss = (Temperature/BaseTemperature) · mean_a −1/|P(a)| Σ_{p∈P(a)} (s_ap − lse_a),
+//	lse_a = log Σ_{q≠a} exp(s_aq)
+//
+// the mean over the anchors that have a positive; with none it is 0. (Paper's
+// eq. 1–4; reference losses.py ConLoss, SupConLoss, SelfConLoss.) Operands z and
+// labels int[B]; results the loss and lse [rows] (0 for rows that are not
+// anchors), which the derivative uses.
+type Contrast struct {
+	Exits, Views                 int
+	Anchors                      []bool // one an exit
+	Positives                    Positives
+	Temperature, BaseTemperature float64
+}
+
+func (o Contrast) Infer(in []Type) ([]Type, error) {
+	if err := operands(in, Float, Int); err != nil {
+		return nil, err
+	}
+	if err := rank(in, 0, 2, "features [rows×D]"); err != nil {
+		return nil, err
+	}
+	if err := rank(in, 1, 1, "labels [B]"); err != nil {
+		return nil, err
+	}
+	if o.Temperature <= 0 || o.BaseTemperature <= 0 {
+		return nil, fmt.Errorf("temperature %g and base temperature %g must be positive", o.Temperature, o.BaseTemperature)
+	}
+	if o.Exits < 1 || o.Views < 1 || len(o.Anchors) != o.Exits {
+		return nil, fmt.Errorf("%d exits, %d views, anchors for %d exits", o.Exits, o.Views, len(o.Anchors))
+	}
+	any := false
+	for _, a := range o.Anchors {
+		any = any || a
+	}
+	if !any {
+		return nil, fmt.Errorf("no exit is an anchor")
+	}
+	rows, b := in[0].Shape[0], in[1].Shape[0]
+	if rows != o.Exits*o.Views*b {
+		return nil, fmt.Errorf("%d rows for %d images in %d view(s) at %d exit(s): must be %d", rows, b, o.Views, o.Exits, o.Exits*o.Views*b)
+	}
+	return []Type{{Shape{}, Float}, {Shape{rows}, Float}}, nil
+}
+
+func (o Contrast) Gradient(g *Graph, n *Node, d []*Value) []*Value {
+	if d[1] != nil {
+		g.Fail("graph: %s (Contrast): the loss depends on lse, which has no derivative", n.Name)
+	}
+	if d[0] == nil {
+		return []*Value{nil, nil}
+	}
+	return []*Value{g.apply1("grad:"+n.Name, ContrastGrad{o}, n.In[0], n.In[1], n.Out[1], d[0]), nil}
+}
+
+// Contrast adds the contrastive loss and returns it.
+func (g *Graph) Contrast(name string, z, labels *Value, c Contrast) *Value {
+	return g.apply1(name, c, z, labels)
+}
+
+// ContrastGrad is the derivative of Contrast by z; operands z, labels, lse,
+// dloss. With g_aq = (softmax_q(s_a) − [q∈P(a)]/|P(a)|) / BaseTemperature / #anchors,
+//
+//	dz_i = dloss · Σ_q (g_iq + g_qi)·z_q
+type ContrastGrad struct{ Contrast Contrast }
+
+func (o ContrastGrad) Infer(in []Type) ([]Type, error) {
+	if err := operands(in, Float, Int, Float, Float); err != nil {
+		return nil, err
+	}
+	if _, err := o.Contrast.Infer(in[:2]); err != nil {
+		return nil, err
+	}
+	if !in[2].Shape.Equal(in[0].Shape[:1]) {
+		return nil, fmt.Errorf("lse %v does not fit features %v", in[2].Shape, in[0].Shape)
+	}
+	return in[:1], rank(in, 3, 0, "a scalar")
+}
+
+// Row tells where row r of the table stands, for b images.
+func (o Contrast) Row(r, b int) (image, view, exit int) {
+	return r % b, r / b % o.Views, r / (b * o.Views)
+}
+
+// Keys gives each row a number that its positives, and only they, share, and
+// says for each row how many positives it has and, of the anchors, how many
+// have any.
+func (o Contrast) Keys(labels []int32) (keys []int32, positives []int, anchors int) {
+	b := len(labels)
+	keys = make([]int32, o.Exits*o.Views*b)
+	count := map[int32]int{}
+	for r := range keys {
+		image, view, _ := o.Row(r, b)
+		switch o.Positives {
+		case SameLabel:
+			keys[r] = labels[image]
+		case SameImage:
+			keys[r] = int32(image)
+		default:
+			keys[r] = int32(view*b + image)
+		}
+		count[keys[r]]++
+	}
+	positives = make([]int, len(keys))
+	for r, k := range keys {
+		positives[r] = count[k] - 1
+		if _, _, e := o.Row(r, b); o.Anchors[e] && positives[r] > 0 {
+			anchors++
+		}
+	}
+	return keys, positives, anchors
+}
