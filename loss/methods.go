@@ -1,0 +1,70 @@
+package loss
+
+import (
+	"fmt"
+	"math"
+
+	"selfcon/graph"
+	"selfcon/internal/suggest"
+)
+
+// methods is the table of the paper's objectives (section 3, appendix; the
+// reference's losses.py and main_ce.py).
+var methods = []Method{
+	{Name: "selfcon-s", Views: 1, Labels: true, About: "self-contrastive, one view: same label at any exit",
+		Terms: []Term{{1, All, All, graph.SameLabel}}},
+	{Name: "selfcon-m", Views: 2, Labels: true, About: "self-contrastive, two views: same label at any exit and view",
+		Terms: []Term{{1, All, All, graph.SameLabel}}},
+	{Name: "selfcon-su", Views: 1, About: "self-contrastive without labels, one view: own other exits",
+		Terms: []Term{{1, All, All, graph.SameImage}}},
+	{Name: "selfcon-mu", Views: 2, About: "self-contrastive without labels, two views: own other exits, same view",
+		Terms: []Term{{1, All, All, graph.SameImageView}}},
+	{Name: "supcon", Views: 2, Labels: true, About: "supervised contrastive, two views: same label",
+		Terms: []Term{{1, Main, Main, graph.SameLabel}}},
+	{Name: "supcon-s", Views: 1, Labels: true, About: "supervised contrastive, one view: same label",
+		Terms: []Term{{1, Main, Main, graph.SameLabel}}},
+	{Name: "simclr", Views: 2, About: "contrastive without labels: the other view of the image",
+		Terms: []Term{{1, Main, Main, graph.SameImage}}},
+	{Name: "ce", Views: 1, Labels: true, About: "cross-entropy of the backbone's classifier, in one stage"},
+}
+
+// Methods lists the known objectives.
+func Methods() []Method { return append([]Method(nil), methods...) }
+
+// Parse finds a method by its name; an unknown one is an error that names the
+// nearest.
+func Parse(name string) (Method, error) {
+	names := make([]string, len(methods))
+	for i, m := range methods {
+		if m.Name == name {
+			return m, nil
+		}
+		names[i] = m.Name
+	}
+	return Method{}, fmt.Errorf("unknown method %q%s", name, suggest.Among(name, names))
+}
+
+// WithAlpha is the starred variant of a selfcon method: the terms with a
+// backbone anchor and sub-network contrasts are left out, and the sub-networks'
+// term is weighted by alpha > 0 (paper, appendix):
+//
+//	S* = supcon-s(F) + α·L_G   M* = supcon(F) + α·L_G   SU* = α·L_G   MU* = simclr(F) + α·L_G
+func (m Method) WithAlpha(alpha float64) (Method, error) {
+	if !(alpha > 0) || math.IsInf(alpha, 0) {
+		return m, fmt.Errorf("alpha %g must be positive; leave alpha out for plain %s", alpha, m.Name)
+	}
+	if !m.NeedsExits() {
+		return m, fmt.Errorf("alpha weights the sub-networks' term of the selfcon methods; %s has none", m.Name)
+	}
+	positives := graph.SameImage
+	if m.Labels {
+		positives = graph.SameLabel
+	}
+	sub := Term{alpha, All, Subs, positives}
+	m.Name += "*"
+	m.Terms = []Term{{1, Main, Main, positives}, sub}
+	if !m.Labels && m.Views == 1 { // one view of an image has no positive at the backbone alone
+		m.Terms = m.Terms[1:]
+	}
+	return m, nil
+}
