@@ -1,0 +1,190 @@
+// Package config holds a run's configuration as plain data, its defaults and
+// its checks. It is saved with the run, so that probe and predict see what
+// train saw.
+package config
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"selfcon/internal/suggest"
+	"selfcon/loss"
+	"selfcon/model"
+)
+
+// Run is the whole configuration of a training run.
+type Run struct {
+	Data   string       `json:"data"`   // format or format:path, see data.Formats
+	Image  int          `json:"image"`  // images are squares of this many pixels; 0: as the data has them
+	Method string       `json:"method"` // see loss.Methods
+	Alpha  *float64     `json:"alpha"`  // the starred variant's weight; nil: the plain method
+	Model  model.Config `json:"model"`
+
+	Temperature     float64 `json:"temperature"`
+	BaseTemperature float64 `json:"base_temperature"`
+	ProjectionDim   int     `json:"projection_dim"`
+
+	Epochs       int       `json:"epochs"`
+	Batch        int       `json:"batch"` // images a step
+	Rate         float64   `json:"lr"`
+	Momentum     float64   `json:"momentum"`
+	WeightDecay  float64   `json:"weight_decay"`
+	Schedule     string    `json:"schedule"`      // cosine or step
+	Milestones   []int     `json:"milestones"`    // step: the rate falls to a tenth after each of these epochs
+	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up over this many epochs; -1: 10 for batches from 1024, otherwise none
+	Augment      string    `json:"augment"`       // strong, weak or none
+	CropMin      float64   `json:"crop_min"`      // the smallest share of the image that a random crop keeps
+	Flip         bool      `json:"flip"`          // mirror at random
+	ValFraction  float64   `json:"val_fraction"`  // of the training set, held out where the data has no validation split
+	Mean         []float64 `json:"mean"`          // per channel in [0,1]; nil: known for the data, or measured
+	Std          []float64 `json:"std"`
+	Seed         uint64    `json:"seed"`
+	Threads      int       `json:"threads"` // of the engine; 0: one a core
+	Workers      int       `json:"workers"` // that load and augment images; 0: one a core
+}
+
+// Default is a configuration for images of the user's own on a CPU: the
+// paper's method and augmentation, with steps small and many enough to learn
+// from some thousands of images (see docs/log.md).
+func Default() Run {
+	return Run{
+		Method: "selfcon-s", Model: model.Config{Arch: "resnet18", Sub: model.SubFC, Width: 64},
+		Temperature: 0.1, BaseTemperature: 0.07, ProjectionDim: 128,
+		Epochs: 50, Batch: 64, Rate: 0.1, Momentum: 0.9, WeightDecay: 1e-4, Schedule: "cosine", WarmupEpochs: -1,
+		Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
+	}
+}
+
+// Quickstart trains a small network on the embedded sample in about two
+// minutes of two cores.
+func Quickstart() Run {
+	c := Default()
+	c.Data = "sample"
+	c.Model.Width, c.Model.Exits = 8, []int{2}
+	c.Epochs, c.CropMin, c.ValFraction = 18, 0.5, 0.05
+	return c
+}
+
+// Error is a setting that can't be used.
+type Error struct {
+	Setting string // the flag's name
+	Reason  string
+}
+
+func (e *Error) Error() string { return e.Setting + ": " + e.Reason }
+
+func bad(setting, format string, args ...any) error {
+	return &Error{setting, fmt.Sprintf(format, args...)}
+}
+
+// LossMethod is the method with its alpha.
+func (c Run) LossMethod() (loss.Method, error) {
+	m, err := loss.Parse(c.Method)
+	if err != nil {
+		return m, bad("method", "%v", err)
+	}
+	if c.Alpha != nil {
+		if m, err = m.WithAlpha(*c.Alpha); err != nil {
+			return m, bad("alpha", "%v", err)
+		}
+	}
+	return m, nil
+}
+
+// Validate checks every setting that can be checked without the data; the
+// error is an *Error.
+func (c Run) Validate() error {
+	if c.Data == "" {
+		return bad("data", "is missing: say what to train on, such as --data imagefolder:PATH")
+	}
+	m, err := c.LossMethod()
+	if err != nil {
+		return err
+	}
+	if m.NeedsExits() && len(c.Model.Exits) == 0 {
+		return bad("exits", "%s contrasts sub-networks with the backbone and needs at least one exit, such as --exits 2", c.Method)
+	}
+	if !m.NeedsExits() && len(c.Model.Exits) > 0 {
+		return bad("exits", "%s trains the backbone alone; leave the exits out (methods with exits: selfcon-s, selfcon-m, …)", c.Method)
+	}
+	for _, x := range []struct {
+		name     string
+		v        float64
+		low      float64
+		openLow  bool
+		high     float64
+		openHigh bool
+	}{
+		{"lr", c.Rate, 0, true, math.Inf(1), true},
+		{"momentum", c.Momentum, 0, false, 1, true},
+		{"weight-decay", c.WeightDecay, 0, false, math.Inf(1), true},
+		{"temperature", c.Temperature, 0, true, math.Inf(1), true},
+		{"base-temperature", c.BaseTemperature, 0, true, math.Inf(1), true},
+		{"crop-min", c.CropMin, 0, true, 1, false},
+		{"val-fraction", c.ValFraction, 0, false, 1, true},
+	} {
+		if math.IsNaN(x.v) || x.v < x.low || x.openLow && x.v == x.low || x.v > x.high || x.openHigh && x.v == x.high {
+			return bad(x.name, "%g is out of range: must be %s", x.v, interval(x.low, x.openLow, x.high, x.openHigh))
+		}
+	}
+	for _, x := range []struct {
+		name   string
+		v, low int
+	}{
+		{"epochs", c.Epochs, 1}, {"batch", c.Batch, 2}, {"image", c.Image, 0}, {"projection-dim", c.ProjectionDim, 1},
+		{"warmup-epochs", c.WarmupEpochs, -1}, {"threads", c.Threads, 0}, {"workers", c.Workers, 0}, {"width", c.Model.Width, 1},
+	} {
+		if x.v < x.low {
+			return bad(x.name, "%d is out of range: must be at least %d", x.v, x.low)
+		}
+	}
+	for _, x := range []struct {
+		name, v string
+		known   []string
+	}{
+		{"schedule", c.Schedule, []string{"cosine", "step"}},
+		{"augment", c.Augment, []string{"strong", "weak", "none"}},
+		{"arch", c.Model.Arch, model.Archs()},
+	} {
+		ok := false
+		for _, k := range x.known {
+			ok = ok || k == x.v
+		}
+		if !ok {
+			return bad(x.name, "unknown value %q%s", x.v, suggest.Among(x.v, x.known))
+		}
+	}
+	if c.Schedule == "step" && len(c.Milestones) == 0 {
+		return bad("milestones", "is missing: a step schedule needs the epochs after which the rate falls, such as --milestones 60,80")
+	}
+	for i, e := range c.Milestones {
+		if e < 1 || i > 0 && e <= c.Milestones[i-1] {
+			return bad("milestones", "%v: must be ascending epochs from 1", c.Milestones)
+		}
+	}
+	// The network's own checks; the images' shape is not known yet.
+	n := c.Model
+	n.ImageHeight, n.ImageWidth, n.ImageChannels = 32, 32, 3
+	if _, err := model.New(n); err != nil {
+		return bad("model", "%v", err)
+	}
+	return nil
+}
+
+func interval(low float64, openLow bool, high float64, openHigh bool) string {
+	var parts []string
+	if openLow {
+		parts = append(parts, fmt.Sprintf("greater than %g", low))
+	} else {
+		parts = append(parts, fmt.Sprintf("at least %g", low))
+	}
+	if !math.IsInf(high, 1) {
+		if openHigh {
+			parts = append(parts, fmt.Sprintf("less than %g", high))
+		} else {
+			parts = append(parts, fmt.Sprintf("at most %g", high))
+		}
+	}
+	return strings.Join(parts, " and ")
+}

@@ -1,0 +1,132 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"selfcon/engine"
+	"selfcon/graph"
+	"selfcon/loss"
+)
+
+// Place is where a run stands: all steps before step Batch of epoch Epoch (both
+// from 0) are done.
+type Place struct {
+	Epoch int `json:"epoch"`
+	Batch int `json:"batch"`
+}
+
+// Progress is what is told after each step.
+type Progress struct {
+	Place                                // after this step
+	Epochs, Batches, Steps int           // of the run, of an epoch, done since the loop started
+	Loss                   float64       // of this step
+	MeanLoss               float64       // of the epoch so far
+	Rate                   float64       // learning rate of this step
+	ImagesPerSecond        float64       // since the loop started
+	Elapsed                time.Duration // since the loop started
+	Waited                 time.Duration // of it, for data
+	EpochDone              bool
+}
+
+// Left is the time that the rest of the run takes at the speed so far.
+func (p Progress) Left() time.Duration {
+	left := p.Epochs*p.Batches - (p.Epoch*p.Batches + p.Batch)
+	return time.Duration(float64(p.Elapsed) / float64(p.Steps) * float64(left))
+}
+
+// Trainer is a run in progress: a compiled step and its place.
+type Trainer struct {
+	Setup   *Setup
+	Engine  engine.Engine
+	Program *graph.Program
+	Place   Place
+
+	step engine.Executable
+}
+
+// NewTrainer compiles the training step of a setup and gives every variable its
+// first value.
+func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
+	c := s.Config
+	prog, err := NewStep(s.Net, StepConfig{
+		Method: s.Method, Temperatures: loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature},
+		Dim: c.ProjectionDim, Classes: len(s.Classes), Batch: c.Batch,
+		SGD: graph.SGD{Momentum: c.Momentum, WeightDecay: c.WeightDecay},
+	})
+	if err != nil {
+		return nil, err
+	}
+	step, err := e.Compile(prog)
+	if err != nil {
+		return nil, err
+	}
+	if err := engine.Initialize(e, prog, c.Seed); err != nil {
+		return nil, err
+	}
+	return &Trainer{Setup: s, Engine: e, Program: prog, step: step}, nil
+}
+
+// ErrDiverged is wrapped by the error of a run whose loss is no longer a number.
+var ErrDiverged = errors.New("the loss is not a number any more")
+
+// Run trains from the trainer's place to the end, telling tell after each step.
+// When ctx ends it stops after the step in work and returns ctx's cause; the
+// trainer can then be saved and run again.
+func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
+	c := t.Setup.Config
+	loader, err := t.Setup.Loader(t.Setup.Train, c.Batch, true)
+	if err != nil {
+		return err
+	}
+	schedule := NewSchedule(c)
+	net := t.Setup.Net
+	shape := graph.Shape{t.Setup.Method.Views * c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels}
+	start := time.Now()
+	p := Progress{Epochs: c.Epochs, Batches: loader.Batches()}
+	for t.Place.Epoch < c.Epochs {
+		sum, n := 0.0, 0
+		for b, err := range loader.Epoch(ctx, t.Place.Epoch, t.Place.Batch) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err != nil {
+				return err
+			}
+			p.Rate = schedule.At(t.Place.Epoch, t.Place.Batch, p.Batches)
+			out, err := t.step.Run(map[string]engine.Tensor{
+				InputImages: {Shape: shape, Data: b.Images},
+				InputLabels: engine.Int32(b.Labels, len(b.Labels)),
+				InputRate:   engine.Scalar(p.Rate),
+			})
+			if err != nil {
+				return err
+			}
+			p.Loss = out[OutputLoss].Item()
+			if math.IsNaN(p.Loss) || math.IsInf(p.Loss, 0) {
+				return fmt.Errorf("%w (%v in epoch %d, step %d, at learning rate %g): try a smaller learning rate, a warm-up or a higher temperature",
+					ErrDiverged, p.Loss, t.Place.Epoch+1, t.Place.Batch+1, p.Rate)
+			}
+			sum += p.Loss
+			n++
+			t.Place.Batch++
+			p.EpochDone = t.Place.Batch == p.Batches
+			if p.EpochDone {
+				t.Place = Place{t.Place.Epoch + 1, 0}
+			}
+			p.Place, p.Steps, p.MeanLoss = t.Place, p.Steps+1, sum/float64(n)
+			p.Elapsed, p.Waited = time.Since(start), loader.Waited()
+			p.ImagesPerSecond = float64(p.Steps*c.Batch) / p.Elapsed.Seconds()
+			if tell != nil {
+				tell(p)
+			}
+			if ctx.Err() != nil && (t.Place.Epoch < c.Epochs) {
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"selfcon/checkpoint"
+	"selfcon/config"
+	"selfcon/engine"
+	"selfcon/graph"
+	"selfcon/model"
+)
+
+// The files of a run's folder.
+const (
+	ManifestFile = "run.json"          // Manifest
+	ModelFile    = "model.safetensors" // parameters and running statistics, the reference's names
+	StateFile    = "state.safetensors" // all variables and the place, of a run that is not done
+	MetricsFile  = "metrics.jsonl"     // a line an epoch
+	ProbeFile    = "probe.safetensors" // the linear classifiers of selfcon probe
+	ResultsFile  = "probe.json"        // their accuracies
+	manifestForm = 1
+)
+
+// Manifest describes a run; it lies in the run's folder as run.json.
+type Manifest struct {
+	Format  int        `json:"format"`
+	Version string     `json:"selfcon"` // the program that wrote it
+	Engine  string     `json:"engine"`
+	Created time.Time  `json:"created"`
+	Config  config.Run `json:"config"` // resolved
+	Classes []string   `json:"classes"`
+	Images  Counts     `json:"images"`
+	Done    bool       `json:"done"`
+}
+
+// Counts are the sizes of a run's splits.
+type Counts struct {
+	Train int `json:"train"`
+	Val   int `json:"val"`
+	Test  int `json:"test"`
+}
+
+// NewManifest describes a run that is about to start.
+func NewManifest(s *Setup, e engine.Engine, version string) Manifest {
+	m := Manifest{
+		Format: manifestForm, Version: version, Engine: e.Name(), Created: time.Now().UTC().Truncate(time.Second),
+		Config: s.Config, Classes: s.Classes,
+	}
+	m.Images.Train = s.Train.Len()
+	if s.Val != nil {
+		m.Images.Val = s.Val.Len()
+	}
+	if s.Test != nil {
+		m.Images.Test = s.Test.Len()
+	}
+	return m
+}
+
+// CreateFolder makes a new folder for a run: dir itself if there is none, an
+// error if it is there and not empty.
+func CreateFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case len(entries) > 0:
+		return fmt.Errorf("%s is there already and not empty; name another folder, or remove it", dir)
+	}
+	return os.MkdirAll(dir, 0o755)
+}
+
+// FreshFolder is base, or base-2, base-3, … : the first that is not there.
+func FreshFolder(base string) string {
+	dir := base
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			return dir
+		}
+		dir = fmt.Sprintf("%s-%d", base, i)
+	}
+}
+
+// OpenRun reads a run's manifest.
+func OpenRun(dir string) (Manifest, error) {
+	var m Manifest
+	path := filepath.Join(dir, ManifestFile)
+	err := checkpoint.ReadJSON(path, &m)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return m, fmt.Errorf("%s is not the folder of a run: it has no %s", dir, ManifestFile)
+	case err != nil:
+		return m, err
+	case m.Format != manifestForm:
+		return m, fmt.Errorf("%s: format %d; this program reads format %d", path, m.Format, manifestForm)
+	case len(m.Classes) < 2:
+		return m, fmt.Errorf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
+	}
+	if err := m.Config.Validate(); err != nil {
+		return m, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Save writes the run into its folder: the model, the manifest, and, for a run
+// that is not done, the state to go on from.
+func (t *Trainer) Save(dir string, m Manifest) error {
+	var weights []*graph.Variable
+	for _, v := range t.Program.Variables {
+		if v.Role == graph.Parameter || v.Role == graph.Statistic {
+			weights = append(weights, v)
+		}
+	}
+	state := filepath.Join(dir, StateFile)
+	if !m.Done {
+		all, err := checkpoint.Snapshot(t.Engine, t.Program.Variables)
+		if err != nil {
+			return err
+		}
+		err = checkpoint.WriteTensors(state, checkpoint.File{Tensors: all, Metadata: map[string]string{
+			"epoch": strconv.Itoa(t.Place.Epoch), "batch": strconv.Itoa(t.Place.Batch),
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	tensors, err := checkpoint.Snapshot(t.Engine, weights)
+	if err != nil {
+		return err
+	}
+	meta := map[string]string{"format": "pt", "selfcon": m.Version, "arch": m.Config.Model.Arch, "method": m.Config.Method}
+	if err := checkpoint.WriteTensors(filepath.Join(dir, ModelFile), checkpoint.File{Metadata: meta, Tensors: tensors}); err != nil {
+		return err
+	}
+	if err := checkpoint.WriteJSON(filepath.Join(dir, ManifestFile), m); err != nil {
+		return err
+	}
+	if m.Done {
+		if err := os.Remove(state); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Resume puts the trainer where an interrupted run of the same configuration
+// was saved.
+func (t *Trainer) Resume(dir string) error {
+	path := filepath.Join(dir, StateFile)
+	f, err := checkpoint.ReadTensors(path)
+	if err != nil {
+		return err
+	}
+	place := Place{}
+	for name, to := range map[string]*int{"epoch": &place.Epoch, "batch": &place.Batch} {
+		if *to, err = strconv.Atoi(f.Metadata[name]); err != nil || *to < 0 {
+			return fmt.Errorf("%s: %s is %q, must be a count", path, name, f.Metadata[name])
+		}
+	}
+	if err := checkpoint.Restore(t.Engine, t.Program.Variables, f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	t.Place = place
+	return nil
+}
+
+// LoadModel puts a run's trained weights into an engine and returns the network.
+func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) {
+	net, err := model.New(m.Config.Model)
+	if err != nil {
+		return nil, err
+	}
+	method, err := m.Config.LossMethod()
+	if err != nil {
+		return nil, err
+	}
+	prog, err := NewForward(net, StepConfig{Method: method, Dim: m.Config.ProjectionDim, Classes: len(m.Classes), Batch: 1})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.Compile(prog); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, ModelFile)
+	f, err := checkpoint.ReadTensors(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkpoint.Restore(e, prog.Variables, f); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return net, nil
+}
+
+// AppendMetrics adds a line about a finished epoch to the run's metrics.
+func AppendMetrics(dir string, p Progress) (err error) {
+	line, err := json.Marshal(struct {
+		Epoch   int     `json:"epoch"` // done
+		Loss    float64 `json:"loss"`  // mean over the epoch
+		Rate    float64 `json:"lr"`
+		Speed   float64 `json:"images_per_s"`
+		Seconds float64 `json:"seconds"` // since the run was started or resumed
+		Waited  float64 `json:"data_wait_seconds"`
+	}{p.Epoch, p.MeanLoss, p.Rate, p.ImagesPerSecond, p.Elapsed.Seconds(), p.Waited.Seconds()})
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, MetricsFile), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = f.Write(append(line, '\n'))
+	return err
+}

@@ -1,0 +1,142 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"selfcon/augment"
+	"selfcon/config"
+	"selfcon/data"
+	"selfcon/loss"
+	"selfcon/model"
+)
+
+// Setup is what a configuration and its data determine: everything that
+// training, probing and predicting share.
+type Setup struct {
+	Config config.Run // resolved: image size, exits, mean and deviation filled in
+	Method loss.Method
+	Net    *model.Network
+	// Train is what the network may see; Val is held out of it (or the data's
+	// own validation split), to choose by; Test is for the last word, nil if the
+	// data has none.
+	Train, Val, Test data.Dataset
+	Classes          []string
+}
+
+// statImages is how many training images measure the mean and deviation of
+// data that they are not known for.
+const statImages = 2000
+
+// maxDefaultImage bounds the image size that is chosen when none is asked for.
+const maxDefaultImage = 64
+
+// NewSetup opens the data and resolves the configuration. Errors are
+// *config.Error (a setting), *data.SpecError (the name of the data) or
+// *data.Error (bad data).
+func NewSetup(c config.Run) (*Setup, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	splits, err := data.Open(c.Data, data.Options{Channels: c.Model.ImageChannels})
+	if err != nil {
+		return nil, err
+	}
+	s := &Setup{Train: splits.Train, Val: splits.Val, Test: splits.Test, Classes: splits.Train.Classes()}
+	if len(s.Classes) < 2 {
+		return nil, &config.Error{Setting: "data", Reason: fmt.Sprintf("%s has %d class; at least 2 are needed to tell apart", c.Data, len(s.Classes))}
+	}
+	if s.Val == nil && c.ValFraction > 0 {
+		s.Train, s.Val = data.HoldOut(s.Train, c.ValFraction, c.Seed)
+		if s.Val.Len() == 0 {
+			s.Val = nil
+		}
+	}
+	if err := s.resolve(&c); err != nil {
+		return nil, err
+	}
+	if s.Method, err = c.LossMethod(); err != nil {
+		return nil, err
+	}
+	if s.Net, err = model.New(c.Model); err != nil {
+		return nil, &config.Error{Setting: "model", Reason: err.Error()}
+	}
+	c.Model = s.Net.Config
+	s.Config = c
+	if c.Batch > s.Train.Len() {
+		return nil, &config.Error{Setting: "batch", Reason: fmt.Sprintf("%d is more than the %d training images", c.Batch, s.Train.Len())}
+	}
+	return s, nil
+}
+
+// resolve fills in what depends on the data.
+func (s *Setup) resolve(c *config.Run) error {
+	first, err := s.Train.Image(0)
+	if err != nil {
+		return err
+	}
+	facts, known := data.FactsOf(c.Data)
+	c.Model.ImageChannels = first.Channels
+	if c.Image == 0 {
+		c.Image = min(max(first.Height, first.Width), maxDefaultImage)
+	}
+	c.Model.ImageHeight, c.Model.ImageWidth = c.Image, c.Image
+	switch {
+	case c.Mean != nil || c.Std != nil:
+	case known && len(facts.Mean) == first.Channels:
+		c.Mean, c.Std = facts.Mean, facts.Std
+	default:
+		if c.Mean, c.Std, err = data.Stats(s.Train, statImages); err != nil {
+			return err
+		}
+		for i := range c.Std {
+			c.Std[i] = math.Max(c.Std[i], 1.0/255) // images of one colour
+		}
+	}
+	return nil
+}
+
+// Transform is the augmentation of a preset, strong, weak or none.
+func (s *Setup) Transform(preset string) (data.Transform, error) {
+	c := s.Config
+	h, w := c.Model.ImageHeight, c.Model.ImageWidth
+	var a augment.Config
+	switch preset {
+	case "strong":
+		a = augment.Strong(h, w, c.Mean, c.Std)
+	case "weak":
+		a = augment.Weak(h, w, c.Mean, c.Std)
+	default:
+		a = augment.Eval(h, w, c.Mean, c.Std)
+	}
+	if preset == "strong" || preset == "weak" {
+		a.CropMin = c.CropMin
+		if !c.Flip {
+			a.Flip = 0
+		}
+	}
+	t, err := augment.New(a)
+	if err != nil {
+		return nil, &config.Error{Setting: "augment", Reason: err.Error()}
+	}
+	return t, nil
+}
+
+// Loader gives a split's images: augmented, shuffled and in full batches for
+// training; as they are, in order, every one for evaluation.
+func (s *Setup) Loader(ds data.Dataset, batch int, training bool) (*data.Loader, error) {
+	c := s.Config
+	preset, views := "none", 1
+	if training {
+		preset, views = c.Augment, s.Method.Views
+	}
+	t, err := s.Transform(preset)
+	if err != nil {
+		return nil, err
+	}
+	return data.NewLoader(data.LoaderConfig{
+		Dataset: ds, Transform: t, Batch: batch, Views: views,
+		Height: c.Model.ImageHeight, Width: c.Model.ImageWidth, Channels: c.Model.ImageChannels,
+		Shuffle: training, DropLast: training, Seed: c.Seed, Workers: c.Workers,
+	})
+}

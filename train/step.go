@@ -1,0 +1,100 @@
+// Package train builds the training step as one program (step.go), schedules
+// the learning rate (schedule.go) and runs the loop (loop.go).
+package train
+
+import (
+	"fmt"
+
+	"selfcon/graph"
+	"selfcon/loss"
+	"selfcon/model"
+)
+
+// StepConfig says what one training step does.
+type StepConfig struct {
+	Method       loss.Method
+	Temperatures loss.Temperatures
+	Dim          int       // of the projections (contrastive methods)
+	Classes      int       // of the classifier (cross-entropy)
+	Batch        int       // images a step; the network sees Method.Views of each
+	SGD          graph.SGD // for every trainable parameter
+	Expose       bool      // also output each exit's projections or logits, and every gradient
+}
+
+// Names of a step's inputs and outputs. With Expose, output OutputExit+"i" is
+// the projection or the logits of exit i and OutputGrad+name the gradient of a
+// parameter.
+const (
+	InputImages = "images" // float[Views·Batch × H × W × C], all of view one first
+	InputLabels = "labels" // int[Batch]
+	InputRate   = "lr"     // float scalar
+	OutputLoss  = "loss"   // float scalar, before the update
+	OutputExit  = "exit."
+	OutputGrad  = "grad."
+
+	slotPrefix = "momentum." // of each parameter's momentum buffer
+)
+
+// NewStep builds the program of a training step: forward, loss, backward,
+// update, running statistics.
+func NewStep(net *model.Network, c StepConfig) (*graph.Program, error) {
+	if c.Batch < 1 {
+		return nil, fmt.Errorf("batch %d: must be at least 1", c.Batch)
+	}
+	if !c.Method.NeedsExits() && len(net.Exits) > 0 {
+		return nil, fmt.Errorf("%s trains the backbone alone: a network with exits after stages %v would have sub-networks without a gradient; leave the exits out", c.Method.Name, net.Exits)
+	}
+	g := graph.New()
+	heads, labels := forward(g, net, c, true)
+	var total *graph.Value
+	if c.Method.Contrastive() {
+		total = c.Method.Add(g, heads, labels, c.Temperatures)
+	} else {
+		total = g.CrossEntropy("loss", heads[len(heads)-1], labels)
+	}
+	g.Output(OutputLoss, total)
+	rate := g.Input(InputRate, graph.Float)
+	params := g.Trainable()
+	grads := g.Gradients(total, params)
+	for i, p := range params {
+		if g.Err() != nil {
+			break
+		}
+		v := p.Node.Op.(graph.Read).Variable
+		slot := g.Variable(graph.Variable{Name: slotPrefix + v.Name, Type: v.Type, Role: graph.Slot})
+		out := g.Apply("sgd."+v.Name, c.SGD, p, grads[i], slot, rate)
+		g.Update(p, out[0])
+		g.Update(slot, out[1])
+		if c.Expose {
+			g.Output(OutputGrad+v.Name, grads[i])
+		}
+	}
+	return g.Build()
+}
+
+// NewForward builds the program that computes each exit's projections or
+// logits in evaluation mode (outputs OutputExit+"i").
+func NewForward(net *model.Network, c StepConfig) (*graph.Program, error) {
+	g := graph.New()
+	c.Expose = true
+	forward(g, net, c, false)
+	return g.Build()
+}
+
+// forward adds the inputs, the network and its heads.
+func forward(g *graph.Graph, net *model.Network, c StepConfig, training bool) (heads []*graph.Value, labels *graph.Value) {
+	images := g.Input(InputImages, graph.Float, c.Method.Views*c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels)
+	labels = g.Input(InputLabels, graph.Int, c.Batch)
+	features := net.Encode(g, images, training)
+	if c.Method.Contrastive() {
+		heads = net.Project(g, features, c.Dim)
+	} else {
+		heads = net.Classify(g, features, c.Classes)
+	}
+	if c.Expose {
+		for i, h := range heads {
+			g.Output(fmt.Sprint(OutputExit, i), h)
+		}
+	}
+	return heads, labels
+}
