@@ -1,0 +1,510 @@
+package golden
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+
+	"selfcon/engine"
+	"selfcon/graph"
+	"selfcon/loss"
+	"selfcon/model"
+	"selfcon/train"
+)
+
+// Case is a stored run of the reference: a network, or (Features set) the loss
+// alone.
+type Case struct {
+	Name      string   `json:"name"`
+	Arch      string   `json:"arch"`
+	Stem      string   `json:"stem"`
+	Exits     []bool   `json:"exits"`
+	Sub       string   `json:"sub"`
+	Method    string   `json:"method"`
+	Alpha     *float64 `json:"alpha"`
+	OneStage  bool     `json:"one_stage"`
+	Classes   int      `json:"classes"`
+	Batch     int      `json:"batch"`
+	Image     [3]int   `json:"image"` // C, H, W
+	Labels    []int32  `json:"labels"`
+	Seed      uint64   `json:"seed"`
+	Tau       float64  `json:"temperature"`
+	BaseTau   float64  `json:"base_temperature"`
+	Rate      float64  `json:"lr"`
+	Steps     int      `json:"steps"`
+	Yardstick struct {
+		Gradient float64   `json:"worst_gradient_l2"`
+		Losses   []float64 `json:"loss_by_step"`
+	} `json:"float32_error_of_the_reference"`
+	Expected *struct {
+		Views      int       `json:"views"`
+		Losses     []float64 `json:"losses"`
+		Parameters []struct {
+			Name      string  `json:"name"`
+			Shape     []int   `json:"shape"`
+			Trainable bool    `json:"trainable"`
+			Grad      summary `json:"grad"`
+		} `json:"parameters"`
+		Buffers []struct {
+			Name  string  `json:"name"`
+			Shape []int   `json:"shape"`
+			Value summary `json:"value"`
+		} `json:"buffers"`
+		SubProjections     []summary `json:"sub_projections"`
+		MainProjection     *summary  `json:"main_projection"`
+		SubLogits          []summary `json:"sub_logits"`
+		MainLogits         *summary  `json:"main_logits"`
+		EvalSubProjections []summary `json:"eval_sub_projections"`
+		EvalMainProjection *summary  `json:"eval_main_projection"`
+		EvalSubLogits      []summary `json:"eval_sub_logits"`
+		EvalMainLogits     *summary  `json:"eval_main_logits"`
+	} `json:"expected"`
+}
+
+// LossCase is the loss alone on given features (losses.json).
+type LossCase struct {
+	Method   string    `json:"method"`
+	Alpha    float64   `json:"alpha"` // 0: the plain method
+	Exits    int       `json:"exits"`
+	Tau      float64   `json:"temperature"`
+	BaseTau  float64   `json:"base_temperature"`
+	Labels   []int32   `json:"labels"`
+	Dim      int       `json:"dim"`
+	Seed     uint64    `json:"seed"`
+	Loss     float64   `json:"loss"`
+	Gradient []float64 `json:"gradient"`
+}
+
+// Unsupported is the error for cases that need what is not built yet.
+type Unsupported struct{ Why string }
+
+func (e *Unsupported) Error() string { return "unsupported: " + e.Why }
+
+// Error is the worst error found in one kind of figure, and where.
+type Error struct {
+	Value float64
+	Where string
+	Limit float64
+}
+
+func (e *Error) add(err, limit float64, where string) {
+	// NaN must never look like agreement.
+	if math.IsNaN(err) {
+		err = math.Inf(1)
+	}
+	if e.Where == "" || err/limit > e.Value/e.Limit {
+		*e = Error{err, where, limit}
+	}
+}
+
+// OK says whether the error is within its limit.
+func (e Error) OK() bool { return e.Where == "" || e.Value <= e.Limit }
+
+// Report is the comparison of one case: for each kind of figure the error that
+// is worst in proportion to its limit.
+type Report struct {
+	Name                               string
+	Losses, Gradients, Buffers, Output Error
+	Figures                            int // compared
+}
+
+// OK says whether every figure is within its limit.
+func (r Report) OK() bool {
+	return r.Figures > 0 && r.Losses.OK() && r.Gradients.OK() && r.Buffers.OK() && r.Output.OK()
+}
+
+// Tolerance gives the allowed relative error of a case's figures.
+type Tolerance struct {
+	// Exact compares every stored figure with itself at this limit; 0: as float32.
+	Exact float64
+}
+
+// Float64 is the tolerance of a float64 engine.
+var Float64 = Tolerance{Exact: 1e-8}
+
+// Float32 derives a float32 engine's tolerance from the reference's own
+// float32 error (see limits).
+var Float32 = Tolerance{}
+
+// Load reads a file of model cases (one object) or loss cases (a list).
+func Load(path string) (*Case, []LossCase, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if strings.HasPrefix(strings.TrimSpace(string(raw)), "[") {
+		var l []LossCase
+		if err := json.Unmarshal(raw, &l); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if len(l) == 0 {
+			return nil, nil, fmt.Errorf("%s: no cases", path)
+		}
+		return nil, l, nil
+	}
+	var c Case
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if c.Expected == nil || len(c.Expected.Losses) == 0 {
+		return nil, nil, fmt.Errorf("%s: not a golden case: no expected losses", path)
+	}
+	return &c, nil, nil
+}
+
+// network and step build what a case describes.
+func (c *Case) network() (*model.Network, error) {
+	known := slices.Contains(model.Archs(), c.Arch)
+	if !known {
+		return nil, &Unsupported{"architecture " + c.Arch}
+	}
+	var exits []int
+	for i, on := range c.Exits {
+		if on {
+			exits = append(exits, i+1)
+		}
+	}
+	switch model.SubNetwork(c.Sub) {
+	case model.SubFC, model.SubSmall, model.SubSame:
+	default:
+		return nil, &Unsupported{"sub-network " + c.Sub}
+	}
+	return model.New(model.Config{
+		Arch: c.Arch, Stem: model.Stem(c.Stem), Exits: exits, Sub: model.SubNetwork(c.Sub),
+		ImageHeight: c.Image[1], ImageWidth: c.Image[2], ImageChannels: c.Image[0],
+	})
+}
+
+func method(name string, alpha *float64, oneStage bool) (loss.Method, error) {
+	m, err := loss.Parse(name)
+	if err != nil || oneStage == m.Contrastive() {
+		return m, &Unsupported{"method " + name}
+	}
+	if alpha != nil && !oneStage {
+		m, err = m.WithAlpha(*alpha)
+	}
+	return m, err
+}
+
+// Run trains the case on an engine and compares every stored figure.
+func (c *Case) Run(e engine.Engine, tol Tolerance) (Report, error) {
+	r := Report{Name: c.Name}
+	net, err := c.network()
+	if err != nil {
+		return r, err
+	}
+	m, err := method(c.Method, c.Alpha, c.OneStage)
+	if err != nil {
+		return r, err
+	}
+	if m.Views != c.Expected.Views || len(c.Labels) != c.Batch {
+		return r, fmt.Errorf("%s: %d views and %d labels for batch %d; %s has %d views", c.Name, c.Expected.Views, len(c.Labels), c.Batch, c.Method, m.Views)
+	}
+	cfg := train.StepConfig{
+		Method: m, Temperatures: loss.Temperatures{Tau: c.Tau, Base: c.BaseTau}, Dim: 128, Classes: c.Classes,
+		Batch: c.Batch, SGD: graph.SGD{Momentum: 0.9, WeightDecay: 1e-4}, Expose: true,
+	}
+	prog, err := train.NewStep(net, cfg)
+	if err != nil {
+		return r, err
+	}
+	step, err := e.Compile(prog)
+	if err != nil {
+		return r, err
+	}
+	if err := c.setVariables(e, prog); err != nil {
+		return r, err
+	}
+	in := map[string]engine.Tensor{
+		train.InputImages: c.images(m.Views),
+		train.InputLabels: engine.Int32(c.Labels, c.Batch),
+		train.InputRate:   engine.Scalar(c.Rate),
+	}
+	x := c.Expected
+	lim := newLimits(tol, c)
+	for s := range c.Steps {
+		out, err := step.Run(in)
+		if err != nil {
+			return r, fmt.Errorf("%s: step %d: %w", c.Name, s, err)
+		}
+		if s == 0 {
+			for _, p := range x.Parameters {
+				if p.Trainable {
+					r.compare(&r.Gradients, p.Name, out[train.OutputGrad+p.Name], p.Shape, p.Grad, lim.gradient)
+				}
+			}
+			for _, b := range x.Buffers {
+				t, err := e.Read(b.Name)
+				if err != nil {
+					return r, fmt.Errorf("%s: buffer: %w", c.Name, err)
+				}
+				r.compare(&r.Buffers, b.Name, t, b.Shape, b.Value, lim.forward)
+			}
+			subs, main := x.SubProjections, x.MainProjection
+			if c.OneStage {
+				subs, main = x.SubLogits, x.MainLogits
+			}
+			r.compareExits("step 0", out, subs, main, lim.forward)
+		}
+		got := out[train.OutputLoss].Item()
+		r.Losses.add(math.Abs(got-x.Losses[s])/math.Abs(x.Losses[s]), lim.loss(s), fmt.Sprintf("step %d: %.12g, not %.12g", s, got, x.Losses[s]))
+		r.Figures++
+	}
+	fwd, err := train.NewForward(net, cfg)
+	if err != nil {
+		return r, err
+	}
+	eval, err := e.Compile(fwd)
+	if err != nil {
+		return r, err
+	}
+	out, err := eval.Run(map[string]engine.Tensor{train.InputImages: in[train.InputImages]})
+	if err != nil {
+		return r, fmt.Errorf("%s: evaluation: %w", c.Name, err)
+	}
+	subs, main := x.EvalSubProjections, x.EvalMainProjection
+	if c.OneStage {
+		subs, main = x.EvalSubLogits, x.EvalMainLogits
+	}
+	r.compareExits("evaluation", out, subs, main, lim.evaluation)
+	return r, nil
+}
+
+// setVariables fills the network as the format says, and checks that its
+// parameters are exactly the reference's.
+func (c *Case) setVariables(e engine.Engine, p *graph.Program) error {
+	byName := map[string]*graph.Variable{}
+	for _, v := range p.Variables {
+		if v.Role == graph.Parameter || v.Role == graph.Statistic {
+			byName[v.Name] = v
+		}
+	}
+	check := func(name string, shape []int) error {
+		v := byName[name]
+		if v == nil || !v.Shape.Equal(shape) {
+			return fmt.Errorf("%s: the reference has %s of shape %v, the network has %v", c.Name, name, shape, v)
+		}
+		delete(byName, name)
+		return nil
+	}
+	for _, x := range c.Expected.Parameters {
+		if err := check(x.Name, x.Shape); err != nil {
+			return err
+		}
+		n := graph.Shape(x.Shape).Size()
+		w := Fill(x.Name, n, c.Seed)
+		for i := range w {
+			switch {
+			case len(x.Shape) > 1:
+				w[i] *= math.Sqrt(6 / float64(n/x.Shape[0]))
+			case c.isNorm(x.Name) && strings.HasSuffix(x.Name, ".weight"):
+				w[i] = 1 + 0.25*w[i]
+			case c.isNorm(x.Name):
+				w[i] *= 0.25
+			default:
+				w[i] *= 0.1
+			}
+		}
+		if err := e.Write(x.Name, engine.Tensor{Shape: x.Shape, Data: round32(w)}); err != nil {
+			return err
+		}
+	}
+	for _, x := range c.Expected.Buffers {
+		if err := check(x.Name, x.Shape); err != nil {
+			return err
+		}
+		v := make([]float64, graph.Shape(x.Shape).Size())
+		if strings.HasSuffix(x.Name, "running_var") {
+			for i := range v {
+				v[i] = 1
+			}
+		}
+		if err := e.Write(x.Name, engine.Tensor{Shape: x.Shape, Data: v}); err != nil {
+			return err
+		}
+	}
+	for name := range byName {
+		return fmt.Errorf("%s: the reference has no %s", c.Name, name)
+	}
+	return nil
+}
+
+// isNorm tells batch norm's parameters from a linear layer's bias: beside them
+// lies a running mean.
+func (c *Case) isNorm(name string) bool {
+	base := name[:strings.LastIndexByte(name, '.')+1]
+	return slices.ContainsFunc(c.Expected.Buffers, func(b struct {
+		Name  string  `json:"name"`
+		Shape []int   `json:"shape"`
+		Value summary `json:"value"`
+	}) bool {
+		return b.Name == base+"running_mean"
+	})
+}
+
+// images makes the input (stored as NCHW) as NHWC.
+func (c *Case) images(views int) engine.Tensor {
+	ch, h, w := c.Image[0], c.Image[1], c.Image[2]
+	n := views * c.Batch
+	nchw := Fill("input", n*ch*h*w, c.Seed)
+	out := make([]float64, len(nchw))
+	for i := range n {
+		for k := range ch {
+			for p := range h * w {
+				out[(i*h*w+p)*ch+k] = nchw[(i*ch+k)*h*w+p]
+			}
+		}
+	}
+	return engine.Tensor{Shape: graph.Shape{n, h, w, ch}, Data: out}
+}
+
+func (r *Report) compareExits(when string, out map[string]engine.Tensor, subs []summary, main *summary, lim limit) {
+	all := append(slices.Clone(subs), *main)
+	for i, want := range all {
+		t := out[fmt.Sprint(train.OutputExit, i)]
+		r.compare(&r.Output, fmt.Sprintf("%s, exit %d", when, i), t, t.Shape, want, lim)
+	}
+}
+
+func (r *Report) compare(into *Error, name string, t engine.Tensor, shape []int, want summary, lim limit) {
+	if t.Data == nil || !t.Shape.Equal(shape) {
+		into.add(math.Inf(1), lim.l2, fmt.Sprintf("%s: shape %v, not %v", name, t.Shape, shape))
+		return
+	}
+	got := summarise(t.Float64s())
+	n := float64(got.n)
+	add := func(what string, got, want, scale, limit float64) {
+		into.add(relative(got, want, scale), limit, fmt.Sprintf("%s %s: %.12g, not %.12g", name, what, got, want))
+		r.Figures++
+	}
+	add("l2", got.L2, want.L2, want.L2, lim.l2)
+	add("sum", got.Sum, want.Sum, lim.scale(want.Sum, want.L2, math.Sqrt(n)), lim.sum)
+	if len(want.Head) != len(got.Head) {
+		into.add(math.Inf(1), lim.l2, name+": head")
+		return
+	}
+	for i := range want.Head {
+		add(fmt.Sprintf("[%d]", i), got.Head[i], want.Head[i], lim.scale(want.Head[i], want.L2, 1/math.Sqrt(n)), lim.head)
+	}
+}
+
+// relative is |got − want|/scale; a stored 0 is met by 0.
+func relative(got, want, scale float64) float64 {
+	if got == want {
+		return 0
+	}
+	return math.Abs(got-want) / scale
+}
+
+// Run compares one loss case.
+func (c LossCase) Run(e engine.Engine, tol Tolerance) (Report, error) {
+	r := Report{Name: fmt.Sprintf("%s, %d exits, temperature %g, seed %d", c.Method, c.Exits, c.Tau, c.Seed)}
+	var alpha *float64
+	if c.Alpha != 0 {
+		alpha = &c.Alpha
+		r.Name = fmt.Sprintf("%s, alpha %g", r.Name, c.Alpha)
+	}
+	m, err := method(c.Method, alpha, false)
+	if err != nil {
+		return r, err
+	}
+	rows := m.Views * len(c.Labels)
+	if len(c.Gradient) != rows*c.Exits*c.Dim {
+		return r, errors.New(r.Name + ": the stored gradient does not fit the features")
+	}
+	// Stored rows × exits × dim; the loss takes one table an exit.
+	f := Fill("loss-features", rows*c.Exits*c.Dim, c.Seed)
+	for i := 0; i < len(f); i += c.Dim {
+		l2 := summarise(f[i : i+c.Dim]).L2
+		for j := range c.Dim {
+			f[i+j] /= l2
+		}
+	}
+	g := graph.New()
+	in := map[string]engine.Tensor{"labels": engine.Int32(c.Labels, len(c.Labels))}
+	z := make([]*graph.Value, c.Exits)
+	for x := range z {
+		name := fmt.Sprint("z", x)
+		z[x] = g.Input(name, graph.Float, rows, c.Dim)
+		data := make([]float64, 0, rows*c.Dim)
+		for row := range rows {
+			data = append(data, f[(row*c.Exits+x)*c.Dim:][:c.Dim]...)
+		}
+		in[name] = engine.Tensor{Shape: graph.Shape{rows, c.Dim}, Data: data}
+	}
+	l := m.Add(g, z, g.Input("labels", graph.Int, len(c.Labels)), loss.Temperatures{Tau: c.Tau, Base: c.BaseTau})
+	g.Output("loss", l)
+	needed := z
+	if !m.NeedsExits() {
+		needed = z[c.Exits-1:]
+	}
+	for x, d := range g.Gradients(l, needed) {
+		g.Output(fmt.Sprint("d", x), d)
+	}
+	p, err := g.Build()
+	if err != nil {
+		return r, err
+	}
+	exe, err := e.Compile(p)
+	if err != nil {
+		return r, err
+	}
+	out, err := exe.Run(in)
+	if err != nil {
+		return r, err
+	}
+	lossLim, gradLim := tol.Exact, tol.Exact
+	scale := summarise(c.Gradient).L2 / math.Sqrt(float64(len(c.Gradient)))
+	if tol.Exact == 0 {
+		lossLim, gradLim = lossFloat32(c.Tau, c.Dim), lossFloat32(c.Tau, c.Dim)
+	}
+	got := out["loss"].Item()
+	r.Losses.add(math.Abs(got-c.Loss)/math.Abs(c.Loss), lossLim, fmt.Sprintf("%s: %.12g, not %.12g", r.Name, got, c.Loss))
+	r.Figures++
+	for x := range needed {
+		d := out[fmt.Sprint("d", x)].Float64s()
+		for row := range rows {
+			for j := range c.Dim {
+				at := (row*c.Exits+x)*c.Dim + j
+				want, got := c.Gradient[at], d[row*c.Dim+j]
+				s := max(math.Abs(want), scale)
+				if tol.Exact > 0 {
+					s = math.Abs(want)
+				}
+				r.Gradients.add(relative(got, want, s), gradLim, fmt.Sprintf("%s [%d]: %.12g, not %.12g", r.Name, at, got, want))
+				r.Figures++
+			}
+		}
+	}
+	return r, nil
+}
+
+// RunLosses compares all cases of a list and reports the worst of each kind of
+// figure. If a case is not supported the others are still run; the error is
+// returned unless one of them fails.
+func RunLosses(cases []LossCase, e engine.Engine, tol Tolerance) (Report, error) {
+	var all Report
+	var missing error
+	for _, c := range cases {
+		r, err := c.Run(e, tol)
+		var unsupported *Unsupported
+		if errors.As(err, &unsupported) {
+			missing = err
+			continue
+		}
+		if err != nil {
+			return all, err
+		}
+		all.Losses.add(r.Losses.Value, r.Losses.Limit, r.Losses.Where)
+		all.Gradients.add(r.Gradients.Value, r.Gradients.Limit, r.Gradients.Where)
+		all.Figures += r.Figures
+	}
+	if all.Figures > 0 && !all.OK() {
+		return all, nil
+	}
+	return all, missing
+}
