@@ -1,0 +1,40 @@
+//go:build !windows
+
+package checkpoint
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// replace makes write's output the file at path, whole or not at all, even if
+// the machine stops: a temporary file in the same folder is filled, synced and
+// renamed, then the folder is synced.
+func replace(path string, write func(io.Writer) error) error {
+	dir := filepath.Dir(path)
+	t, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(0o644))
+	if err != nil {
+		return err
+	}
+	defer t.Cleanup() // does nothing after the rename
+	w := bufio.NewWriterSize(t, 1<<16)
+	if err := write(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := t.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

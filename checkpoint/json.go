@@ -1,0 +1,73 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// WriteJSON writes v as indented JSON, whole or not at all.
+func WriteJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	err = replace(path, func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: writing: %w", path, err)
+	}
+	return nil
+}
+
+// ReadJSON reads a JSON file into v. Fields that v does not have are errors;
+// an error names the file and, where it can be told, the line.
+func ReadJSON(path string, v any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err // names the file
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	err = d.Decode(v)
+	if err == nil {
+		if _, err := d.Token(); err != io.EOF {
+			return fmt.Errorf("%s:%d: more follows after the end of the value", path, line(text, d.InputOffset()+1))
+		}
+		return nil
+	}
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%s: is empty", path)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%s:%d: ends too early: it is cut short", path, line(text, int64(len(text))))
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%s:%d: %w", path, line(text, syntax.Offset), err)
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s:%d: %w", path, line(text, kind.Offset), err)
+	}
+	// encoding/json does not say where an unknown field is: it is clear where
+	// the name comes once.
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		at := regexp.MustCompile(regexp.QuoteMeta(field)+`\s*:`).FindAllIndex(text, -1)
+		if len(at) == 1 {
+			return fmt.Errorf("%s:%d: unknown field %s", path, line(text, int64(at[0][0])), field)
+		}
+		return fmt.Errorf("%s: unknown field %s", path, field)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// line is the number of the line that byte offset is on.
+func line(text []byte, offset int64) int {
+	return 1 + bytes.Count(text[:min(max(offset, 0), int64(len(text)))], []byte("\n"))
+}

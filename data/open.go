@@ -1,0 +1,166 @@
+package data
+
+import (
+	"os"
+	"slices"
+	"strings"
+)
+
+// Options change how a set is read.
+type Options struct {
+	// Channels is what Image gives: 1 (grey), 3 (RGB), or 0 for what the set
+	// has. Grey becomes RGB by repeating it; RGB becomes grey by ITU-R 601
+	// luma, rounded as Pillow's convert("L") does.
+	//
+	// What the set has: IDX is grey and CIFAR is RGB. An image folder is grey
+	// when the first image of every training class is stored as grey without
+	// alpha, and RGB otherwise.
+	Channels int
+}
+
+// Format is one kind of source that Open reads.
+type Format struct {
+	// Name is the part of a spec before the colon.
+	Name string
+	// Reads says what the path must be, in a line.
+	Reads string
+	// Example is a spec.
+	Example string
+
+	needsPath bool
+	open      func(path string) (Splits, error)
+	openOpt   func(path string, opt Options) (Splits, error) // instead of open: the format heeds the options itself
+}
+
+// formats is the one table of formats, in the order of help texts.
+var formats = []Format{
+	{
+		Name:    "sample",
+		Reads:   "a real sample of Fashion-MNIST that is part of the program: 10,000 training and 2,000 test images, 28×28, grey, 10 classes",
+		Example: "sample",
+		open:    func(string) (Splits, error) { return openSample() },
+	},
+	{
+		Name:      "cifar10",
+		Reads:     "CIFAR-10 as distributed: cifar-10-binary.tar.gz or cifar-10-python.tar.gz, read as it is, or the unpacked folder",
+		Example:   "cifar10:cifar-10-binary.tar.gz",
+		needsPath: true,
+		open:      func(path string) (Splits, error) { return openCIFAR(path, cifar10) },
+	},
+	{
+		Name:      "cifar100",
+		Reads:     "CIFAR-100 as distributed, fine labels: cifar-100-binary.tar.gz or cifar-100-python.tar.gz, read as it is, or the unpacked folder",
+		Example:   "cifar100:cifar-100-python.tar.gz",
+		needsPath: true,
+		open:      func(path string) (Splits, error) { return openCIFAR(path, cifar100) },
+	},
+	{
+		Name:      "fashion-mnist",
+		Reads:     "a folder with Fashion-MNIST's four IDX files (train-images-idx3-ubyte, …), plain or .gz",
+		Example:   "fashion-mnist:fashion",
+		needsPath: true,
+		open:      func(path string) (Splits, error) { return openIDX(path, fashionMNISTClasses, true) },
+	},
+	{
+		Name:      "mnist",
+		Reads:     "a folder with MNIST's four IDX files (train-images-idx3-ubyte, …), plain or .gz",
+		Example:   "mnist:mnist",
+		needsPath: true,
+		open:      func(path string) (Splits, error) { return openIDX(path, digits(10), true) },
+	},
+	{
+		Name:      "idx",
+		Reads:     "a folder with IDX files named as MNIST's; the t10k (test) pair may be missing; classes are 0 to the largest training label",
+		Example:   "idx:digits",
+		needsPath: true,
+		open:      func(path string) (Splits, error) { return openIDX(path, nil, false) },
+	},
+	{
+		Name:      "imagefolder",
+		Reads:     "a folder train/<class>/*.jpg|jpeg|png, with val (or valid, validation) and test folders beside train if there are any; or class folders alone, all for training",
+		Example:   "imagefolder:photos",
+		needsPath: true,
+		openOpt:   openImageFolder,
+	},
+}
+
+// Formats are the sources Open knows, in the order for a help text.
+func Formats() []Format { return slices.Clone(formats) }
+
+// Open reads the set that spec names: "name" or "name:path", with a name from
+// Formats. It checks everything that can be checked without decoding image
+// files. A spec that can't be understood is a *SpecError, data that is missing
+// or wrong an *Error.
+func Open(spec string, opt Options) (Splits, error) {
+	name, path, hasPath := strings.Cut(spec, ":")
+	i := slices.IndexFunc(formats, func(f Format) bool { return f.Name == name })
+	if i < 0 {
+		return Splits{}, unknownFormat(spec, name, hasPath)
+	}
+	f := formats[i]
+	if f.needsPath && path == "" {
+		return Splits{}, &SpecError{spec, "needs a path, for example " + f.Example + " (" + f.Reads + ")"}
+	}
+	if !f.needsPath && hasPath {
+		return Splits{}, &SpecError{spec, "takes no path: write " + f.Name}
+	}
+	if opt.Channels != 0 && opt.Channels != 1 && opt.Channels != 3 {
+		return Splits{}, &SpecError{spec, "channels must be 1 (grey), 3 (RGB) or 0 (as the set has)"}
+	}
+	if f.openOpt != nil {
+		return f.openOpt(path, opt)
+	}
+	s, err := f.open(path)
+	if err != nil {
+		return Splits{}, err
+	}
+	if opt.Channels != 0 {
+		for _, ds := range []*Dataset{&s.Train, &s.Val, &s.Test} {
+			if *ds != nil {
+				*ds = &rechannelled{*ds, opt.Channels}
+			}
+		}
+	}
+	return s, nil
+}
+
+func unknownFormat(spec, name string, hasPath bool) error {
+	known := make([]string, len(formats))
+	nearest, best := "", len(name)
+	for i, f := range formats {
+		known[i] = f.Name
+		if d := editDistance(strings.ToLower(name), f.Name); d < best {
+			nearest, best = f.Name, d
+		}
+	}
+	reason := "unknown format " + quote(name)
+	if _, err := os.Stat(spec); err == nil && !hasPath {
+		reason = "a path needs its format in front, for example imagefolder:" + spec
+	} else if nearest != "" && best <= max(2, len(nearest)/3) {
+		reason += ": did you mean " + quote(nearest) + "?"
+	}
+	return &SpecError{spec, reason + " (known: " + strings.Join(known, ", ") + ")"}
+}
+
+func quote(s string) string { return `"` + s + `"` }
+
+// editDistance is the least number of single-byte insertions, deletions and
+// replacements that turn a into b (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1) // row[j] is the distance of a[:i] and b[:j]
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,67 @@
+package data
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// subset is some of a set's images.
+type subset struct {
+	Dataset
+	indices []int
+}
+
+// Subset is the images of ds with these indices, in this order; an index may
+// come more than once. It keeps a copy of indices. It panics if one is not in
+// [0, ds.Len()).
+func Subset(ds Dataset, indices []int) Dataset {
+	for at, i := range indices {
+		if i < 0 || i >= ds.Len() {
+			panic(fmt.Sprintf("data.Subset: index %d (at %d) of a set of %d images", i, at, ds.Len()))
+		}
+	}
+	return &subset{ds, slices.Clone(indices)}
+}
+
+func (s *subset) Len() int                   { return len(s.indices) }
+func (s *subset) Label(i int) int            { return s.Dataset.Label(s.indices[i]) }
+func (s *subset) Image(i int) (Image, error) { return s.Dataset.Image(s.indices[i]) }
+func (s *subset) Name(i int) string          { return s.Dataset.Name(s.indices[i]) }
+
+// HoldOut parts ds in two, class by class: of a class of n images,
+// round(fraction·n) are held, but at least one and at most n-1; a class of one
+// image stays whole in rest. Which ones depends only on seed and the labels.
+// Both sides keep the order of ds. It panics unless 0 < fraction < 1.
+func HoldOut(ds Dataset, fraction float64, seed uint64) (rest, held Dataset) {
+	if !(fraction > 0 && fraction < 1) {
+		panic(fmt.Sprintf("data.HoldOut: fraction %v: must be between 0 and 1", fraction))
+	}
+	byClass := make([][]int, len(ds.Classes()))
+	for i := range ds.Len() {
+		l := ds.Label(i)
+		byClass[l] = append(byClass[l], i)
+	}
+	isHeld := make([]bool, ds.Len())
+	for class, members := range byClass {
+		n := len(members)
+		if n < 2 {
+			continue
+		}
+		r := rand.New(rand.NewPCG(seed, uint64(class)))
+		r.Shuffle(n, func(i, j int) { members[i], members[j] = members[j], members[i] })
+		for _, i := range members[:min(max(int(math.Round(fraction*float64(n))), 1), n-1)] {
+			isHeld[i] = true
+		}
+	}
+	var in, out []int
+	for i, h := range isHeld {
+		if h {
+			out = append(out, i)
+		} else {
+			in = append(in, i)
+		}
+	}
+	return &subset{ds, in}, &subset{ds, out}
+}
