@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -270,7 +271,7 @@ func classList(names []string) string {
 	}
 	quoted := make([]string, 0, most)
 	for _, n := range names[:min(len(names), most)] {
-		quoted = append(quoted, quote(n))
+		quoted = append(quoted, strconv.Quote(n))
 	}
 	s := what + strings.Join(quoted, ", ")
 	if len(names) > most {

@@ -1,9 +1,12 @@
 package data
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
+
+	"selfcon/internal/suggest"
 )
 
 // Options change how a set is read.
@@ -125,42 +128,12 @@ func Open(spec string, opt Options) (Splits, error) {
 }
 
 func unknownFormat(spec, name string, hasPath bool) error {
+	if _, err := os.Stat(spec); err == nil && !hasPath {
+		return &SpecError{spec, "a path needs its format in front, for example imagefolder:" + spec}
+	}
 	known := make([]string, len(formats))
-	nearest, best := "", len(name)
 	for i, f := range formats {
 		known[i] = f.Name
-		if d := editDistance(strings.ToLower(name), f.Name); d < best {
-			nearest, best = f.Name, d
-		}
 	}
-	reason := "unknown format " + quote(name)
-	if _, err := os.Stat(spec); err == nil && !hasPath {
-		reason = "a path needs its format in front, for example imagefolder:" + spec
-	} else if nearest != "" && best <= max(2, len(nearest)/3) {
-		reason += ": did you mean " + quote(nearest) + "?"
-	}
-	return &SpecError{spec, reason + " (known: " + strings.Join(known, ", ") + ")"}
-}
-
-func quote(s string) string { return `"` + s + `"` }
-
-// editDistance is the least number of single-byte insertions, deletions and
-// replacements that turn a into b (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1) // row[j] is the distance of a[:i] and b[:j]
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return &SpecError{spec, fmt.Sprintf("unknown format %q%s", name, suggest.Among(name, known))}
 }

@@ -1,0 +1,76 @@
+//go:build !purego
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+// machineSets returns the assembly sets that this machine can run, best
+// first.
+func machineSets() []*Set {
+	var sets []*Set
+	x := &cpu.X86
+	if !x.HasAVX2 || !x.HasFMA {
+		return nil
+	}
+	if x.HasAVX512F && x.HasAVX512VL && x.HasBMI2 {
+		sets = append(sets, &avx512)
+	}
+	return append(sets, &avx2)
+}
+
+var avx512 = Set{
+	Name: "avx512",
+	Tiles: []Tile{
+		{MR: 14, NR: 32, Run: tile14x32AVX512},
+		{MR: 14, NR: 16, Run: tile14x16AVX512},
+		{MR: 14, NR: 8, Run: tile14x8AVX512},
+	},
+	fn: funcs{
+		add:       addAVX512,
+		scale:     scaleAVX512,
+		relu:      reluAVX512,
+		reluGrad:  reluGradAVX512,
+		addReLU:   addReLUAVX512,
+		dot:       dotAVX512,
+		sgd:       sgdAVX512,
+		sgdNest:   sgdNestAVX512,
+		colSums:   colSumsAVX512,
+		colVar:    colVarAVX512,
+		colDot2:   colDot2AVX512,
+		scaleSh:   scaleShiftAVX512,
+		scaleShR:  scaleShiftReLUAVX512,
+		scaleShA:  scaleShiftAddAVX512,
+		scaleShAR: scaleShiftAddReLUAVX512,
+		bnGrad:    bnGradAVX512,
+		peak:      peakAVX512,
+		peakFLOP:  24 * 16 * 2,
+	},
+}
+
+var avx2 = Set{
+	Name: "avx2",
+	Tiles: []Tile{
+		{MR: 6, NR: 16, Run: tile6x16AVX2},
+		{MR: 12, NR: 8, Run: tile12x8AVX2},
+	},
+	fn: funcs{
+		add:       addAVX2,
+		scale:     scaleAVX2,
+		relu:      reluAVX2,
+		reluGrad:  reluGradAVX2,
+		addReLU:   addReLUAVX2,
+		dot:       dotAVX2,
+		sgd:       sgdAVX2,
+		sgdNest:   sgdNestAVX2,
+		colSums:   colSumsAVX2,
+		colVar:    colVarAVX2,
+		colDot2:   colDot2AVX2,
+		scaleSh:   scaleShiftAVX2,
+		scaleShR:  scaleShiftReLUAVX2,
+		scaleShA:  scaleShiftAddAVX2,
+		scaleShAR: scaleShiftAddReLUAVX2,
+		bnGrad:    bnGradAVX2,
+		peak:      peakAVX2,
+		peakFLOP:  12 * 8 * 2,
+	},
+}

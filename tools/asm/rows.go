@@ -1,0 +1,476 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// rows writes the kernels over rows of channels.
+func rows(g *gen, v *isa) {
+	if v == avx2 {
+		tailTable(g)
+	}
+	for _, k := range mapKernels {
+		g.mapKernel(v, k)
+	}
+	for _, k := range sumKernels {
+		g.sumKernel(v, k)
+	}
+	g.dotKernel(v)
+}
+
+// A mapKernel computes each element of its outputs from the same element of
+// its streams, and the same channel of its channel vectors. Without channel
+// vectors it takes one row of len(streams[0]) elements.
+type mapKernel struct {
+	name     string
+	streams  []string // slices with an element for each element
+	channels []string // slices with an element for each channel
+	scalars  []string
+	zero     bool // wants a vector of zeros
+	body     func(e *elem)
+}
+
+// elem writes the code for one vector of elements.
+type elem struct {
+	*gen
+	v       *isa
+	r       []reg.Register          // to use freely
+	scalar  map[string]reg.Register // broadcast
+	zero    reg.Register
+	address func(name string) operand.Mem
+	tail    bool // fewer elements than lanes
+	mask    reg.Register
+}
+
+func (e *elem) load(name string, r reg.Register) {
+	switch m := e.address(name); {
+	case !e.tail:
+		e.VMOVUPS(m, r)
+	case e.v == avx2:
+		e.VMASKMOVPS(m, e.mask, r)
+	default:
+		e.VMOVUPS_Z(m, e.mask, r)
+	}
+}
+
+func (e *elem) store(r reg.Register, name string) {
+	switch m := e.address(name); {
+	case !e.tail:
+		e.VMOVUPS(r, m)
+	case e.v == avx2:
+		e.VMASKMOVPS(r, e.mask, m)
+	default:
+		e.VMOVUPS(r, e.mask, m)
+	}
+}
+
+// relu is max(0, r) with the operands in the order that keeps NaN.
+func (e *elem) relu(r reg.Register) { e.VMAXPS(r, e.zero, r) }
+
+var mapKernels = []mapKernel{
+	{name: "add", streams: []string{"dst", "a", "b"}, body: func(e *elem) {
+		e.load("a", e.r[0])
+		e.load("b", e.r[1])
+		e.VADDPS(e.r[1], e.r[0], e.r[0])
+		e.store(e.r[0], "dst")
+	}},
+	{name: "scale", streams: []string{"dst", "a"}, scalars: []string{"s"}, body: func(e *elem) {
+		e.load("a", e.r[0])
+		e.VMULPS(e.scalar["s"], e.r[0], e.r[0])
+		e.store(e.r[0], "dst")
+	}},
+	{name: "relu", streams: []string{"dst", "a"}, zero: true, body: func(e *elem) {
+		e.load("a", e.r[0])
+		e.relu(e.r[0])
+		e.store(e.r[0], "dst")
+	}},
+	{name: "reluGrad", streams: []string{"dst", "y", "dy"}, zero: true, body: func(e *elem) {
+		const greater = 0x1e // false for NaN, no exception
+		e.load("y", e.r[0])
+		e.load("dy", e.r[1])
+		if e.v == avx2 {
+			e.VCMPPS(operand.U8(greater), e.zero, e.r[0], e.r[0])
+			e.VANDPS(e.r[0], e.r[1], e.r[1])
+		} else {
+			e.VCMPPS(operand.U8(greater), e.zero, e.r[0], reg.K2)
+			e.VMOVAPS_Z(e.r[1], reg.K2, e.r[1])
+		}
+		e.store(e.r[1], "dst")
+	}},
+	{name: "addReLU", streams: []string{"dst", "a", "b"}, zero: true, body: func(e *elem) {
+		e.load("a", e.r[0])
+		e.load("b", e.r[1])
+		e.VADDPS(e.r[1], e.r[0], e.r[0])
+		e.relu(e.r[0])
+		e.store(e.r[0], "dst")
+	}},
+	{name: "sgd", streams: []string{"p", "g", "m"}, scalars: []string{"lr", "momentum", "weightDecay"}, body: func(e *elem) { sgd(e, false) }},
+	{name: "sgdNest", streams: []string{"p", "g", "m"}, scalars: []string{"lr", "momentum", "weightDecay"}, body: func(e *elem) { sgd(e, true) }},
+	{name: "scaleShift", streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, body: func(e *elem) { scaleShift(e, false, false) }},
+	{name: "scaleShiftReLU", streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, zero: true, body: func(e *elem) { scaleShift(e, false, true) }},
+	{name: "scaleShiftAdd", streams: []string{"dst", "x", "r"}, channels: []string{"scale", "shift"}, body: func(e *elem) { scaleShift(e, true, false) }},
+	{name: "scaleShiftAddReLU", streams: []string{"dst", "x", "r"}, channels: []string{"scale", "shift"}, zero: true, body: func(e *elem) { scaleShift(e, true, true) }},
+	{name: "bnGrad", streams: []string{"dx", "dy", "x"}, channels: []string{"a", "b", "d"}, body: func(e *elem) {
+		sum := e.r[0]
+		e.load("d", sum)
+		e.load("b", e.r[1])
+		e.load("x", e.r[2])
+		e.VFMADD231PS(e.r[1], e.r[2], sum)
+		e.load("a", e.r[1])
+		e.load("dy", e.r[2])
+		e.VFMADD231PS(e.r[1], e.r[2], sum)
+		e.store(sum, "dx")
+	}},
+}
+
+func sgd(e *elem, nesterov bool) {
+	p, g, m := e.r[0], e.r[1], e.r[2]
+	e.load("p", p)
+	e.load("g", g)
+	e.load("m", m)
+	e.VFMADD231PS(e.scalar["weightDecay"], p, g) // g += weightDecay*p
+	e.VFMADD213PS(g, e.scalar["momentum"], m)    // m = momentum*m + g
+	e.store(m, "m")
+	if nesterov {
+		e.VFMADD231PS(e.scalar["momentum"], m, g) // g += momentum*m
+		m = g
+	}
+	e.VFNMADD231PS(e.scalar["lr"], m, p) // p -= lr*m
+	e.store(p, "p")
+}
+
+func scaleShift(e *elem, add, relu bool) {
+	x := e.r[0]
+	e.load("x", x)
+	e.load("scale", e.r[1])
+	e.load("shift", e.r[2])
+	e.VFMADD213PS(e.r[2], e.r[1], x) // x = x*scale + shift
+	if add {
+		e.load("r", e.r[1])
+		e.VADDPS(e.r[1], x, x)
+	}
+	if relu {
+		e.relu(x)
+	}
+	e.store(x, "dst")
+}
+
+// signature returns "func(…)" for slices, scalars and ints.
+func signature(slices, scalars, ints []string) string {
+	var params []string
+	for _, p := range []struct {
+		names []string
+		typ   string
+	}{{slices, "[]float32"}, {scalars, "float32"}, {ints, "int"}} {
+		if len(p.names) > 0 {
+			params = append(params, strings.Join(p.names, ", ")+" "+p.typ)
+		}
+	}
+	return "func(" + strings.Join(params, ", ") + ")"
+}
+
+const (
+	unroll  = 4 // vectors of elements a turn of a loop
+	scratch = 3 // registers for each
+)
+
+// mapKernel writes one of mapKernels: a loop over rows where there are channel
+// vectors, in it one over four vectors of elements, one over one, and a masked
+// rest.
+func (g *gen) mapKernel(v *isa, k mapKernel) {
+	byRow := len(k.channels) > 0
+	slices := append(append([]string(nil), k.streams...), k.channels...)
+	var ints []string
+	if byRow {
+		ints = []string{"rows", "c"}
+	}
+	g.begin(k.name+v.suffix, signature(slices, k.scalars, ints), "is defined by ["+k.name+"Plain].")
+
+	free := v.regs[unroll*scratch:]
+	take := func() reg.Register { r := free[0]; free = free[1:]; return r }
+	e := elem{gen: g, v: v, scalar: map[string]reg.Register{}}
+	pointer := map[string]reg.Register{}
+	for _, s := range slices {
+		pointer[s] = g.Load(g.Param(s).Base(), g.GP64())
+	}
+	for _, s := range k.scalars {
+		m, err := g.Param(s).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		e.scalar[s] = take()
+		g.VBROADCASTSS(m.Addr, e.scalar[s])
+	}
+	if k.zero {
+		e.zero = take()
+		g.zero(v, e.zero)
+	}
+	n := g.GP64()
+	var left, stride reg.Register
+	if byRow {
+		g.Load(g.Param("c"), n)
+		left = g.Load(g.Param("rows"), g.GP64())
+		stride = g.GP64()
+		g.MOVQ(n, stride)
+		g.SHLQ(operand.U8(2), stride)
+	} else {
+		g.Load(g.Param(k.streams[0]).Len(), n)
+	}
+	e.mask = g.tailMask(v, n)
+
+	index := g.GP64()
+	vector := func(slot int, tail bool) {
+		e.tail = tail
+		e.r = nil
+		for _, r := range v.regs[slot*scratch : (slot+1)*scratch] {
+			e.r = append(e.r, r)
+		}
+		e.address = func(name string) operand.Mem { return at(pointer[name], index, 1, slot*v.bytes) }
+		k.body(&e)
+	}
+	g.Label("row")
+	count := g.GP64()
+	g.MOVQ(n, count)
+	g.XORQ(index, index)
+	g.strips(v, count, index, []int{unroll, 1}, func(strip int, tail bool) {
+		for slot := range strip {
+			vector(slot, tail)
+		}
+	})
+	if byRow {
+		for _, s := range k.streams {
+			g.ADDQ(stride, pointer[s])
+		}
+		g.DECQ(left)
+		g.JNE(operand.LabelRef("row"))
+	}
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// strips writes loops over count elements: for each size as many turns of
+// size vectors as are left, then one turn for a rest of less than a vector.
+// index, in bytes, moves along; count is lost.
+func (g *gen) strips(v *isa, count, index reg.Register, sizes []int, turn func(strip int, tail bool)) {
+	for _, size := range sizes {
+		loop, next := g.label("loop"), g.label("next")
+		g.SUBQ(operand.U32(size*v.lanes), count)
+		g.JLT(operand.LabelRef(next))
+		g.Label(loop)
+		turn(size, false)
+		g.ADDQ(operand.U32(size*v.bytes), index)
+		g.SUBQ(operand.U32(size*v.lanes), count)
+		g.JGE(operand.LabelRef(loop))
+		g.Label(next)
+		g.ADDQ(operand.U32(size*v.lanes), count)
+	}
+	end := g.label("end")
+	g.JEQ(operand.LabelRef(end))
+	turn(1, true)
+	g.Label(end)
+}
+
+// A sumKernel adds to sums for each channel, over rows. Within a group of rows
+// the sums start from zero and stay in registers.
+type sumKernel struct {
+	name  string
+	sums  []string
+	rows  []string // streams
+	mean  bool     // has a channel vector "mean"
+	strip int      // vectors of channels to take together
+	// body adds one row: r are free registers, sums and mean are loaded.
+	body func(e *elem, sums []reg.Register, mean reg.Register)
+	// temps is how many free registers body wants.
+	temps int
+}
+
+var sumKernels = []sumKernel{
+	{name: "colSums", sums: []string{"sum"}, rows: []string{"x"}, strip: 4, temps: 1, body: func(e *elem, sums []reg.Register, _ reg.Register) {
+		if !e.tail {
+			e.VADDPS(e.address("x"), sums[0], sums[0])
+			return
+		}
+		e.load("x", e.r[0])
+		e.VADDPS(e.r[0], sums[0], sums[0])
+	}},
+	{name: "colVar", sums: []string{"sq"}, rows: []string{"x"}, mean: true, strip: 4, temps: 1, body: func(e *elem, sums []reg.Register, mean reg.Register) {
+		e.load("x", e.r[0])
+		e.VSUBPS(mean, e.r[0], e.r[0])
+		e.VFMADD231PS(e.r[0], e.r[0], sums[0])
+	}},
+	{name: "colDot2", sums: []string{"s1", "s2"}, rows: []string{"dy", "x"}, mean: true, strip: 4, temps: 2, body: func(e *elem, sums []reg.Register, mean reg.Register) {
+		e.load("dy", e.r[0])
+		e.load("x", e.r[1])
+		e.VADDPS(e.r[0], sums[0], sums[0])
+		e.VSUBPS(mean, e.r[1], e.r[1])
+		e.VFMADD231PS(e.r[0], e.r[1], sums[1])
+	}},
+}
+
+// sumKernel writes one of sumKernels.
+func (g *gen) sumKernel(v *isa, k sumKernel) {
+	strip := k.strip
+	if v == avx2 && len(k.sums) == 1 && !k.mean {
+		strip = 8 // to have enough additions in flight
+	}
+	slices := append(append([]string(nil), k.sums...), k.rows...)
+	if k.mean {
+		slices = append(slices, "mean")
+	}
+	g.begin(k.name+v.suffix, signature(slices, nil, []string{"rows", "c", "group"}), "is defined by ["+k.name+"Plain].")
+
+	pointer := map[string]reg.Register{}
+	for _, s := range slices {
+		pointer[s] = g.Load(g.Param(s).Base(), g.GP64())
+	}
+	stride := g.Load(g.Param("c"), g.GP64())
+	e := elem{gen: g, v: v, mask: g.tailMask(v, stride)}
+	g.SHLQ(operand.U8(2), stride)
+	left := g.Load(g.Param("rows"), g.GP64())
+
+	g.Label("group")
+	many := g.Load(g.Param("group"), g.GP64())
+	g.CMPQ(left, many)
+	g.CMOVQLT(left, many)
+	count, index := g.Load(g.Param("c"), g.GP64()), g.GP64()
+	g.XORQ(index, index)
+	sizes := []int{strip, 1}
+	g.strips(v, count, index, sizes, func(strip int, tail bool) {
+		free := v.regs
+		if v == avx2 {
+			free = free[:15] // the last is the mask
+		}
+		take := func() reg.Register { r := free[0]; free = free[1:]; return r }
+		e.tail = tail
+		sums := make([][]reg.Register, strip)
+		means := make([]reg.Register, strip)
+		e.r = nil
+		for range k.temps {
+			e.r = append(e.r, take())
+		}
+		for i := range strip {
+			for range k.sums {
+				r := take()
+				g.zero(v, r)
+				sums[i] = append(sums[i], r)
+			}
+			if k.mean {
+				means[i] = take()
+				e.address = func(name string) operand.Mem { return at(pointer[name], index, 1, i*v.bytes) }
+				e.load("mean", means[i])
+			}
+		}
+		row, turns := g.GP64(), g.GP64()
+		g.MOVQ(index, row)
+		g.MOVQ(many, turns)
+		loop := g.label("rows")
+		g.Label(loop)
+		for i := range strip {
+			e.address = func(name string) operand.Mem { return at(pointer[name], row, 1, i*v.bytes) }
+			k.body(&e, sums[i], means[i])
+		}
+		g.ADDQ(stride, row)
+		g.DECQ(turns)
+		g.JNE(operand.LabelRef(loop))
+		for i := range strip {
+			e.address = func(name string) operand.Mem { return at(pointer[name], index, 1, i*v.bytes) }
+			for j, s := range k.sums {
+				e.load(s, e.r[0])
+				g.VADDPS(sums[i][j], e.r[0], e.r[0])
+				e.store(e.r[0], s)
+			}
+		}
+	})
+	g.SUBQ(many, left)
+	g.IMULQ(stride, many)
+	for _, s := range k.rows {
+		g.ADDQ(many, pointer[s])
+	}
+	g.TESTQ(left, left)
+	g.JGT(operand.LabelRef("group"))
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// dotKernel writes dot: four vectors of sums, added in a fixed order.
+func (g *gen) dotKernel(v *isa) {
+	g.begin("dot"+v.suffix, "func(a, b []float32) float32", "is defined by [dotPlain], but for the order of the sum.")
+	a := g.Load(g.Param("a").Base(), g.GP64())
+	b := g.Load(g.Param("b").Base(), g.GP64())
+	count := g.Load(g.Param("a").Len(), g.GP64())
+	pointer := map[string]reg.Register{"a": a, "b": b}
+	e := elem{gen: g, v: v, mask: g.tailMask(v, count)}
+	sums := v.regs[:4]
+	for _, r := range sums {
+		g.zero(v, r)
+	}
+	index := g.GP64()
+	g.XORQ(index, index)
+	g.strips(v, count, index, []int{4, 1}, func(strip int, tail bool) {
+		e.tail = tail
+		for i := range strip {
+			e.address = func(name string) operand.Mem { return at(pointer[name], index, 1, i*v.bytes) }
+			x, y := v.regs[4+2*i], v.regs[5+2*i]
+			e.load("a", x)
+			e.load("b", y)
+			g.VFMADD231PS(x, y, sums[i])
+		}
+	})
+	s := sums[0]
+	g.VADDPS(sums[1], s, s)
+	g.VADDPS(sums[3], sums[2], sums[2])
+	g.VADDPS(sums[2], s, s)
+	y0, y1, x0, x1 := reg.Y0, reg.Y1, reg.X0, reg.X1
+	if v == avx512 {
+		g.VEXTRACTF64X4(operand.U8(1), s, y1)
+		g.VADDPS(y1, y0, y0)
+	}
+	g.VEXTRACTF128(operand.U8(1), y0, x1)
+	g.VADDPS(x1, x0, x0)
+	g.VPERMILPS(operand.U8(0x0e), x0, x1) // lanes 2, 3
+	g.VADDPS(x1, x0, x0)
+	g.VPERMILPS(operand.U8(0x01), x0, x1) // lane 1
+	g.VADDPS(x1, x0, x0)
+	g.VZEROUPPER()
+	g.Store(x0, g.ReturnIndex(0))
+	g.RET()
+}
+
+// tailMask returns a mask register for the n modulo lanes elements that are
+// left over.
+func (g *gen) tailMask(v *isa, n reg.Register) reg.Register {
+	rest := g.GP64()
+	g.MOVQ(n, rest)
+	g.ANDQ(operand.U8(v.lanes-1), rest)
+	if v == avx2 {
+		table := g.GP64()
+		g.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol("tails"), 0), table)
+		g.SHLQ(operand.U8(2), rest)
+		g.SUBQ(rest, table)
+		mask := v.regs[15]
+		g.VMOVUPS(at(table, nil, 0, v.bytes), mask)
+		return mask
+	}
+	ones := g.GP32()
+	g.MOVL(operand.U32(0xffff), ones)
+	g.BZHIL(rest.As32(), ones, ones)
+	g.KMOVW(ones, reg.K1)
+	return reg.K1
+}
+
+// tailTable writes eight elements of ones, then eight of zeros.
+func tailTable(g *gen) {
+	g.StaticGlobal("tails")
+	g.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range 16 {
+		var x uint32
+		if i < 8 {
+			x = 0xffffffff
+		}
+		g.AddDatum(i*4, operand.U32(x))
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// tile is a matrix product kernel: mr rows by cols vectors of accumulators.
+type tile struct {
+	v        *isa
+	mr, cols int
+	// embed multiplies by an element of A straight from memory (EVEX
+	// embedded broadcast), which saves an instruction when every element is
+	// used once.
+	embed bool
+}
+
+func tilesAVX512(g *gen) {
+	tileKernel(g, tile{v: avx512, mr: 14, cols: 2})
+	tileKernel(g, tile{v: avx512, mr: 14, cols: 1, embed: true})
+	tileKernel(g, tile{v: vl, mr: 14, cols: 1, embed: true})
+	peak(g, avx512, 24)
+}
+
+func tilesAVX2(g *gen) {
+	tileKernel(g, tile{v: avx2, mr: 6, cols: 2})
+	tileKernel(g, tile{v: avx2, mr: 12, cols: 1})
+	peak(g, avx2, 12)
+}
+
+// tileKernel writes one tile kernel: a body for every number of rows, and a
+// chain of comparisons before them.
+//
+// One pointer walks down A, a step of depth at a time. Index registers with
+// 1, 3, 5, … 13 times the row stride, scaled by 1, 2, 4 or 8, reach its rows.
+func tileKernel(g *gen, t tile) {
+	name := fmt.Sprintf("tile%dx%d%s", t.mr, t.cols*t.v.lanes, t.v.suffix)
+	g.begin(name, "func(rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc bool)",
+		"is [Tile].Run; [tile4x8] is its definition.")
+
+	a := g.Load(g.Param("a"), g.GP64())
+	ads := g.Load(g.Param("ads"), g.GP64())
+	b := g.Load(g.Param("b"), g.GP64())
+	ldb := g.Load(g.Param("ldb"), g.GP64())
+	rows := g.Load(g.Param("rows"), g.GP64())
+	index := map[int]reg.Register{1: g.Load(g.Param("ars"), g.GP64())}
+	g.SHLQ(operand.U8(2), ads)
+	g.SHLQ(operand.U8(2), ldb)
+	g.SHLQ(operand.U8(2), index[1])
+	for _, m := range []struct{ row, base, index, scale int }{
+		{3, 1, 1, 2}, {5, 1, 1, 4}, {9, 1, 1, 8}, {7, 3, 1, 4}, {11, 3, 1, 8}, {13, 5, 1, 8},
+	} {
+		if m.row < t.mr {
+			index[m.row] = g.GP64()
+			g.LEAQ(at(index[m.base], index[m.index], uint8(m.scale), 0), index[m.row])
+		}
+	}
+	for r := t.mr - 1; r >= 1; r-- {
+		g.CMPQ(rows, operand.U8(r))
+		g.JEQ(operand.LabelRef(fmt.Sprintf("rows%d", r)))
+	}
+	for r := t.mr; r >= 1; r-- {
+		if r < t.mr {
+			g.Label(fmt.Sprintf("rows%d", r))
+		}
+		g.tileBody(t, r, a, ads, b, ldb, index)
+	}
+}
+
+// tileBody writes the body for one number of rows.
+//
+// Its loop takes one step of depth at a time: two or four were no faster, nor
+// were bodies of their own for ads = 1.
+func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[int]reg.Register) {
+	acc := func(r, c int) reg.Physical { return t.v.regs[r*t.cols+c] }
+	temp := t.v.regs[rows*t.cols:]
+	bv, av := temp[:t.cols], temp[t.cols:]
+
+	depth := g.Load(g.Param("depth"), g.GP64())
+	for r := range rows {
+		for c := range t.cols {
+			g.zero(t.v, acc(r, c))
+		}
+	}
+	n := func(s string) string { return fmt.Sprintf("%s%d", s, rows) }
+	g.TESTQ(depth, depth)
+	g.JLE(operand.LabelRef(n("sum")))
+	g.Label(n("loop"))
+	for c := range t.cols {
+		g.VMOVUPS(at(b, nil, 0, c*t.v.bytes), bv[c])
+	}
+	for r := range rows {
+		m := at(a, nil, 0, 0)
+		if r > 0 {
+			odd, scale := r, 1
+			for odd%2 == 0 {
+				odd, scale = odd/2, scale*2
+			}
+			m = at(a, index[odd], uint8(scale), 0)
+		}
+		if t.embed {
+			g.VFMADD231PS_BCST(m, bv[0], acc(r, 0))
+			continue
+		}
+		x := av[r%min(len(av), 2)]
+		g.VBROADCASTSS(m, x)
+		for c := range t.cols {
+			g.VFMADD231PS(x, bv[c], acc(r, c))
+		}
+	}
+	g.ADDQ(ads, a)
+	g.ADDQ(ldb, b)
+	g.DECQ(depth)
+	g.JNE(operand.LabelRef(n("loop")))
+
+	g.Label(n("sum"))
+	c := g.Load(g.Param("c"), g.GP64())
+	ldc := g.Load(g.Param("ldc"), g.GP64())
+	flag := g.Load(g.Param("acc"), g.GP8())
+	g.SHLQ(operand.U8(2), ldc)
+	g.TESTB(flag, flag)
+	g.JEQ(operand.LabelRef(n("store")))
+	p := g.GP64()
+	g.MOVQ(c, p)
+	for r := range rows {
+		for i := range t.cols {
+			g.VADDPS(at(p, nil, 0, i*t.v.bytes), acc(r, i), acc(r, i))
+		}
+		if r < rows-1 {
+			g.ADDQ(ldc, p)
+		}
+	}
+	g.Label(n("store"))
+	for r := range rows {
+		for i := range t.cols {
+			g.VMOVUPS(acc(r, i), at(c, nil, 0, i*t.v.bytes))
+		}
+		if r < rows-1 {
+			g.ADDQ(ldc, c)
+		}
+	}
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// peak writes a loop of multiply-adds in n registers.
+func peak(g *gen, v *isa, n int) {
+	g.begin("peak"+v.suffix, "func(iters int)", fmt.Sprintf("does iters times %d fused multiply-adds of %d lanes.", n, v.lanes))
+	iters := g.Load(g.Param("iters"), g.GP64())
+	for _, r := range v.regs[:n+1] {
+		g.zero(v, r)
+	}
+	g.Label("loop")
+	for _, r := range v.regs[:n] {
+		g.VFMADD231PS(v.regs[n], v.regs[n], r)
+	}
+	g.DECQ(iters)
+	g.JNE(operand.LabelRef("loop"))
+	g.VZEROUPPER()
+	g.RET()
+}
