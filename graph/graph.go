@@ -169,8 +169,12 @@ func (g *Graph) Apply(name string, op Op, in ...*Value) []*Value {
 	}
 	types := make([]Type, len(in))
 	for i, v := range in {
-		if v == nil {
-			g.Fail("graph: %s (%s): operand %d is nil", name, n.Kind(), i)
+		if !g.owns(v) {
+			what := "not a value of this graph"
+			if v == nil {
+				what = "nil"
+			}
+			g.Fail("graph: %s (%s): operand %d is %s", name, n.Kind(), i, what)
 			return g.Apply(name, op, in...)
 		}
 		types[i] = v.Type
@@ -186,6 +190,11 @@ func (g *Graph) Apply(name string, op Op, in ...*Value) []*Value {
 	}
 	g.nodes = append(g.nodes, n)
 	return n.Out
+}
+
+// owns says whether v was computed by a node of g.
+func (g *Graph) owns(v *Value) bool {
+	return v != nil && v.Node != nil && v.Node.ID < len(g.nodes) && g.nodes[v.Node.ID] == v.Node
 }
 
 func (g *Graph) apply1(name string, op Op, in ...*Value) *Value { return g.Apply(name, op, in...)[0] }
@@ -226,12 +235,19 @@ func (g *Graph) Output(name string, v *Value) {
 			g.Fail("graph: output %q is declared twice", name)
 		}
 	}
+	if g.err == nil && !g.owns(v) {
+		g.Fail("graph: output %q is not a value of this graph", name)
+	}
 	g.outputs = append(g.outputs, Output{name, v})
 }
 
 // Update makes the program store v in the variable that to is the value of.
 func (g *Graph) Update(to, v *Value) {
 	if g.err != nil {
+		return
+	}
+	if !g.owns(to) || !g.owns(v) {
+		g.Fail("graph: update with a value that is not of this graph")
 		return
 	}
 	r, ok := to.Node.Op.(Read)
@@ -331,22 +347,27 @@ func (g *Graph) Gradients(loss *Value, wrt []*Value) []*Value {
 		return g.Gradients(loss, wrt)
 	}
 	n := len(g.nodes) // the forward part
-	// depends[i]: node i depends on one of wrt, so its derivative is wanted.
-	depends := make([]bool, n)
+	// depends[i]: node i computes one of wrt or depends on one, so the derivative
+	// by its results is wanted; through[i]: by its operands too.
+	depends, through := make([]bool, n), make([]bool, n)
 	for _, v := range wrt {
+		if !g.owns(v) {
+			g.Fail("graph: gradient by a value that is not of this graph")
+			return g.Gradients(loss, wrt)
+		}
 		depends[v.Node.ID] = true
 	}
 	for _, nd := range g.nodes[:n] {
 		for _, in := range nd.In {
 			if depends[in.Node.ID] {
-				depends[nd.ID] = true
+				depends[nd.ID], through[nd.ID] = true, true
 			}
 		}
 	}
 	grads := map[*Value]*Value{loss: g.Constant("grad:"+loss.Node.Name, 1)}
 	for i := n - 1; i >= 0; i-- {
 		nd := g.nodes[i]
-		if !depends[i] || len(nd.In) == 0 {
+		if !through[i] {
 			continue
 		}
 		dOut := make([]*Value, len(nd.Out))

@@ -19,6 +19,11 @@ func (o Conv2D) Infer(in []Type) ([]Type, error) {
 }
 
 func (o Conv2D) shape(x, w Shape) (Shape, error) {
+	for _, t := range []Shape{x, w} {
+		if _, err := positive(Type{t, Float}); err != nil {
+			return nil, err
+		}
+	}
 	if len(x) != 4 || len(w) != 4 {
 		return nil, fmt.Errorf("takes images [N×H×W×C] and a kernel [O×I×KH×KW], not %v and %v", x, w)
 	}

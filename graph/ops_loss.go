@@ -62,8 +62,8 @@ const (
 //
 // the mean over the anchors that have a positive; with none it is 0. (Paper's
 // eq. 1–4; reference losses.py ConLoss, SupConLoss, SelfConLoss.) Operands z and
-// labels int[B]; results the loss and lse [rows] (0 for rows that are not
-// anchors), which the derivative uses.
+// labels int[B]; results the loss and lse [rows], which the derivative uses: 0
+// for rows that are not anchors and for an anchor that is the only row.
 type Contrast struct {
 	Exits, Views                 int
 	Anchors                      []bool // one an exit
@@ -86,6 +86,9 @@ func (o Contrast) Infer(in []Type) ([]Type, error) {
 	}
 	if o.Exits < 1 || o.Views < 1 || len(o.Anchors) != o.Exits {
 		return nil, fmt.Errorf("%d exits, %d views, anchors for %d exits", o.Exits, o.Views, len(o.Anchors))
+	}
+	if o.Positives > SameImageView {
+		return nil, fmt.Errorf("positives %d: must be SameLabel, SameImage or SameImageView", o.Positives)
 	}
 	any := false
 	for _, a := range o.Anchors {
@@ -117,7 +120,8 @@ func (g *Graph) Contrast(name string, z, labels *Value, c Contrast) *Value {
 }
 
 // ContrastGrad is the derivative of Contrast by z; operands z, labels, lse,
-// dloss. With g_aq = (softmax_q(s_a) − [q∈P(a)]/|P(a)|) / BaseTemperature / #anchors,
+// dloss. With g_aq = (softmax_q(s_a) − [q∈P(a)]/|P(a)|) / BaseTemperature / #anchors
+// for anchors a that have a positive, and 0 for other rows and for q = a,
 //
 //	dz_i = dloss · Σ_q (g_iq + g_qi)·z_q
 type ContrastGrad struct{ Contrast Contrast }

@@ -6,6 +6,9 @@ import "fmt"
 // training mode: operands x, weight [C], bias [C]; results
 //
 //	y = (x − mean)/√(var + Eps) · weight + bias,  mean [C],  var [C] (biased)
+//
+// The variance is that of the centred values: E[x²] − mean² in float32 loses
+// everything where the mean is large beside the deviation.
 type BatchNorm struct{ Eps float64 }
 
 func (o BatchNorm) Infer(in []Type) ([]Type, error) {
@@ -44,7 +47,7 @@ func (o BatchNorm) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	if d[0] == nil {
 		return []*Value{nil, nil, nil}
 	}
-	return g.Apply("grad:"+n.Name, BatchNormGrad{o.Eps}, n.In[0], n.In[1], n.Out[1], n.Out[2], d[0])[:3]
+	return g.Apply("grad:"+n.Name, BatchNormGrad(o), n.In[0], n.In[1], n.Out[1], n.Out[2], d[0])[:3]
 }
 
 // BatchNormGrad is the derivative of BatchNorm: operands x, weight, mean, var,
@@ -76,7 +79,7 @@ func (o BatchNormInference) Infer(in []Type) ([]Type, error) {
 }
 
 func (o BatchNormInference) Gradient(g *Graph, n *Node, d []*Value) []*Value {
-	r := g.Apply("grad:"+n.Name, BatchNormInferenceGrad{o.Eps}, n.In[0], n.In[1], n.In[3], n.In[4], d[0])
+	r := g.Apply("grad:"+n.Name, BatchNormInferenceGrad(o), n.In[0], n.In[1], n.In[3], n.In[4], d[0])
 	return []*Value{r[0], r[1], r[2], nil, nil}
 }
 
@@ -128,7 +131,8 @@ func (ReLUGrad) Infer(in []Type) ([]Type, error) { return Add{}.Infer(in) }
 
 // Dropout zeroes each element with probability P and scales the others by
 // 1/(1−P). Operands x and step, an int scalar (a Counter variable); element i
-// is kept where Random(Seed, Key, step, i) ≥ P. It is its own derivative.
+// is kept where Random(Seed, Key, step, i) ≥ P, the step sign-extended. It is its
+// own derivative.
 type Dropout struct {
 	P         float64
 	Seed, Key uint64
@@ -158,6 +162,9 @@ type L2Normalize struct{ Eps float64 }
 func (o L2Normalize) Infer(in []Type) ([]Type, error) {
 	if err := operands(in, Float); err != nil {
 		return nil, err
+	}
+	if o.Eps <= 0 {
+		return nil, fmt.Errorf("eps %g must be positive", o.Eps)
 	}
 	return in, rank(in, 0, 2, "rows [N×D]")
 }

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"selfcon/config"
+	"selfcon/data"
+	"selfcon/engine"
+	"selfcon/engine/cpu"
+	"selfcon/engine/cpu/kernel"
+	"selfcon/loss"
+	"selfcon/model"
+)
+
+// runFlags declares the flags of a training run; they write into c, whose
+// values are the defaults.
+func runFlags(cmd *cobra.Command, c *config.Run) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&c.Data, "data", c.Data, "what to train on, as `FORMAT[:PATH]`: "+formatNames())
+	f.IntVar(&c.Image, "image", c.Image, "side of the square images in pixels (default: as the data has them, at most 64)")
+	f.IntVar(&c.Model.ImageChannels, "channels", c.Model.ImageChannels, "1 (grey) or 3 (RGB) (default: as the data has them)")
+	f.StringVar(&c.Method, "method", c.Method, methodNames())
+	f.Var(&optionalFloat{&c.Alpha}, "alpha", "weight of the sub-networks' term in the starred variant of a selfcon method (default: the plain method)")
+
+	f.StringVar(&c.Model.Arch, "arch", c.Model.Arch, strings.Join(model.Archs(), ", "))
+	f.IntVar(&c.Model.Width, "width", c.Model.Width, "channels of the first stage")
+	f.StringVar((*string)(&c.Model.Stem), "stem", string(c.Model.Stem), "small (3×3) or large (7×7 stride 2, max-pool) (default: small up to 64 pixels)")
+	f.Var(&intList{&c.Model.Exits}, "exits", "stages after which a sub-network exits, such as 2 or 1,2,3 (default: 2 for selfcon methods, otherwise none)")
+	f.StringVar((*string)(&c.Model.Sub), "sub", string(c.Model.Sub), "sub-network: fc, small or same")
+	f.IntVar(&c.ProjectionDim, "projection-dim", c.ProjectionDim, "length of the projections")
+
+	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images")
+	f.IntVar(&c.Batch, "batch", c.Batch, "images a step")
+	f.Float64Var(&c.Rate, "lr", c.Rate, "learning rate at the start")
+	f.Float64Var(&c.Momentum, "momentum", c.Momentum, "momentum of SGD")
+	f.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "weight decay of every parameter")
+	f.StringVar(&c.Schedule, "schedule", c.Schedule, "cosine, or step with --milestones")
+	f.Var(&intList{&c.Milestones}, "milestones", "epochs after which a step schedule divides the rate by 10, such as 60,80")
+	f.IntVar(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "linear warm-up (-1: 10 epochs for batches from 1024, otherwise none)")
+	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "divides the contrast's logits")
+	f.Float64Var(&c.BaseTemperature, "base-temperature", c.BaseTemperature, "the loss is scaled by temperature/base-temperature")
+
+	f.StringVar(&c.Augment, "augment", c.Augment, "strong (crop, flip, colour jitter, grayscale), weak (crop, flip) or none")
+	f.Float64Var(&c.CropMin, "crop-min", c.CropMin, "smallest share of the image that a random crop keeps")
+	f.BoolVar(&c.Flip, "flip", c.Flip, "mirror images at random")
+	f.Float64Var(&c.ValFraction, "val-fraction", c.ValFraction, "share of the training images held out to choose by, if the data has no validation split")
+	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
+	machineFlags(f, &c.Threads, &c.Workers)
+
+	complete(cmd, "data", func() []string {
+		var out []string
+		for _, x := range data.Formats() {
+			out = append(out, x.Name)
+		}
+		return out
+	})
+	complete(cmd, "method", func() []string {
+		var out []string
+		for _, m := range loss.Methods() {
+			out = append(out, m.Name+"\t"+m.About)
+		}
+		return out
+	})
+	complete(cmd, "arch", model.Archs)
+	for name, values := range map[string][]string{
+		"stem": {"small", "large"}, "sub": {"fc", "small", "same"}, "schedule": {"cosine", "step"}, "augment": {"strong", "weak", "none"},
+	} {
+		complete(cmd, name, func() []string { return values })
+	}
+}
+
+// machineFlags declares how much of the machine to use.
+func machineFlags(f *pflag.FlagSet, threads, workers *int) {
+	f.IntVar(threads, "threads", *threads, "threads that compute (0: one a core); the results do not depend on it")
+	if workers != nil {
+		f.IntVar(workers, "workers", *workers, "threads that load and augment images (0: one a core); the results do not depend on it")
+	}
+}
+
+// complete offers values for a flag in the shell.
+func complete(cmd *cobra.Command, flag string, values func() []string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return values(), cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // the flag's name is mistyped here
+	}
+}
+
+// defaultExits fills in the exits of a method that needs some when the caller
+// has said nothing.
+func defaultExits(cmd *cobra.Command, c *config.Run) {
+	if m, err := loss.Parse(c.Method); err == nil && m.NeedsExits() && !cmd.Flags().Changed("exits") && len(c.Model.Exits) == 0 {
+		c.Model.Exits = []int{2}
+	}
+}
+
+// absolute makes the path of a dataset independent of the working folder.
+func absolute(spec string) string {
+	name, path, ok := strings.Cut(spec, ":")
+	if !ok || path == "" {
+		return spec
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return name + ":" + path
+}
+
+func formatNames() string {
+	var out []string
+	for _, x := range data.Formats() {
+		out = append(out, x.Example)
+	}
+	return strings.Join(out, ", ")
+}
+
+func methodNames() string {
+	var out []string
+	for _, m := range loss.Methods() {
+		out = append(out, m.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+func kernelNames() []string {
+	var out []string
+	for _, s := range kernel.Usable() {
+		out = append(out, s.Name)
+	}
+	return out
+}
+
+func openEngine(threads int) (engine.Engine, error) {
+	if threads < 0 {
+		return nil, &config.Error{Setting: "threads", Reason: fmt.Sprintf("%d is out of range: must be at least 1, or 0 for one a core", threads)}
+	}
+	return cpu.New(cpu.Options{Threads: threads})
+}
+
+// intList is a flag of ascending whole numbers, separated by commas.
+type intList struct{ to *[]int }
+
+func (l *intList) String() string {
+	if l.to == nil {
+		return ""
+	}
+	var out []string
+	for _, v := range *l.to {
+		out = append(out, strconv.Itoa(v))
+	}
+	return strings.Join(out, ",")
+}
+
+func (l *intList) Set(s string) error {
+	var out []int
+	for _, part := range strings.Split(s, ",") {
+		if s == "" || s == "none" {
+			break
+		}
+		v, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number; give numbers separated by commas, such as 1,2", part)
+		}
+		out = append(out, v)
+	}
+	*l.to = out
+	return nil
+}
+
+func (*intList) Type() string { return "numbers" }
+
+// optionalFloat is a flag that is different unset from any number.
+type optionalFloat struct{ to **float64 }
+
+func (o *optionalFloat) String() string {
+	if o.to == nil || *o.to == nil {
+		return ""
+	}
+	return strconv.FormatFloat(**o.to, 'g', -1, 64)
+}
+
+func (o *optionalFloat) Set(s string) error {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return fmt.Errorf("%q is not a number", s)
+	}
+	*o.to = &v
+	return nil
+}
+
+func (*optionalFloat) Type() string { return "number" }

@@ -1,0 +1,65 @@
+// Command selfcon trains image encoders by self-contrastive learning, judges
+// them and runs them. See selfcon --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"selfcon/config"
+	"selfcon/data"
+)
+
+// The exit codes, the same for every subcommand.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitBadData     = 3
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal the default holds again: a second one ends the
+	// program at once.
+	context.AfterFunc(ctx, stop)
+	err := root().ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "selfcon:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// usageError is a mistake in how the program was called.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// interrupted is the error of a command that a signal ended in good order.
+type interrupted struct{ message string }
+
+func (e interrupted) Error() string { return e.message }
+
+func exitCode(err error) int {
+	var usage usageError
+	var setting *config.Error
+	var spec *data.SpecError
+	var bad *data.Error
+	var stopped interrupted
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &stopped), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &usage), errors.As(err, &setting), errors.As(err, &spec):
+		return exitUsage
+	case errors.As(err, &bad):
+		return exitBadData
+	}
+	return exitFailed
+}

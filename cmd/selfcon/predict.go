@@ -1,0 +1,241 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"selfcon/checkpoint"
+	"selfcon/data"
+	"selfcon/engine"
+	"selfcon/eval"
+	"selfcon/graph"
+	"selfcon/train"
+)
+
+func predictCommand() *cobra.Command {
+	run := ""
+	threads := 0
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "predict [--run RUN] IMAGE…",
+		Short: "Classify images at each exit of a probed run",
+		Long: `Classify image files (JPEG, PNG) and print the class and its probability at each
+exit and for their ensemble. The run must have been probed: its classifiers are
+those of selfcon probe.`,
+		Example: `  selfcon predict --run runs/photos-selfcon-s cat.jpg dog.png
+  selfcon predict --json cat.jpg     # the newest probed run under runs/, one line of JSON an image`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if run == "" {
+				var err error
+				if run, err = newestProbed("runs"); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "using %s\n", run)
+			}
+			predictions, err := predict(cmd.Context(), run, args, threads)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				for _, p := range predictions {
+					if err := json.NewEncoder(cmd.OutOrStdout()).Encode(p); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			return printPredictions(cmd.OutOrStdout(), predictions)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&run, "run", "", "the run's folder (default: the newest probed one under runs/)")
+	machineFlags(f, &threads, nil)
+	f.BoolVar(&asJSON, "json", false, "print one line of JSON an image")
+	return cmd
+}
+
+// prediction is what the exits say of an image.
+type prediction struct {
+	Image string `json:"image"`
+	Exits []vote `json:"exits"` // the backbone's, then the ensemble's, last
+}
+
+// vote is the likeliest class at an exit.
+type vote struct {
+	Exit        string  `json:"exit"`
+	Class       string  `json:"class"`
+	Probability float64 `json:"probability"`
+}
+
+func predict(ctx context.Context, dir string, paths []string, threads int) ([]prediction, error) {
+	m, err := train.OpenRun(dir)
+	if err != nil {
+		return nil, err
+	}
+	linears, err := loadProbe(dir, len(m.Classes))
+	if err != nil {
+		return nil, err
+	}
+	e, err := openEngine(threads)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	net, err := train.LoadModel(dir, m, e)
+	if err != nil {
+		return nil, err
+	}
+	s := &train.Setup{Config: m.Config, Net: net}
+	batch := min(evalBatch, len(paths))
+	files := data.Files(paths, m.Config.Model.ImageChannels)
+	l, err := s.Loader(files, batch, false)
+	if err != nil {
+		return nil, err
+	}
+	f, err := eval.Extract(ctx, e, net, l.Epoch(ctx, 0, 0), len(paths), batch, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(linears) != len(f.X) {
+		return nil, fmt.Errorf("%s: classifiers for %d exits, but the network has %d; probe the run again", filepath.Join(dir, train.ProbeFile), len(linears), len(f.X))
+	}
+	out := make([]prediction, len(paths))
+	n, classes := len(paths), len(m.Classes)
+	mean := make([]float32, n*classes)
+	add := func(exit string, logits []float32) {
+		for i := range out {
+			c, p := likeliest(logits[i*classes : (i+1)*classes])
+			out[i].Image = paths[i]
+			out[i].Exits = append(out[i].Exits, vote{exit, m.Classes[c], p})
+		}
+	}
+	for x, lin := range linears {
+		logits := lin.Logits(f.X[x], n)
+		for i, v := range logits {
+			mean[i] += v / float32(len(linears))
+		}
+		add(f.Names[x], logits)
+	}
+	if len(linears) > 1 {
+		add("ensemble", mean)
+	}
+	return out, nil
+}
+
+// likeliest is the class with the largest logit and its probability by softmax.
+func likeliest(logits []float32) (class int, probability float64) {
+	for i, v := range logits {
+		if v > logits[class] {
+			class = i
+		}
+	}
+	sum := 0.0
+	for _, v := range logits {
+		sum += math.Exp(float64(v - logits[class]))
+	}
+	return class, 1 / sum
+}
+
+func printPredictions(w io.Writer, predictions []prediction) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprint(tw, "image")
+	for _, v := range predictions[0].Exits {
+		fmt.Fprintf(tw, "\t%s", v.Exit)
+	}
+	fmt.Fprintln(tw)
+	for _, p := range predictions {
+		fmt.Fprint(tw, p.Image)
+		for _, v := range p.Exits {
+			fmt.Fprintf(tw, "\t%s %.1f%%", v.Class, 100*v.Probability)
+		}
+		fmt.Fprintln(tw)
+	}
+	return tw.Flush()
+}
+
+// newestProbed finds the run that was probed last.
+func newestProbed(root string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(root, "*", train.ProbeFile))
+	if err != nil {
+		return "", err
+	}
+	age := func(path string) int64 {
+		if info, err := os.Stat(path); err == nil {
+			return info.ModTime().UnixNano()
+		}
+		return 0
+	}
+	if len(found) == 0 {
+		return "", usagef("no probed run under %s/: train and probe one first, or name its folder with --run", root)
+	}
+	newest := slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
+	return filepath.Dir(newest), nil
+}
+
+// saveProbe writes the classifiers of every exit into a run's folder.
+func saveProbe(dir string, found []eval.ProbeResult) error {
+	f := checkpoint.File{Metadata: map[string]string{"format": "pt"}}
+	for i, x := range found {
+		l := x.Linear
+		name := fmt.Sprintf("%d.", i)
+		f.Tensors = append(f.Tensors,
+			checkpoint.Named{Name: name + "weight", Tensor: engine.Float32(l.Weight, l.Classes, l.Dim)},
+			checkpoint.Named{Name: name + "bias", Tensor: engine.Float32(l.Bias, l.Classes)})
+	}
+	return checkpoint.WriteTensors(filepath.Join(dir, train.ProbeFile), f)
+}
+
+// loadProbe reads them back, in the order of the exits.
+func loadProbe(dir string, classes int) ([]*eval.Linear, error) {
+	path := filepath.Join(dir, train.ProbeFile)
+	f, err := checkpoint.ReadTensors(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, usagef("%s has no classifiers yet; first: selfcon probe %s", dir, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]engine.Tensor{}
+	for _, t := range f.Tensors {
+		have[t.Name] = t.Tensor
+	}
+	var out []*eval.Linear
+	for i := 0; len(have) > 0; i++ {
+		w, b := have[fmt.Sprintf("%d.weight", i)], have[fmt.Sprintf("%d.bias", i)]
+		if len(w.Shape) != 2 || w.Shape[0] != classes || !b.Shape.Equal(graph.Shape{classes}) {
+			return nil, fmt.Errorf("%s: exit %d: a classifier of %d classes has a weight [%d×features] and a bias [%d], not %v and %v", path, i, classes, classes, classes, w.Shape, b.Shape)
+		}
+		out = append(out, &eval.Linear{Classes: classes, Dim: w.Shape[1], Weight: w.Float32s(), Bias: b.Float32s()})
+		delete(have, fmt.Sprintf("%d.weight", i))
+		delete(have, fmt.Sprintf("%d.bias", i))
+	}
+	return out, nil
+}
+
+// sameClasses says how the classes of data differ from a run's.
+func sameClasses(got, want []string) error {
+	if slices.Equal(got, want) {
+		return nil
+	}
+	return usagef("the data's classes are not those of the run: %s, not %s", strings.Join(got, ", "), strings.Join(want, ", "))
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

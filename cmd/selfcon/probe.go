@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"selfcon/checkpoint"
+	"selfcon/config"
+	"selfcon/data"
+	"selfcon/engine"
+	"selfcon/eval"
+	"selfcon/train"
+)
+
+// evalBatch is how many images are put through a frozen network at once.
+const evalBatch = 100
+
+func probeCommand() *cobra.Command {
+	p := eval.DefaultProbe()
+	var override string
+	threads, workers := 0, 0
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "probe RUN",
+		Short: "Judge a run's encoder: a linear classifier on every exit, and their ensemble",
+		Long: `Train a linear classifier on the frozen features of every exit (linear
+evaluation) and print top-1 and top-5 of each and of their ensemble (the mean of
+their logits) on the test split. The epoch is chosen on the validation split; the
+test split is looked at once, at the end. Data without a test split is judged on
+its validation split, and the table says so.
+
+The classifiers are saved in the run's folder, for selfcon predict.`,
+		Example: `  selfcon probe runs/photos-selfcon-s
+  selfcon probe --json runs/photos-selfcon-s
+  selfcon probe --data imagefolder:other-photos runs/photos-selfcon-s   # the same classes, other images`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := newReporter(cmd.ErrOrStderr())
+			defer r.end()
+			m, err := train.OpenRun(args[0])
+			if err != nil {
+				return err
+			}
+			if !m.Done {
+				r.sayf("note: %s was interrupted; this judges what it had learnt (go on with: selfcon train --resume %s)", args[0], args[0])
+			}
+			c := m.Config
+			if override != "" {
+				c.Data = absolute(override)
+			}
+			if cmd.Flags().Changed("threads") {
+				c.Threads = threads
+			}
+			if cmd.Flags().Changed("workers") {
+				c.Workers = workers
+			}
+			res, err := probeRun(cmd.Context(), r, args[0], m, c, p)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), res)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, %d images\n%s", res.Split, res.Images, res.Table)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&override, "data", "", "judge on other data with the same classes, as `FORMAT[:PATH]` (default: the run's own)")
+	probeFlags(cmd, &p)
+	machineFlags(f, &threads, &workers)
+	f.BoolVar(&asJSON, "json", false, "print the table as JSON")
+	return cmd
+}
+
+func probeFlags(cmd *cobra.Command, p *eval.ProbeConfig) {
+	f := cmd.Flags()
+	f.IntVar(&p.Epochs, "epochs", p.Epochs, "times to go through the training features")
+	f.IntVar(&p.Batch, "batch", p.Batch, "features a step")
+	f.Float64Var(&p.Rate, "lr", p.Rate, "learning rate at the start")
+	f.Float64Var(&p.WeightDecay, "weight-decay", p.WeightDecay, "weight decay of the classifiers")
+	f.Var(&intList{&p.Milestones}, "milestones", "epochs after which the rate is divided by 10")
+	f.BoolVar(&p.Standardize, "standardize", p.Standardize, "shift and scale each feature to mean 0 and deviation 1 over the training set first")
+	f.Uint64Var(&p.Seed, "seed", p.Seed, "fixes everything random")
+}
+
+// results are what a probe found out; they lie in the run's folder.
+type results struct {
+	Split  string     `json:"split"` // test or validation
+	Images int        `json:"images"`
+	Table  eval.Table `json:"table"`
+	Exits  []exit     `json:"exits"`
+}
+
+// exit is where an exit's classifier came from.
+type exit struct {
+	Name    string  `json:"name"`
+	Epoch   int     `json:"epoch"` // chosen on the validation split
+	ValTop1 float64 `json:"val_top1"`
+}
+
+// probeRun probes a run's model on the data of c and saves the classifiers.
+func probeRun(ctx context.Context, r *reporter, dir string, m train.Manifest, c config.Run, p eval.ProbeConfig) (*results, error) {
+	s, err := train.NewSetup(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameClasses(s.Classes, m.Classes); err != nil {
+		return nil, err
+	}
+	e, err := openEngine(c.Threads)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	if _, err := train.LoadModel(dir, m, e); err != nil {
+		return nil, err
+	}
+	linears, res, err := probe(ctx, r, s, e, p, "probe", extractor(e, s))
+	if err != nil {
+		return nil, err
+	}
+	if err := saveProbe(dir, linears); err != nil {
+		return nil, err
+	}
+	return res, checkpoint.WriteJSON(filepath.Join(dir, train.ResultsFile), res)
+}
+
+// features turns a split into one feature vector an image and exit.
+type features func(ctx context.Context, r *reporter, ds data.Dataset, what string) (*eval.Features, error)
+
+// extractor takes the features from the network that the engine holds.
+func extractor(e engine.Engine, s *train.Setup) features {
+	return func(ctx context.Context, r *reporter, ds data.Dataset, what string) (*eval.Features, error) {
+		l, err := s.Loader(ds, evalBatch, false)
+		if err != nil {
+			return nil, err
+		}
+		return eval.Extract(ctx, e, s.Net, l.Epoch(ctx, 0, 0), ds.Len(), evalBatch, r.phase("features of the "+what+" images"))
+	}
+}
+
+// probe trains a linear classifier on the features of every exit and tests them.
+func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, p eval.ProbeConfig, name string, take features) ([]eval.ProbeResult, *results, error) {
+	if s.Val == nil {
+		return nil, nil, &config.Error{Setting: "val-fraction", Reason: "0 leaves no validation images to choose the probe's epoch by; the run needs a validation split or a fraction held out"}
+	}
+	tr, err := take(ctx, r, s.Train, "training")
+	if err != nil {
+		return nil, nil, err
+	}
+	val, err := take(ctx, r, s.Val, "validation")
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := eval.Train(ctx, e, tr, val, len(s.Classes), p, r.phase(name))
+	if err != nil {
+		return nil, nil, err
+	}
+	res := &results{Split: "test", Images: s.Val.Len()}
+	judged := val
+	if s.Test != nil {
+		res.Images = s.Test.Len()
+		if judged, err = take(ctx, r, s.Test, "test"); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		res.Split = "validation (no test split; the epoch was chosen on these images)"
+	}
+	var linears []*eval.Linear
+	for _, f := range found {
+		linears = append(linears, f.Linear)
+		res.Exits = append(res.Exits, exit{f.Exit, f.Epoch, f.ValTop1})
+	}
+	res.Table, err = eval.Test(linears, judged)
+	return found, res, err
+}

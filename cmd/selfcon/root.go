@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"selfcon/internal/suggest"
+)
+
+// version is set by release builds (-ldflags "-X main.version=…").
+var version = ""
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "selfcon",
+		Short: "Self-contrastive learning of image encoders: train, judge, run",
+		Long: `selfcon trains image encoders by self-contrastive learning (SelfCon, AAAI 2023):
+a network with several exits contrasts their outputs, on one view of each image.
+It then judges every exit with linear probes, and classifies with any of them.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data,
+130 interrupted (what was learnt is saved).`,
+		Example: `  selfcon quickstart                                   # two minutes, nothing to download
+  selfcon train --data imagefolder:photos --epochs 50  # your own images
+  selfcon probe runs/photos-selfcon-s
+  selfcon predict --run runs/photos-selfcon-s cat.jpg`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.SetFlagErrorFunc(flagError)
+	cmd.AddCommand(quickstartCommand(), trainCommand(), probeCommand(), predictCommand(), benchCommand(), versionCommand())
+	cmd.InitDefaultCompletionCmd()
+	explain(cmd)
+	return cmd
+}
+
+// explain gives the commands that cobra adds, and wrong arguments, the manners
+// of the others.
+func explain(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "Print a shell's completion script"
+			c.Example = "  source <(selfcon completion bash)"
+			c.Args, c.RunE = noCommand, func(cmd *cobra.Command, _ []string) error {
+				return usagef("say which shell: %s", strings.Join(names(cmd), ", "))
+			}
+		}
+		if args := c.Args; args != nil {
+			c.Args = func(cmd *cobra.Command, a []string) error {
+				if err := args(cmd, a); err != nil {
+					return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				}
+				return nil
+			}
+		}
+		explain(c)
+	}
+}
+
+func names(cmd *cobra.Command) []string {
+	var out []string
+	for _, c := range cmd.Commands() {
+		if !c.Hidden {
+			out = append(out, c.Name())
+		}
+	}
+	return out
+}
+
+// noCommand refuses a word where a subcommand is expected.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unknown command %q of %s%s", args[0], cmd.CommandPath(), suggest.Among(args[0], names(cmd)))
+	}
+	return nil
+}
+
+var unknownFlag = regexp.MustCompile(`^unknown flag: --(\S+)`)
+
+// flagError names the flag that was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	hint := ""
+	if m := unknownFlag.FindStringSubmatch(err.Error()); m != nil {
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if n, ok := suggest.Nearest(m[1], known); ok {
+			hint = fmt.Sprintf("; did you mean --%s?", n)
+		}
+	}
+	return usageError{fmt.Errorf("%w%s; see %s --help", err, hint, cmd.CommandPath())}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version, the Go that built it and the kernels this machine runs",
+		Example: "  selfcon version",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprintf(cmd.OutOrStdout(), "selfcon %s (%s, %s/%s, kernels: %s)\n",
+				versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH, strings.Join(kernelNames(), ", "))
+			return nil
+		},
+	}
+}
+
+// versionString is the release, or what Go's build information tells.
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = "devel " + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	return v
+}

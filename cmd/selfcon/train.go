@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"selfcon/config"
+	"selfcon/engine"
+	"selfcon/train"
+)
+
+func trainCommand() *cobra.Command {
+	c := config.Default()
+	out, resume := "", ""
+	cmd := &cobra.Command{
+		Use:   "train --data FORMAT[:PATH]",
+		Short: "Train an encoder on labelled images",
+		Long: `Train an encoder on labelled images and write it into a new folder under runs/.
+
+Ctrl-C stops after the step in work and saves; --resume goes on from there and
+gives, bit for bit, what an uninterrupted run gives.`,
+		Example: `  selfcon train --data imagefolder:photos                       # photos/train/<class>/*.jpg, photos/test/<class>/*.jpg
+  selfcon train --data imagefolder:photos --width 16 --epochs 30  # a small network for a slow machine
+  selfcon train --data cifar10:cifar-10-binary.tar.gz --method supcon --epochs 100
+  selfcon train --data fashion-mnist:fashion --exits 1,2,3 --sub small
+  selfcon train --resume runs/photos-selfcon-s                    # go on after Ctrl-C`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r := newReporter(cmd.ErrOrStderr())
+			defer r.end()
+			if resume != "" {
+				return resumeRun(cmd, r, resume)
+			}
+			defaultExits(cmd, &c)
+			c.Data = absolute(c.Data)
+			dir, err := trainRun(cmd.Context(), r, c, out)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), dir)
+			r.sayf("next: selfcon probe %s", dir)
+			return nil
+		},
+	}
+	runFlags(cmd, &c)
+	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
+	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads and --workers")
+	return cmd
+}
+
+// runName is the default name of a run's folder.
+func runName(c config.Run) string {
+	name, path, _ := strings.Cut(c.Data, ":")
+	if path != "" {
+		base := filepath.Base(path)
+		for _, ext := range []string{".gz", ".tar", ".tgz"} {
+			base = strings.TrimSuffix(base, ext)
+		}
+		name = base
+	}
+	return filepath.Join("runs", name+"-"+c.Method)
+}
+
+// trainRun trains a configuration from the start and returns the run's folder.
+func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (string, error) {
+	s, err := train.NewSetup(c)
+	if err != nil {
+		return "", err
+	}
+	e, err := openEngine(c.Threads)
+	if err != nil {
+		return "", err
+	}
+	defer e.Close()
+	t, err := train.NewTrainer(s, e)
+	if err != nil {
+		return "", err
+	}
+	if out == "" {
+		out = train.FreshFolder(runName(c))
+	}
+	if err := train.CreateFolder(out); err != nil {
+		return "", usageError{err}
+	}
+	m := train.NewManifest(s, e, versionString())
+	if err := t.Save(out, m); err != nil { // a folder that can't be written to is found now, not after the training
+		return "", err
+	}
+	return out, runTrainer(ctx, r, t, e, m, out)
+}
+
+// resumeRun goes on with an interrupted run.
+func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
+	var extra []string
+	for _, name := range []string{"data", "image", "channels", "method", "alpha", "arch", "width", "stem", "exits", "sub", "projection-dim",
+		"epochs", "batch", "lr", "momentum", "weight-decay", "schedule", "milestones", "warmup-epochs", "temperature", "base-temperature",
+		"augment", "crop-min", "flip", "val-fraction", "seed", "out"} {
+		if cmd.Flags().Changed(name) {
+			extra = append(extra, "--"+name)
+		}
+	}
+	if len(extra) > 0 {
+		return usagef("--resume goes on with the settings of the run; leave out %s", strings.Join(extra, ", "))
+	}
+	m, err := train.OpenRun(dir)
+	if err != nil {
+		return err
+	}
+	if m.Done {
+		return usagef("%s is done: there is nothing to resume; next: selfcon probe %s", dir, dir)
+	}
+	c := m.Config
+	for name, to := range map[string]*int{"threads": &c.Threads, "workers": &c.Workers} {
+		if cmd.Flags().Changed(name) {
+			if *to, err = cmd.Flags().GetInt(name); err != nil {
+				return err
+			}
+		}
+	}
+	s, err := train.NewSetup(c)
+	if err != nil {
+		return err
+	}
+	e, err := openEngine(c.Threads)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	t, err := train.NewTrainer(s, e)
+	if err != nil {
+		return err
+	}
+	if err := t.Resume(dir); err != nil {
+		return err
+	}
+	if err := runTrainer(cmd.Context(), r, t, e, m, dir); err != nil {
+		return err
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), dir)
+	r.sayf("next: selfcon probe %s", dir)
+	return nil
+}
+
+// runTrainer trains to the end or to an interruption, and saves either way.
+func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Engine, m train.Manifest, dir string) error {
+	s, c := t.Setup, t.Setup.Config
+	r.sayf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, exits after %v; %s", dir, s.Method.Name, s.Train.Len(),
+		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name())
+	start := time.Now()
+	var metrics error
+	err := t.Run(ctx, func(p train.Progress) {
+		r.training(p)
+		if p.EpochDone {
+			metrics = errors.Join(metrics, train.AppendMetrics(dir, p))
+		}
+	})
+	r.end()
+	if err != nil && ctx.Err() != nil {
+		if err := t.Save(dir, m); err != nil {
+			return fmt.Errorf("interrupted, and saving failed: %w", err)
+		}
+		return interrupted{fmt.Sprintf("interrupted after step %d of epoch %d and saved; go on with: selfcon train --resume %s",
+			t.Place.Batch, t.Place.Epoch+1, dir)}
+	}
+	if err != nil {
+		return err
+	}
+	m.Done = true
+	if err := t.Save(dir, m); err != nil {
+		return err
+	}
+	r.sayf("trained %d epochs in %s", c.Epochs, short(time.Since(start)))
+	return metrics
+}

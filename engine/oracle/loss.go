@@ -1,0 +1,138 @@
+package oracle
+
+import (
+	"math"
+
+	"selfcon/engine"
+	"selfcon/graph"
+)
+
+func loss(n *graph.Node) kernel {
+	switch o := n.Op.(type) {
+	case graph.CrossEntropy:
+		classes := n.In[0].Shape[1]
+		return func(in []tensor) ([]tensor, error) {
+			if err := engine.CheckLabels(in[1].n, classes); err != nil {
+				return nil, err
+			}
+			sum := 0.0
+			for r, label := range in[1].n {
+				logits := in[0].f[r*classes : (r+1)*classes]
+				sum += logSumExp(logits, -1) - logits[label]
+			}
+			return floats([]float64{sum / float64(len(in[1].n))}), nil
+		}
+	case graph.CrossEntropyGrad:
+		rows, classes := n.In[0].Shape[0], n.In[0].Shape[1]
+		return func(in []tensor) ([]tensor, error) {
+			if err := engine.CheckLabels(in[1].n, classes); err != nil {
+				return nil, err
+			}
+			scale := in[2].f[0] / float64(rows)
+			dx := make([]float64, rows*classes)
+			for r, label := range in[1].n {
+				logits, d := in[0].f[r*classes:(r+1)*classes], dx[r*classes:(r+1)*classes]
+				lse := logSumExp(logits, -1)
+				for k, v := range logits {
+					d[k] = math.Exp(v-lse) * scale
+				}
+				d[label] -= scale
+			}
+			return floats(dx), nil
+		}
+	case graph.Contrast:
+		d := n.In[0].Shape[1]
+		return func(in []tensor) ([]tensor, error) {
+			loss, lse := contrast(o, in[0].f, d, in[1].n)
+			return []tensor{{f: []float64{loss}}, {f: lse}}, nil
+		}
+	case graph.ContrastGrad:
+		d := n.In[0].Shape[1]
+		return func(in []tensor) ([]tensor, error) {
+			return floats(contrastGrad(o.Contrast, in[0].f, d, in[1].n, in[2].f, in[3].f[0])), nil
+		}
+	}
+	return nil
+}
+
+// contrast works by one row of similarities at a time. The lse of an anchor
+// that is the table's only row is 0.
+func contrast(o graph.Contrast, z []float64, d int, labels []int32) (loss float64, lse []float64) {
+	keys, positives, anchors := o.Keys(labels)
+	lse = make([]float64, len(keys))
+	if len(keys) == 1 {
+		return 0, lse
+	}
+	terms := make([]float64, len(keys))
+	parallel(len(keys), func(a int) {
+		if _, _, exit := o.Row(a, len(labels)); !o.Anchors[exit] {
+			return
+		}
+		s := similarities(o, z, d, a)
+		lse[a] = logSumExp(s, a)
+		for q, key := range keys {
+			if q != a && key == keys[a] {
+				terms[a] -= (s[q] - lse[a]) / float64(positives[a])
+			}
+		}
+	})
+	if anchors == 0 {
+		return 0, lse
+	}
+	for _, t := range terms {
+		loss += t
+	}
+	return o.Temperature / o.BaseTemperature * loss / float64(anchors), lse
+}
+
+func contrastGrad(o graph.Contrast, z []float64, d int, labels []int32, lse []float64, dloss float64) []float64 {
+	keys, positives, anchors := o.Keys(labels)
+	dz := make([]float64, len(z))
+	for a := range keys {
+		if _, _, exit := o.Row(a, len(labels)); !o.Anchors[exit] || positives[a] == 0 {
+			continue
+		}
+		s := similarities(o, z, d, a)
+		for q, key := range keys {
+			if q == a {
+				continue
+			}
+			g := math.Exp(s[q] - lse[a])
+			if key == keys[a] {
+				g -= 1 / float64(positives[a])
+			}
+			g *= dloss / o.BaseTemperature / float64(anchors)
+			for k := range d {
+				dz[a*d+k] += g * z[q*d+k]
+				dz[q*d+k] += g * z[a*d+k]
+			}
+		}
+	}
+	return dz
+}
+
+// similarities are those of row a of z with every row.
+func similarities(o graph.Contrast, z []float64, d, a int) []float64 {
+	s := make([]float64, len(z)/d)
+	for q := range s {
+		s[q] = dot(z[a*d:(a+1)*d], z[q*d:(q+1)*d]) / o.Temperature
+	}
+	return s
+}
+
+// logSumExp is log Σ exp(v), without element skip (−1 for none).
+func logSumExp(v []float64, skip int) float64 {
+	largest := math.Inf(-1)
+	for i, x := range v {
+		if i != skip {
+			largest = max(largest, x)
+		}
+	}
+	sum := 0.0
+	for i, x := range v {
+		if i != skip {
+			sum += math.Exp(x - largest)
+		}
+	}
+	return largest + math.Log(sum)
+}
