@@ -28,7 +28,7 @@ func main() {
 	// After the first signal the default holds again: a second one ends the
 	// program at once.
 	context.AfterFunc(ctx, stop)
-	err := root().ExecuteContext(ctx)
+	err := root(os.Stdout, os.Stderr).ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "selfcon:", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"regexp"
 	"runtime"
 	"runtime/debug"
@@ -16,7 +17,8 @@ import (
 // version is set by release builds (-ldflags "-X main.version=…").
 var version = ""
 
-func root() *cobra.Command {
+// root makes the command, which prints to stdout and stderr.
+func root(stdout, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "selfcon",
 		Short: "Self-contrastive learning of image encoders: train, judge, run",
@@ -37,7 +39,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data,
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.AddCommand(quickstartCommand(), trainCommand(), probeCommand(), predictCommand(), benchCommand(), versionCommand())
-	cmd.InitDefaultCompletionCmd()
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	cmd.InitDefaultCompletionCmd() // notes where to print
 	explain(cmd)
 	return cmd
 }

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"selfcon/train"
+)
+
+// call runs the command in-process.
+func call(ctx context.Context, args ...string) (stdout, stderr string, code int) {
+	var out, errs bytes.Buffer
+	cmd := root(&out, &errs)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	if err != nil {
+		errs.WriteString(err.Error())
+	}
+	return out.String(), errs.String(), exitCode(err)
+}
+
+func TestWrongUse(t *testing.T) {
+	t.Chdir(t.TempDir())
+	empty := t.TempDir()
+	notAnImage := filepath.Join(empty, "x.jpg")
+	if err := os.WriteFile(notAnImage, []byte("not an image"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		want string // in the message
+	}{
+		{"trian", exitUsage, `did you mean "train"?`},
+		{"nonsense", exitUsage, "known: bench, completion, help, predict, probe, quickstart, train, version"},
+		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
+		{"train --epochs three", exitUsage, `"three"`},
+		{"train", exitUsage, "--data imagefolder:PATH"},
+		{"train extra", exitUsage, "train --help"},
+		{"train --data sampel", exitUsage, `did you mean "sample"?`},
+		{"train --data imagefolder", exitUsage, "needs a path"},
+		{"train --data imagefolder:no/such/folder", exitBadData, "no such file or folder"},
+		{"train --data imagefolder:" + empty, exitBadData, empty},
+		{"train --data sample --method selfcons", exitUsage, `did you mean "selfcon-s"?`},
+		{"train --data sample --arch resnet81", exitUsage, `did you mean "resnet18"?`},
+		{"train --data sample --sub full", exitUsage, "known: fc, small, same"},
+		{"train --data sample --stem smal", exitUsage, `did you mean "small"?`},
+		{"train --data sample --exits 4", exitUsage, "exits after stages 1 to 3"},
+		{"train --data sample --exits 2,1", exitUsage, "ascending"},
+		{"train --data sample --exits two", exitUsage, "whole number"},
+		{"train --data sample --method supcon --exits 2", exitUsage, "backbone alone"},
+		{"train --data sample --method selfcon-s --exits none", exitUsage, "at least one exit"},
+		{"train --data sample --alpha 0", exitUsage, "must be positive"},
+		{"train --data sample --method supcon --alpha 1", exitUsage, "supcon has none"},
+		{"train --data sample --lr 0", exitUsage, "lr: 0 is out of range: must be greater than 0"},
+		{"train --data sample --lr NaN", exitUsage, "lr: NaN"},
+		{"train --data sample --momentum 1", exitUsage, "less than 1"},
+		{"train --data sample --crop-min 1.5", exitUsage, "at most 1"},
+		{"train --data sample --batch 1", exitUsage, "batch: 1 is out of range"},
+		{"train --data sample --batch 100000", exitUsage, "more than the 9000 training images"},
+		{"train --data sample --schedule step", exitUsage, "--milestones 60,80"},
+		{"train --data sample --augment stong", exitUsage, `did you mean "strong"?`},
+		{"train --data sample --threads -1", exitUsage, "threads: -1"},
+		{"train --data sample --channels 2", exitUsage, "channels must be 1 (grey), 3 (RGB)"},
+		{"train --data sample --out " + empty, exitUsage, "not empty"},
+		{"train --resume " + empty, exitFailed, "not the folder of a run"},
+		{"train --resume x --lr 1", exitUsage, "leave out --lr"},
+		{"probe", exitUsage, "probe --help"},
+		{"probe " + empty, exitFailed, "not the folder of a run"},
+		{"predict", exitUsage, "predict --help"},
+		{"predict x.jpg", exitUsage, "no probed run under runs/"},
+		{"bench", exitUsage, "step"},
+		{"bench setp", exitUsage, `did you mean "step"?`},
+		{"bench step --steps 0", exitUsage, "at least 1"},
+		{"bench step --arch vgg", exitUsage, "known: resnet18"},
+		{"completion", exitUsage, "bash"},
+	} {
+		_, stderr, code := call(t.Context(), strings.Fields(c.args)...)
+		if code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("selfcon %s: exit code %d, message %q; want %d and %q", c.args, code, stderr, c.code, c.want)
+		}
+		if entries, _ := os.ReadDir("."); len(entries) > 0 {
+			t.Fatalf("selfcon %s left %v behind", c.args, entries)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range []string{"", "train", "probe", "predict", "quickstart", "bench", "bench step", "version", "completion"} {
+		stdout, _, code := call(t.Context(), append(strings.Fields(args), "--help")...)
+		if code != exitDone || !strings.Contains(stdout, "Examples:") {
+			t.Errorf("selfcon %s --help: exit code %d, no examples in %q", args, code, stdout)
+		}
+	}
+	stdout, _, code := call(t.Context(), "completion", "bash")
+	if code != exitDone || !strings.Contains(stdout, "complete") {
+		t.Errorf("completion bash: exit code %d", code)
+	}
+	stdout, _, code = call(t.Context(), "__complete", "train", "--method", "self")
+	if code != exitDone || !strings.Contains(stdout, "selfcon-s\t") {
+		t.Errorf("completing --method self: exit code %d, %q", code, stdout)
+	}
+	stdout, _, code = call(t.Context(), "version")
+	if code != exitDone || !strings.Contains(stdout, "generic") {
+		t.Errorf("version: exit code %d, %q", code, stdout)
+	}
+}
+
+// shapes writes an image folder of two classes that differ by brightness.
+func shapes(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for split, n := range map[string]int{"train": 20, "test": 6} {
+		for c, class := range []string{"dark", "light"} {
+			path := filepath.Join(dir, split, class)
+			if err := os.MkdirAll(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				im := image.NewRGBA(image.Rect(0, 0, 18, 14))
+				for k := range im.Pix {
+					im.Pix[k] = uint8(150*c + (i*7+k*k)%80)
+				}
+				im.Set(0, 0, color.RGBA{255, 0, 0, 255})
+				f, err := os.Create(filepath.Join(path, string(rune('a'+i))+".png"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := png.Encode(f, im); err != nil {
+					t.Fatal(err)
+				}
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return dir
+}
+
+// TestOwnImages goes the whole way on a folder of images: train, probe, predict.
+func TestOwnImages(t *testing.T) {
+	photos := shapes(t)
+	t.Chdir(t.TempDir())
+	spec := "imagefolder:" + photos
+	stdout, stderr, code := call(t.Context(), "train", "--data", spec, "--width", "4", "--epochs", "15", "--batch", "12", "--lr", "0.02", "--image", "16", "--out", "runs/a")
+	if code != exitDone || strings.TrimSpace(stdout) != "runs/a" {
+		t.Fatalf("train: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	if strings.Contains(stderr, "\x1b") {
+		t.Errorf("train writes terminal codes into a pipe: %q", stderr)
+	}
+	raw, err := os.ReadFile("runs/a/" + train.MetricsFile)
+	if err != nil || strings.Count(string(raw), "\n") != 15 {
+		t.Errorf("metrics of 15 epochs: %q, %v", raw, err)
+	}
+	if _, _, code := call(t.Context(), "predict", "--run", "runs/a", filepath.Join(photos, "test/dark/a.png")); code != exitUsage {
+		t.Errorf("predict before probe: exit code %d", code)
+	}
+	stdout, stderr, code = call(t.Context(), "probe", "--json", "runs/a")
+	if code != exitDone {
+		t.Fatalf("probe: exit code %d, %q", code, stderr)
+	}
+	var res results
+	if err := json.Unmarshal([]byte(stdout), &res); err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Table) != 3 || res.Images != 12 || res.Split != "test" {
+		t.Fatalf("probe: %+v, want sub-network, backbone, ensemble on 12 test images", res)
+	}
+	for _, row := range res.Table {
+		if row.Top1 < 0.9 { // the classes differ by brightness alone
+			t.Errorf("%s: top-1 %v on classes that any network tells apart", row.Name, row.Top1)
+		}
+	}
+	stdout, stderr, code = call(t.Context(), "predict", "--json", filepath.Join(photos, "test/dark/a.png"), filepath.Join(photos, "test/light/b.png"))
+	if code != exitDone {
+		t.Fatalf("predict: exit code %d, %q", code, stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	for i, want := range []string{"dark", "light"} {
+		var p prediction
+		if err := json.Unmarshal([]byte(lines[i]), &p); err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Exits) != 3 || p.Exits[2].Class != want || p.Exits[2].Probability <= 0.5 {
+			t.Errorf("predict: %+v, want %s at the ensemble", p, want)
+		}
+	}
+	bad := filepath.Join(t.TempDir(), "bad.png")
+	if err := os.WriteFile(bad, []byte("\x89PNG\r\n\x1a\nrubbish"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := call(t.Context(), "predict", bad); code != exitBadData || !strings.Contains(stderr, bad) {
+		t.Errorf("predict of a broken image: exit code %d, %q", code, stderr)
+	}
+	// Data with other classes is refused.
+	if err := os.Rename(filepath.Join(photos, "train/dark"), filepath.Join(photos, "train/dusk")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(photos, "test/dark"), filepath.Join(photos, "test/dusk")); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := call(t.Context(), "probe", "runs/a"); code != exitUsage || !strings.Contains(stderr, "dusk") {
+		t.Errorf("probe on other classes: exit code %d, %q", code, stderr)
+	}
+}
+
+// TestInterrupt: a signal saves, says how to go on, and going on works.
+func TestInterrupt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, stderr, code := call(ctx, "train", "--data", "imagefolder:"+shapes(t), "--width", "2", "--epochs", "2", "--batch", "16", "--lr", "0.01", "--out", "runs/b")
+	if code != exitInterrupted || !strings.Contains(stderr, "selfcon train --resume runs/b") {
+		t.Fatalf("interrupted: exit code %d, %q", code, stderr)
+	}
+	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--threads", "1")
+	if code != exitDone {
+		t.Fatalf("resume: exit code %d, %q", code, stderr)
+	}
+	if _, stderr, code := call(t.Context(), "train", "--resume", "runs/b"); code != exitUsage || !strings.Contains(stderr, "nothing to resume") {
+		t.Errorf("resume of a run that is done: exit code %d, %q", code, stderr)
+	}
+}
+
+func TestBenchStep(t *testing.T) {
+	stdout, stderr, code := call(t.Context(), "bench", "step", "--width", "2", "--image", "8", "--batch", "4", "--steps", "2", "--threads", "2", "--json")
+	if code != exitDone || strings.Count(stdout, "\n") != 1 {
+		t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+	var got map[string]any
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"arch", "method", "batch", "image", "steps", "threads", "precision", "device", "engine", "first_step_s", "step_s", "step_s_median", "images_per_s", "peak_bytes"} {
+		if got[key] == nil {
+			t.Errorf("no %q in %s", key, stdout)
+		}
+	}
+}
