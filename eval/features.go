@@ -1,0 +1,178 @@
+// Package eval judges an encoder: the frozen features of its exits
+// (features.go), a linear classifier on each (probe.go), and top-1 and top-5 of
+// the exits and of their ensemble (table.go).
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+
+	"selfcon/data"
+	"selfcon/engine"
+	"selfcon/graph"
+	"selfcon/model"
+)
+
+// Features are the feature vectors of a set of images at every exit of a
+// network.
+type Features struct {
+	Names  []string    // of the exits, the backbone last
+	X      [][]float32 // one an exit: len(Labels)×Dims[i], row-major
+	Dims   []int
+	Labels []int32
+}
+
+// Extract computes the features, before the heads, of n images at every exit,
+// the network in evaluation mode with the variables that e holds. batches are
+// of one view and at most batchSize images; a program is compiled for each size
+// that comes. progress, which may be nil, is told after each batch.
+func Extract(ctx context.Context, e engine.Engine, net *model.Network, batches iter.Seq2[*data.Batch, error], n, batchSize int, progress func(done, total int)) (*Features, error) {
+	if batchSize < 1 {
+		return nil, fmt.Errorf("eval: batch of %d images: must be at least 1", batchSize)
+	}
+	f := newFeatures(net.ExitNames(), slices.Repeat([]int{net.Dim()}, len(net.Exits)+1), n)
+	programs := map[int]engine.Executable{}
+	err := f.fill(batches, n, net.ImageHeight*net.ImageWidth*net.ImageChannels, func(b *data.Batch) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rows := len(b.Labels)
+		if rows > batchSize {
+			return fmt.Errorf("eval: a batch of %d images; at most %d were announced", rows, batchSize)
+		}
+		x, ok := programs[rows]
+		if !ok {
+			var err error
+			if x, err = compileEncoder(e, net, rows); err != nil {
+				return err
+			}
+			programs[rows] = x
+		}
+		out, err := x.Run(map[string]engine.Tensor{
+			"images": engine.Float32(b.Images, rows, net.ImageHeight, net.ImageWidth, net.ImageChannels),
+		})
+		if err != nil {
+			return err
+		}
+		for i := range f.X {
+			f.X[i] = append(f.X[i], out[exitOutput(i)].Float32s()...)
+		}
+		if progress != nil {
+			progress(len(f.Labels)+rows, n)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Pixels makes features of the images themselves: what a linear classifier
+// reaches on them is what an encoder has to beat. dims are the sizes of an
+// image (height, width, channels).
+func Pixels(batches iter.Seq2[*data.Batch, error], n int, dims ...int) (*Features, error) {
+	size := graph.Shape(dims).Size()
+	f := newFeatures([]string{"raw pixels"}, []int{size}, n)
+	err := f.fill(batches, n, size, func(b *data.Batch) error {
+		f.X[0] = append(f.X[0], b.Images...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func newFeatures(names []string, dims []int, n int) *Features {
+	f := &Features{Names: names, Dims: dims, X: make([][]float32, len(dims)), Labels: make([]int32, 0, max(n, 0))}
+	for i, d := range dims {
+		f.X[i] = make([]float32, 0, max(n, 0)*d)
+	}
+	return f
+}
+
+// fill calls add for each batch, checked, and collects the labels.
+func (f *Features) fill(batches iter.Seq2[*data.Batch, error], n, pixels int, add func(*data.Batch) error) error {
+	if n < 1 {
+		return fmt.Errorf("eval: features of %d images: must be at least 1", n)
+	}
+	for b, err := range batches {
+		if err != nil {
+			return err
+		}
+		rows := len(b.Labels)
+		if len(b.Images) != rows*pixels {
+			return fmt.Errorf("eval: a batch of %d images has %d values; must be %d, one view of %d values each", rows, len(b.Images), rows*pixels, pixels)
+		}
+		if len(f.Labels)+rows > n {
+			return fmt.Errorf("eval: more than the %d images announced", n)
+		}
+		if rows == 0 {
+			continue
+		}
+		if err := add(b); err != nil {
+			return err
+		}
+		f.Labels = append(f.Labels, b.Labels...)
+	}
+	if len(f.Labels) != n {
+		return fmt.Errorf("eval: %d of the %d images announced came", len(f.Labels), n)
+	}
+	return nil
+}
+
+func exitOutput(i int) string { return fmt.Sprint("exit.", i) }
+
+func compileEncoder(e engine.Engine, net *model.Network, rows int) (engine.Executable, error) {
+	g := graph.New()
+	images := g.Input("images", graph.Float, rows, net.ImageHeight, net.ImageWidth, net.ImageChannels)
+	for i, f := range net.Encode(g, images, false) {
+		g.Output(exitOutput(i), f)
+	}
+	p, err := g.Build()
+	if err != nil {
+		return nil, err
+	}
+	return e.Compile(p)
+}
+
+// check says what is wrong with f as input to classifiers of the given number
+// of classes.
+func (f *Features) check(what string, classes int) error {
+	switch {
+	case f == nil || len(f.Labels) == 0:
+		return fmt.Errorf("eval: no %s features", what)
+	case len(f.X) == 0:
+		return fmt.Errorf("eval: %s features of no exit", what)
+	case len(f.Names) != len(f.X) || len(f.Dims) != len(f.X):
+		return fmt.Errorf("eval: %s features of %d exits with %d names and %d dimensions", what, len(f.X), len(f.Names), len(f.Dims))
+	}
+	for i, x := range f.X {
+		if f.Dims[i] < 1 || len(x) != len(f.Labels)*f.Dims[i] {
+			return fmt.Errorf("eval: %s features of %s: %d values for %d images of %d dimensions", what, f.Names[i], len(x), len(f.Labels), f.Dims[i])
+		}
+	}
+	if err := engine.CheckLabels(f.Labels, classes); err != nil {
+		return fmt.Errorf("eval: %s features: %w", what, err)
+	}
+	return nil
+}
+
+// finite says which feature is not a number or infinite, if any.
+func (f *Features) finite(what string) error {
+	for i, x := range f.X {
+		for j, v := range x {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("eval: %s features of %s: image %d has %g in dimension %d: the network must have diverged", what, f.Names[i], j/f.Dims[i], v, j%f.Dims[i])
+			}
+		}
+	}
+	return nil
+}
+
+var errClasses = errors.New("eval: a classifier needs at least 2 classes")
