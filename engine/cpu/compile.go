@@ -1,0 +1,284 @@
+package cpu
+
+import (
+	"fmt"
+
+	"selfcon/engine"
+	"selfcon/engine/cpu/kernel"
+	"selfcon/engine/cpu/plan"
+	"selfcon/graph"
+)
+
+// compiler turns one program into an Executable.
+type compiler struct {
+	*Engine
+	set    *kernel.Set
+	pool   *pool
+	list   *plan.List
+	floats map[*graph.Value][]float32
+	ints   map[*graph.Value][]int32
+}
+
+// work is what a step needs and how to make it run. It is described first, then
+// memory is planned, then built.
+type work struct {
+	temps   []int   // floats that only this step uses, shared with other steps
+	scratch int     // floats for each worker
+	flops   float64 // multiplications and additions of matrix products
+	build   func(temps [][]float32) func()
+}
+
+// plain is the work of a step that needs no memory but its values'.
+func plain(build func() func()) work {
+	return work{build: func([][]float32) func() { return build() }}
+}
+
+// f is the memory of a float value; only to be called while building.
+func (c *compiler) f(v *graph.Value) []float32 {
+	s, ok := c.floats[v]
+	if !ok {
+		panic(fmt.Sprintf("cpu: value %d of %s has no memory", v.ID, v.Node.Name))
+	}
+	return s
+}
+
+// Compile fuses, orders, plans and builds.
+func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
+	if e.closed {
+		return nil, fmt.Errorf("cpu: the engine is closed")
+	}
+	l := plan.NewList(p)
+	if !e.opt.NoFuse {
+		plan.FuseNorm(l)
+		plan.FuseNormGrad(l)
+		plan.FuseAccumulate(l)
+	}
+	plan.Order(l, !e.opt.NoOrder)
+	c := &compiler{e, e.set, e.pool, l, map[*graph.Value][]float32{}, map[*graph.Value][]int32{}}
+	works := make([]work, len(l.Steps))
+	for i, s := range l.Steps {
+		var ok bool
+		if works[i], ok = c.emit(s); !ok {
+			return nil, fmt.Errorf("cpu: node %s: operation %s is not known", s.Name, s.Kind())
+		}
+	}
+	if err := e.declare(p); err != nil {
+		return nil, err
+	}
+
+	x := &Executable{engine: e, program: p}
+	temps := c.place(p, works, x)
+	for i, s := range l.Steps {
+		e.pool.reserve(works[i].scratch)
+		if works[i].build == nil {
+			continue
+		}
+		in := instruction{name: s.Name, kind: s.Kind(), run: works[i].build(temps[i]), flops: works[i].flops}
+		for _, v := range s.In {
+			in.bytes += 4 * v.Shape.Size()
+		}
+		for _, v := range s.Out {
+			if v != nil {
+				in.bytes += 4 * v.Shape.Size()
+			}
+		}
+		if plan.OnInts(s) {
+			x.ints = append(x.ints, in)
+		} else {
+			x.steps = append(x.steps, in)
+		}
+		switch s.Op.(type) {
+		case graph.CrossEntropy, graph.CrossEntropyGrad:
+			x.checks = append(x.checks, check{s.Name, s.Kind(), c.ints[s.In[1]], s.In[0].Shape[1]})
+		}
+	}
+	for _, in := range p.Inputs {
+		x.inputs = append(x.inputs, inout{in.Name, c.floats[in.Value], c.ints[in.Value], engine.Tensor{}})
+	}
+	x.results = map[string]engine.Tensor{}
+	for _, o := range p.Outputs {
+		t := engine.Tensor{Shape: o.Value.Shape}
+		if o.Value.DType == graph.Int {
+			t.Data = make([]int32, o.Value.Shape.Size())
+		} else {
+			t.Data = make([]float32, o.Value.Shape.Size())
+		}
+		x.outputs = append(x.outputs, inout{o.Name, c.floats[o.Value], c.ints[o.Value], t})
+		x.results[o.Name] = t
+	}
+	for _, u := range l.Updates {
+		to := e.vars[u.Variable.Name]
+		if u.Value.DType == graph.Int {
+			x.updates = append(x.updates, update{toN: to.n, n: c.ints[u.Value]})
+		} else if from := c.f(u.Value); &from[0] != &to.f[0] {
+			x.updates = append(x.updates, update{toF: to.f, f: from})
+		}
+	}
+	return x, nil
+}
+
+// place plans the memory, allocates it and returns each step's temporaries.
+func (c *compiler) place(p *graph.Program, works []work, x *Executable) [][][]float32 {
+	var inputs []*graph.Value
+	for _, in := range p.Inputs {
+		inputs = append(inputs, in.Value)
+	}
+	layout := plan.Lay(c.list, inputs, !c.opt.NoReuse)
+
+	var items []plan.Item
+	var arenaOf = make([]int, len(layout.Buffers))
+	for i, b := range layout.Buffers {
+		if b.Variable == nil && b.Constant == nil {
+			arenaOf[i] = len(items)
+			items = append(items, b.Item)
+		}
+	}
+	first := len(items)
+	for i, w := range works {
+		for _, n := range w.temps {
+			items = append(items, plan.Item{Size: n, First: i, Last: i})
+		}
+	}
+	if c.opt.NoReuse {
+		for i := range items {
+			items[i].First, items[i].Last = 0, len(works)
+		}
+	}
+	offsets, total := plan.Assign(items)
+	arena := allocate(total)
+	x.stats.Arena = 4 * total
+	x.stats.InPlace = layout.InPlace
+	for _, it := range items {
+		x.stats.Unshared += 4 * it.Size
+	}
+
+	memory := make([][]float32, len(layout.Buffers))
+	for i, b := range layout.Buffers {
+		switch {
+		case b.Variable != nil:
+			memory[i] = c.vars[b.Variable.Name].f
+		case b.Constant != nil:
+			memory[i] = allocate(b.Size)
+			for j := range memory[i] {
+				memory[i][j] = float32(b.Constant.Node.Op.(graph.Fill).Value)
+			}
+		default:
+			o := offsets[arenaOf[i]]
+			memory[i] = arena[o : o+b.Size : o+b.Size]
+		}
+	}
+	for v, at := range layout.Places {
+		n := v.Shape.Size()
+		c.floats[v] = memory[at.Buffer][at.Offset : at.Offset+n : at.Offset+n]
+	}
+
+	// Integers are few: each value has memory of its own.
+	for _, n := range p.Nodes {
+		switch op := n.Op.(type) {
+		case graph.Input:
+			if op.Type.DType == graph.Int {
+				c.ints[n.Out[0]] = make([]int32, op.Type.Shape.Size())
+			}
+		case graph.Read:
+			c.ints[n.Out[0]] = c.vars[op.Variable.Name].n
+		}
+	}
+	for _, s := range c.list.Steps {
+		if plan.OnInts(s) {
+			c.ints[s.Out[0]] = make([]int32, s.Out[0].Shape.Size())
+		}
+	}
+
+	temps := make([][][]float32, len(works))
+	for i, w := range works {
+		for range w.temps {
+			o := offsets[first]
+			temps[i] = append(temps[i], arena[o:o+items[first].Size:o+items[first].Size])
+			first++
+		}
+	}
+	return temps
+}
+
+// emit describes the work of a step. A work without build is nothing to do.
+func (c *compiler) emit(s *plan.Step) (work, bool) {
+	if plan.OnInts(s) {
+		return c.emitInts(s)
+	}
+	switch op := s.Op.(type) {
+	case graph.Reshape, graph.Slice:
+		return work{}, true // lies in its operand
+	case plan.Copy:
+		return plain(func() func() { return c.copy(c.f(s.Out[0]), c.f(s.In[0])) }), true
+	case graph.Concat:
+		return c.concat(s), true
+	case graph.PadRows:
+		return c.padRows(s, op), true
+
+	case graph.Add:
+		return c.binary(s, c.set.Add), true
+	case graph.Scale:
+		factor := float32(op.Factor)
+		return c.unary(s, func(y, x []float32) { c.set.Scale(y, x, factor) }), true
+	case graph.ReLU:
+		return c.unary(s, c.set.ReLU), true
+	case graph.ReLUGrad:
+		return c.binary(s, c.set.ReLUGrad), true
+	case graph.Lerp:
+		return c.lerp(s, op), true
+	case graph.Dropout:
+		return c.dropout(s, op), true
+	case graph.SGD:
+		return c.sgd(s, op), true
+
+	case graph.Conv2D:
+		return c.conv(s, op), true
+	case graph.Conv2DGradInput:
+		return c.convGradInput(s, op, nil), true
+	case plan.ConvGradInputAdd:
+		return c.convGradInput(s, op.Grad, s.In[2]), true
+	case graph.Conv2DGradWeight:
+		return c.convGradWeight(s, op), true
+	case graph.MaxPool2D:
+		return c.maxPool(s, op), true
+	case graph.MaxPool2DGrad:
+		return c.maxPoolGrad(s, op), true
+	case graph.GlobalAvgPool:
+		return c.avgPool(s), true
+	case graph.GlobalAvgPoolGrad:
+		return c.avgPoolGrad(s, op), true
+
+	case graph.BatchNorm:
+		return c.norm(s, plan.Norm{Eps: op.Eps}), true
+	case graph.BatchNormInference:
+		return c.norm(s, plan.Norm{Eps: op.Eps, Inference: true}), true
+	case plan.Norm:
+		return c.norm(s, op), true
+	case graph.BatchNormGrad:
+		return c.normGrad(s, op.Eps, false), true
+	case plan.NormGrad:
+		return c.normGrad(s, op.Eps, true), true
+	case graph.BatchNormInferenceGrad:
+		return c.normInferenceGrad(s, op), true
+
+	case graph.MatMul:
+		return c.matMul(s, op), true
+	case graph.AddBias:
+		return c.addBias(s), true
+	case graph.SumRows:
+		return c.sumRows(s), true
+	case graph.L2Normalize:
+		return c.l2Normalize(s, op), true
+	case graph.L2NormalizeGrad:
+		return c.l2NormalizeGrad(s, op), true
+	case graph.CrossEntropy:
+		return c.crossEntropy(s), true
+	case graph.CrossEntropyGrad:
+		return c.crossEntropyGrad(s), true
+	case graph.Contrast:
+		return c.contrast(s, op), true
+	case graph.ContrastGrad:
+		return c.contrastGrad(s, op), true
+	}
+	return work{}, false
+}

@@ -1,0 +1,426 @@
+package cpu
+
+import "selfcon/engine/cpu/kernel"
+
+// corr is a correlation of NHWC images with a small kernel, as a matrix product
+// whose rows are positions: a convolution, or one phase of its data gradient.
+// Position (y, x) sums, over taps (ky, kx) and channels, the source pixels
+// (y·stride − py + ky, x·stride − px + kx), zeros outside, times the weights,
+// and goes to pixel (y·step + oy, x·step + ox) of the destination.
+type corr struct {
+	n, h, w, c     int // source images
+	oh, ow         int // positions
+	kh, kw, stride int
+	py, px         int // may be negative
+	dh, dw, dc     int // destination images
+	step, oy, ox   int
+	groups, ci, co int // channels of a group: in, out
+
+	weights
+	mode       corrMode
+	panels     []panel // the output channels of a group
+	cols       int     // output channels of a group, filled up to whole panels
+	runs       []tapRun
+	pixel      int // floats from pixel to pixel in scratch (window)
+	depth      int // floats from row to row in scratch (gather)
+	imgs, rows int // a task: imgs whole images, or rows rows of one
+	rowTasks   int
+}
+
+// weights says where the weight of a tap lies in the variable, OIHW: for group
+// g, input channel l and output channel o, at g·group + l·in + o·out + tap[t].
+type weights struct {
+	group, in, out int
+	tap            []int
+}
+
+// corrMode is how the rows of the product come about.
+type corrMode uint8
+
+const (
+	// direct: from the images themselves, where no tap ever falls outside.
+	direct corrMode = iota
+	// window: from a copy with zeros around it. The pixels under a row of the
+	// kernel lie side by side, so windows overlap and nothing is copied twice.
+	window
+	// gather: each window is copied out (im2col). For images of few pixels, so
+	// that a tile of the product spans rows and images, and for few channels.
+	gather
+)
+
+// tapRun is consecutive taps whose channels lie side by side in a row.
+type tapRun struct{ tap, taps int }
+
+// panel is columns of a product that one tile covers.
+type panel struct {
+	tile       *kernel.Tile
+	col, width int // width < tile.NR: the rest is padding
+}
+
+// No tile is larger: 16 rows, 32 columns.
+const (
+	maxCols    = 32
+	tileFloats = 16 * maxCols
+)
+
+// panelsFor cuts n columns into panels, widest first, and says how many columns
+// they have with their padding.
+func panelsFor(set *kernel.Set, n int) (panels []panel, cols int) {
+	narrow := set.Tiles[len(set.Tiles)-1].NR
+	cols = (n + narrow - 1) / narrow * narrow
+	for j := 0; j < n; {
+		t := &set.Tiles[0]
+		for i := range set.Tiles {
+			if t = &set.Tiles[i]; t.NR <= cols-j {
+				break
+			}
+		}
+		panels = append(panels, panel{t, j, min(t.NR, n-j)})
+		j += t.NR
+	}
+	return panels, cols
+}
+
+// prepare chooses how to compute the correlation, by its shape alone.
+func (c *corr) prepare(set *kernel.Set) {
+	c.panels, c.cols = panelsFor(set, c.co)
+	inside := c.py <= 0 && c.px <= 0 &&
+		(c.oh-1)*c.stride-c.py+c.kh <= c.h && (c.ow-1)*c.stride-c.px+c.kw <= c.w
+	c.pixel = c.c
+	switch {
+	case c.groups == 1 && (c.kw*c.ci < 16 || c.ow < 6) && !(inside && c.flat()):
+		c.mode = gather
+	case inside:
+		c.mode = direct
+	default:
+		c.mode = window
+		if c.groups == 1 && c.ci >= 256 {
+			c.pixel += 16 // a power of two would crowd a few cache sets
+		}
+	}
+	taps, k := c.kh*c.kw, c.kh*c.kw*c.ci
+	each := 1 // taps a run
+	if c.groups == 1 && c.pixel == c.c {
+		switch {
+		case c.mode == gather && k <= 512:
+			each = taps
+		case c.kw*c.ci <= 512:
+			each = c.kw
+		}
+	}
+	c.runs = nil
+	for t := 0; t < taps; t += each {
+		c.runs = append(c.runs, tapRun{t, each})
+	}
+	floats := c.stride*c.stride*c.c + c.groups*c.co
+	if c.mode == gather {
+		c.depth = each * c.ci
+		if c.depth >= 128 && c.depth%32 == 0 {
+			c.depth += 16
+		}
+		floats = c.depth + c.co
+	}
+	// A task's rows of both sides should stay in the second-level cache, and
+	// there should be enough tasks to share out.
+	positions := c.oh * c.ow
+	m := min(max(98304/floats, 64), 1024)
+	m = max(56, min(m, (c.n*positions+15)/16))
+	c.imgs, c.rows = 1, c.oh
+	if positions <= m {
+		c.imgs = min(c.n, m/positions)
+		c.imgs = even(c.n, c.imgs)
+	} else {
+		c.rows = even(c.oh, max(1, m/c.ow))
+	}
+	c.rowTasks = (c.oh + c.rows - 1) / c.rows
+}
+
+// even makes parts of n of at most size nearly equal.
+func even(n, size int) int {
+	parts := (n + size - 1) / size
+	return (n + parts - 1) / parts
+}
+
+// flat says whether positions lie in source and destination one after another.
+func (c *corr) flat() bool {
+	return c.kh == 1 && c.kw == 1 && c.stride == 1 && c.step == 1 && c.py == 0 && c.px == 0 &&
+		c.ow == c.w && c.oh == c.h && c.ow == c.dw && c.oh == c.dh
+}
+
+func (c *corr) tasks() int { return (c.n + c.imgs - 1) / c.imgs * c.rowTasks }
+
+func (c *corr) k() int { return c.kh * c.kw * c.ci }
+
+func (c *corr) packedLen() int { return c.groups * c.k() * c.cols }
+
+func (c *corr) flops() float64 {
+	return 2 * float64(c.n) * float64(c.oh*c.ow) * float64(c.k()) * float64(c.groups*c.co)
+}
+
+// scratch is the floats that a task needs.
+func (c *corr) scratch() int {
+	m, n := c.imgs*c.rows*c.ow, tileFloats
+	switch c.mode {
+	case window:
+		n += c.imgs * ((c.rows-1)*c.stride + c.kh) * ((c.ow-1)*c.stride + c.kw) * c.pixel
+	case gather:
+		n += m*c.depth + m*c.cols
+	}
+	return max(n, len(c.tap)*min(packChannels, c.ci)*maxCols)
+}
+
+// packTasks and pack lay out the weights for the product: for each group and
+// panel k rows of NR columns, depth ordered as tap, channel. A task takes a few
+// input channels of a panel and sorts them in scratch, in cache.
+const packChannels = 16
+
+func (c *corr) packTasks() int {
+	if len(c.tap) == 0 {
+		return 0
+	}
+	return c.groups * len(c.panels) * ((c.ci + packChannels - 1) / packChannels)
+}
+
+func (c *corr) pack(i int, dst, w, scratch []float32) {
+	chunks := (c.ci + packChannels - 1) / packChannels
+	l0 := i % chunks * packChannels
+	n := min(c.ci, l0+packChannels) - l0
+	p := c.panels[i/chunks%len(c.panels)]
+	g := i / chunks / len(c.panels)
+	nr := p.tile.NR
+	dst = dst[g*c.k()*c.cols+p.col*c.k():][:c.k()*nr]
+	w = w[g*c.group+l0*c.in+p.col*c.out:]
+	// Outside the smaller stride's loop goes the larger's: w is read in order.
+	sorted := scratch[:len(c.tap)*n*nr]
+	if p.width < nr {
+		clear(sorted)
+	}
+	if c.in < c.out {
+		for o := range p.width {
+			for l := range n {
+				c.spreadTaps(sorted[l*nr+o:], w[l*c.in+o*c.out:], n*nr)
+			}
+		}
+	} else {
+		for l := range n {
+			for o := range p.width {
+				c.spreadTaps(sorted[l*nr+o:], w[l*c.in+o*c.out:], n*nr)
+			}
+		}
+	}
+	for t := range c.tap {
+		copy(dst[(t*c.ci+l0)*nr:][:n*nr], sorted[t*n*nr:])
+	}
+}
+
+// spreadTaps puts one weight of each tap into dst, row apart.
+func (c *corr) spreadTaps(dst, w []float32, row int) {
+	at := 0
+	for _, t := range c.tap {
+		dst[at] = w[t]
+		at += row
+	}
+}
+
+// run computes one task. With acc it adds to what is in y.
+func (c *corr) run(i int, x, packed, y, scratch []float32, acc bool) {
+	img0 := i / c.rowTasks * c.imgs
+	img1 := min(c.n, img0+c.imgs)
+	y0 := i % c.rowTasks * c.rows
+	y1 := min(c.oh, y0+c.rows)
+	if len(c.runs) == 0 { // a phase that no tap reaches
+		if !acc {
+			c.zero(y, img0, img1, y0, y1)
+		}
+		return
+	}
+	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
+	if c.mode == gather {
+		c.runGather(img0, img1, y0, y1, x, packed, y, scratch, tmp, acc)
+		return
+	}
+	// The operand A at (image, row, pixel): base + image·ai + row·ar + pixel·ap.
+	a, base, ai, ar, ap := x, 0, c.h*c.w*c.c, c.w*c.c, c.c
+	if c.mode == window {
+		ph, pw := (y1-y0-1)*c.stride+c.kh, (c.ow-1)*c.stride+c.kw
+		c.surround(scratch, x, img0, img1, y0*c.stride-c.py, ph, -c.px, pw)
+		a, ai, ar, ap = scratch, ph*pw*c.pixel, pw*c.pixel, c.pixel
+	} else {
+		base = img0*ai + (y0*c.stride-c.py)*ar - c.px*ap
+	}
+	imgs, rows, count := img1-img0, y1-y0, c.ow
+	if c.mode == direct && c.flat() { // one long row
+		imgs, rows, count = 1, 1, imgs*rows*c.ow
+	}
+	ldc := c.step * c.dc
+	for g := range c.groups {
+		for r, run := range c.runs {
+			ra := base + run.tap/c.kw*ar + run.tap%c.kw*ap + g*c.ci
+			for _, p := range c.panels {
+				b := packed[g*c.k()*c.cols+p.col*c.k()+run.tap*c.ci*p.tile.NR:]
+				for im := range imgs {
+					for row := range rows {
+						at := ((img0+im)*c.dh+(y0+row)*c.step+c.oy)*c.dw + c.ox
+						multiply(p, count, run.taps*c.ci, a[ra+im*ai+row*c.stride*ar:], c.stride*ap, 1, b, p.tile.NR,
+							y[at*c.dc+g*c.co+p.col:], ldc, acc || r > 0, tmp)
+					}
+				}
+			}
+		}
+	}
+}
+
+func (c *corr) runGather(img0, img1, y0, y1 int, x, packed, y, scratch, tmp []float32, acc bool) {
+	m := (img1 - img0) * (y1 - y0) * c.ow
+	a, out := scratch[:m*c.depth], scratch[m*c.depth:][:m*c.cols]
+	whole := c.step == 1 && c.ow == c.dw && (c.oh == c.dh || img1-img0 == 1)
+	dst, ldc := y[((img0*c.dh+y0+c.oy)*c.dw+c.ox)*c.dc:], c.dc
+	accumulate := acc
+	if !whole {
+		dst, ldc, accumulate = out, c.cols, false
+	}
+	for r, run := range c.runs {
+		c.windows(a, c.depth, x, run, img0, img1, y0, y1)
+		for _, p := range c.panels {
+			b := packed[p.col*c.k()+run.tap*c.ci*p.tile.NR:]
+			multiply(p, m, run.taps*c.ci, a, c.depth, 1, b, p.tile.NR, dst[p.col:], ldc, accumulate || r > 0, tmp)
+		}
+	}
+	if whole {
+		return
+	}
+	for im := img0; im < img1; im++ {
+		for row := y0; row < y1; row++ {
+			for col := range c.ow {
+				to := y[((im*c.dh+row*c.step+c.oy)*c.dw+col*c.step+c.ox)*c.dc:][:c.co]
+				if acc {
+					for j, v := range out[:c.co] {
+						to[j] += v
+					}
+				} else {
+					copy(to, out)
+				}
+				out = out[c.cols:]
+			}
+		}
+	}
+}
+
+func (c *corr) zero(y []float32, img0, img1, y0, y1 int) {
+	for im := img0; im < img1; im++ {
+		for row := y0; row < y1; row++ {
+			for col := range c.ow {
+				clear(y[((im*c.dh+row*c.step+c.oy)*c.dw+col*c.step+c.ox)*c.dc:][:c.dc])
+			}
+		}
+	}
+}
+
+// surround copies rows [y0, y0+ph) and columns [x0, x0+pw) of images, with
+// zeros where there is no pixel.
+func (c *corr) surround(dst, x []float32, img0, img1, y0, ph, x0, pw int) {
+	left := min(pw, max(0, -x0))
+	right := max(left, min(pw, c.w-x0))
+	for im := img0; im < img1; im++ {
+		for row := y0; row < y0+ph; row++ {
+			d := dst[:pw*c.pixel]
+			dst = dst[pw*c.pixel:]
+			if row < 0 || row >= c.h || left == right {
+				clear(d)
+				continue
+			}
+			clear(d[:left*c.pixel])
+			clear(d[right*c.pixel:])
+			src := x[((im*c.h+row)*c.w+x0+left)*c.c:]
+			if c.pixel == c.c {
+				copy(d[left*c.c:right*c.c], src)
+				continue
+			}
+			for col := left; col < right; col++ {
+				copy(d[col*c.pixel:col*c.pixel+c.c], src[(col-left)*c.c:])
+			}
+		}
+	}
+}
+
+// windows copies what lies under a run of taps at each position to a row of
+// dst (im2col). A run is taps of one row of the kernel or whole rows of it.
+func (c *corr) windows(dst []float32, ld int, x []float32, run tapRun, img0, img1, y0, y1 int) {
+	ky0, kx0 := run.tap/c.kw, run.tap%c.kw
+	across := min(run.taps, c.kw-kx0)
+	down := run.taps / across
+	width := across * c.c
+	for im := img0; im < img1; im++ {
+		for oy := y0; oy < y1; oy++ {
+			for ky := range down {
+				iy := oy*c.stride - c.py + ky0 + ky
+				d := dst[ky*width:]
+				if iy < 0 || iy >= c.h {
+					for i := range c.ow {
+						clear(d[i*ld : i*ld+width])
+					}
+					continue
+				}
+				src := x[(im*c.h+iy)*c.w*c.c:][:c.w*c.c]
+				ix := kx0 - c.px
+				for i := range c.ow {
+					to := d[i*ld : i*ld+width]
+					if ix >= 0 && ix+across <= c.w {
+						copyRun(to, src[ix*c.c:])
+					} else {
+						lo, hi := min(across, max(0, -ix)), max(0, min(across, c.w-ix))
+						clear(to)
+						if lo < hi {
+							copy(to[lo*c.c:hi*c.c], src[(ix+lo)*c.c:])
+						}
+					}
+					ix += c.stride
+				}
+			}
+			dst = dst[min(len(dst), c.ow*ld):]
+		}
+	}
+}
+
+// copyRun is copy(dst, src), faster where dst is short.
+func copyRun(dst, src []float32) {
+	if len(dst) > 12 {
+		copy(dst, src)
+		return
+	}
+	src = src[:len(dst)]
+	//lint:ignore S1001 a call costs more than a few elements
+	for i, v := range src {
+		dst[i] = v
+	}
+}
+
+// multiply computes m rows of one panel, rows split evenly among tiles.
+func multiply(p panel, m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, tmp []float32) {
+	t := p.tile
+	parts := (m + t.MR - 1) / t.MR
+	small, more := m/parts, m%parts
+	ai, ci := 0, 0
+	for i := range parts {
+		rows := small
+		if i < more {
+			rows++
+		}
+		if p.width == t.NR {
+			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc)
+		} else {
+			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false)
+			for r := range rows {
+				to, from := c[ci+r*ldc:][:p.width], tmp[r*t.NR:]
+				if acc {
+					for j := range to {
+						to[j] += from[j]
+					}
+				} else {
+					copy(to, from)
+				}
+			}
+		}
+		ai, ci = ai+rows*ars, ci+rows*ldc
+	}
+}

@@ -1,0 +1,375 @@
+package cpu_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"selfcon/engine"
+	"selfcon/engine/cpu"
+	"selfcon/engine/cpu/kernel"
+	"selfcon/graph"
+	"selfcon/internal/testkit/optest"
+	"selfcon/model"
+)
+
+// state is everything that a program left behind: outputs and variables.
+func state(t *testing.T, opt cpu.Options, c optest.Case) map[string][]float64 {
+	t.Helper()
+	e := newEngine(t, opt)
+	x, err := e.Compile(c.Program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range c.Variables {
+		if err := e.Write(name, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := map[string][]float64{}
+	for i, in := range c.Runs {
+		out, err := x.Run(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, v := range out {
+			s[fmt.Sprintf("output %s of run %d", name, i)] = v.Float64s()
+		}
+	}
+	for _, v := range c.Program.Variables {
+		got, err := e.Read(v.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s["variable "+v.Name] = got.Float64s()
+	}
+	return s
+}
+
+// same compares bits where tolerance is 0, else the error against the largest
+// element.
+func same(t *testing.T, what string, got, want map[string][]float64, tolerance float64) {
+	t.Helper()
+	for name, w := range want {
+		largest := 0.0
+		for _, v := range w {
+			largest = max(largest, math.Abs(v))
+		}
+		for i, v := range w {
+			g := got[name][i]
+			if tolerance == 0 && math.Float64bits(g) == math.Float64bits(v) || math.Abs(g-v) <= tolerance*largest {
+				continue
+			}
+			t.Errorf("%s: %s: element %d is %g, not %g", what, name, i, g, v)
+			break
+		}
+	}
+}
+
+// randomNetwork is two steps of training a random convolutional network:
+// strides, groups, residual sums, pools and odd numbers of channels.
+func randomNetwork(t *testing.T, r *rand.Rand) optest.Case {
+	t.Helper()
+	g := graph.New()
+	c := optest.Case{Variables: map[string]engine.Tensor{}}
+	normal := func(scale float64, shape ...int) engine.Tensor {
+		d := make([]float32, graph.Shape(shape).Size())
+		for i := range d {
+			d[i] = float32(scale * r.NormFloat64())
+		}
+		return engine.Float32(d, shape...)
+	}
+	variable := func(name string, v engine.Tensor, trainable bool) *graph.Value {
+		c.Variables[name] = v
+		return g.Variable(graph.Variable{Name: name, Type: graph.Type{Shape: v.Shape}, Trainable: trainable})
+	}
+	conv := func(name string, x *graph.Value, out, k, stride, groups int) *graph.Value {
+		in := x.Shape[3] / groups
+		w := variable(name, normal(1/math.Sqrt(float64(in*k*k)), out, in, k, k), true)
+		return g.Conv2D(name, x, w, graph.Conv2D{Stride: stride, Pad: k / 2, Groups: groups})
+	}
+	norm := func(name string, x *graph.Value) *graph.Value {
+		n := x.Shape[len(x.Shape)-1]
+		v := graph.BatchNormVars{
+			Weight: variable(name+".w", normal(1, n), true), Bias: variable(name+".b", normal(1, n), true),
+			Mean: variable(name+".m", normal(1, n), false), Var: variable(name+".v", normal(1, n), false),
+		}
+		return g.BatchNorm2D(name, x, v, 1e-5, 0.1, true)
+	}
+	pick := func(n ...int) int { return n[r.IntN(len(n))] }
+
+	batch, size, channels := 2+r.IntN(8), 5+r.IntN(20), pick(1, 2, 3, 8)
+	images := g.Input("x", graph.Float, batch, size, size, channels)
+	labels := g.Input("labels", graph.Int, batch)
+	rate := g.Input("lr", graph.Float)
+	x := images
+	for b := range 1 + r.IntN(4) {
+		name := fmt.Sprint("block", b, ".")
+		groups := 1
+		out := pick(3, 8, 12, 16, 24, 40)
+		if x.Shape[3]%2 == 0 && out%2 == 0 && r.IntN(3) == 0 {
+			groups = 2
+		}
+		stride := 1 + r.IntN(3)
+		h := g.ReLU(name+"relu", norm(name+"norm", conv(name+"conv", x, out, pick(1, 2, 3, 5), stride, groups)))
+		h2 := norm(name+"norm2", conv(name+"conv2", h, out, 3, 1, 1))
+		x = g.ReLU(name+"relu2", g.Add(name+"add", h2, h))
+		if x.Shape[1] >= 4 && r.IntN(3) == 0 {
+			x = g.MaxPool2D(name+"pool", x, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1})
+		}
+	}
+	const classes = 7
+	f := g.GlobalAvgPool("pool", x)
+	logits := g.Linear("fc", f, variable("fc.w", normal(0.3, classes, f.Shape[1]), true), variable("fc.b", normal(0.3, classes), true))
+	z := g.L2Normalize("z", logits)
+	loss := g.Add("loss", g.CrossEntropy("ce", logits, labels),
+		g.Contrast("contrast", z, labels, graph.Contrast{Exits: 1, Views: 1, Anchors: []bool{true}, Temperature: 0.5, BaseTemperature: 1}))
+	g.Output("loss", loss)
+	params := g.Trainable()
+	for i, d := range g.Gradients(loss, params) {
+		name := params[i].Node.Name
+		m := variable(name+".momentum", normal(0.01, params[i].Shape...), false)
+		out := g.Apply("sgd."+name, graph.SGD{Momentum: 0.9, WeightDecay: 1e-3, Nesterov: i%2 == 0}, params[i], d, m, rate)
+		g.Update(params[i], out[0])
+		g.Update(m, out[1])
+	}
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Program = p
+	for range 2 {
+		n := make([]int32, batch)
+		for i := range n {
+			n[i] = int32(r.IntN(classes))
+		}
+		c.Runs = append(c.Runs, map[string]engine.Tensor{
+			"x": normal(1, images.Shape...), "labels": engine.Int32(n, batch), "lr": engine.Scalar(1e-3),
+		})
+	}
+	return c
+}
+
+// networks is how many random networks a test tries.
+func networks(t *testing.T) int {
+	if testing.Short() || raceEnabled {
+		return 4
+	}
+	return 20
+}
+
+func TestThreadsDoNotMatter(t *testing.T) {
+	for _, set := range kernel.Usable() {
+		r := rand.New(rand.NewPCG(3, 4))
+		for i := range networks(t) {
+			c := randomNetwork(t, r)
+			want := state(t, cpu.Options{Kernels: set.Name, Threads: 1}, c)
+			for _, threads := range []int{2, 3, 8} {
+				got := state(t, cpu.Options{Kernels: set.Name, Threads: threads}, c)
+				same(t, fmt.Sprintf("%s, network %d, %d threads", set.Name, i, threads), got, want, 0)
+			}
+		}
+	}
+}
+
+// Passes that move things don't change a bit. Fusing changes where a
+// convolution's data gradient is rounded and nothing in the forward pass, so
+// after one step (in a second a ReLU might fall on the other side) only
+// rounding is left: a thousandth is far above it even where a batch norm over
+// few positions cancels much.
+func TestPassesDoNotMatter(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for i := range networks(t) {
+		c := randomNetwork(t, r)
+		want := state(t, cpu.Options{Threads: 2}, c)
+		for _, o := range []struct {
+			name      string
+			opt       cpu.Options
+			tolerance float64
+		}{
+			{"NoOrder", cpu.Options{Threads: 2, NoOrder: true}, 0},
+			{"NoReuse", cpu.Options{Threads: 2, NoReuse: true}, 0},
+			{"Profile", cpu.Options{Threads: 2, Profile: true}, 0},
+			{"NoFuse", cpu.Options{Threads: 2, NoFuse: true}, 1e-3},
+		} {
+			if o.opt.NoFuse {
+				c.Runs = c.Runs[:1]
+				want = state(t, cpu.Options{Threads: 2}, c)
+			}
+			same(t, fmt.Sprintf("network %d, %s", i, o.name), state(t, o.opt, c), want, o.tolerance)
+		}
+	}
+}
+
+func TestFusesResNet(t *testing.T) {
+	p, in := trainingStep(t, model.Config{Arch: "resnet18", Exits: []int{2}, Width: 8, ImageHeight: 8, ImageWidth: 8, ImageChannels: 1}, 2)
+	e := newEngine(t, cpu.Options{Threads: 2, Profile: true})
+	x, err := e.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, s := range x.(*cpu.Executable).Stats().Steps {
+		count[s.Kind]++
+	}
+	// 20 norms, 17 ReLUs behind norms; three shortcuts have a norm of their own.
+	for kind, want := range map[string]int{"Norm": 17, "BatchNorm": 3, "NormGrad": 17, "BatchNormGrad": 3, "ConvGradInputAdd": 8} {
+		if count[kind] != want {
+			t.Errorf("%d steps of kind %s, want %d", count[kind], kind, want)
+		}
+	}
+	s := x.(*cpu.Executable).Stats()
+	if s.Arena >= s.Unshared {
+		t.Errorf("arena of %d bytes, unshared %d", s.Arena, s.Unshared)
+	}
+	if err := engine.Initialize(e, p, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Run(in); err != nil {
+		t.Fatal(err)
+	}
+	if table := x.(*cpu.Executable).Explain(); !strings.Contains(table, "encoder.layer1.0.conv1") {
+		t.Errorf("Explain:\n%s", table)
+	}
+	if allocs := testing.AllocsPerRun(5, func() {
+		if _, err := x.Run(in); err != nil {
+			t.Fatal(err)
+		}
+	}); allocs > 30 { // those of Contrast.Keys
+		t.Errorf("%g allocations a run", allocs)
+	}
+}
+
+// In inference a norm, the sum and the ReLU behind it are one pass, to the bit.
+func TestFusesInference(t *testing.T) {
+	net, err := model.New(model.Config{Arch: "resnet18", Width: 8, ImageHeight: 9, ImageWidth: 9, ImageChannels: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := graph.New()
+	for i, f := range net.Encode(g, g.Input("x", graph.Float, 2, 9, 9, 3), false) {
+		g.Output(fmt.Sprint("exit", i), f)
+	}
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := make([]float32, 2*9*9*3)
+	r := rand.New(rand.NewPCG(7, 8))
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	c := optest.Case{Program: p, Variables: map[string]engine.Tensor{}, Runs: []map[string]engine.Tensor{{"x": engine.Float32(x, 2, 9, 9, 3)}}}
+	for _, v := range p.Variables {
+		c.Variables[v.Name] = engine.InitialValue(v, 1)
+	}
+	want := state(t, cpu.Options{Threads: 1, NoFuse: true}, c)
+	same(t, "fused", state(t, cpu.Options{Threads: 1}, c), want, 0)
+
+	e := newEngine(t, cpu.Options{Threads: 1})
+	exe, err := e.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range exe.(*cpu.Executable).Stats().Steps {
+		if s.Kind == "ReLU" || s.Kind == "Add" {
+			t.Errorf("step %s is a %s of its own", s.Name, s.Kind)
+		}
+	}
+}
+
+// Updates see the values from before: variables can swap.
+func TestSwap(t *testing.T) {
+	g := graph.New()
+	counter := func(name string) *graph.Value {
+		return g.Variable(graph.Variable{Name: name, Type: graph.Type{Shape: graph.Shape{2}, DType: graph.Int}, Role: graph.Counter})
+	}
+	a, b := counter("a"), counter("b")
+	g.Update(a, b)
+	g.Update(b, a)
+	f := g.Variable(graph.Variable{Name: "f", Type: graph.Type{Shape: graph.Shape{1}}})
+	h := g.Variable(graph.Variable{Name: "h", Type: graph.Type{Shape: graph.Shape{1}}})
+	g.Update(f, h)
+	g.Update(h, f)
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(t, cpu.Options{Threads: 1})
+	x, err := e.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string][]int32{"a": {1, 2}, "b": {3, 4}} {
+		if err := e.Write(name, engine.Int32(v, 2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Write("f", engine.Float32([]float32{5}, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Run(nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]float64{"f": 0, "h": 5} {
+		if got, err := e.Read(name); err != nil || got.Item() != want {
+			t.Errorf("%s is %v, want %v (%v)", name, got.Data, want, err)
+		}
+	}
+	for name, want := range map[string][]int32{"a": {3, 4}, "b": {1, 2}} {
+		got, err := e.Read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Data.([]int32), want) {
+			t.Errorf("%s is %v, want %v", name, got.Data, want)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	g := graph.New()
+	g.Output("y", g.Scale("y", g.Input("x", graph.Float, 2), 2))
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(t, cpu.Options{Threads: 3})
+	x, err := e.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := x.Run(map[string]engine.Tensor{"x": engine.Float32([]float32{1, 2}, 2)}); err == nil {
+		t.Error("Run after Close succeeds")
+	}
+	if _, err := e.Compile(p); err == nil {
+		t.Error("Compile after Close succeeds")
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, opt := range []cpu.Options{{Threads: -1}, {Kernels: "abacus"}} {
+		if _, err := cpu.New(opt); err == nil {
+			t.Errorf("New(%+v) succeeds", opt)
+		}
+	}
+	e := newEngine(t, cpu.Options{Threads: 2, Kernels: "generic"})
+	if got := e.Name(); got != "cpu generic, 2 threads" {
+		t.Errorf("Name is %q", got)
+	}
+	var names []string
+	for _, s := range kernel.Usable() {
+		names = append(names, s.Name)
+	}
+	if !slices.Contains(names, "generic") {
+		t.Error("no generic kernels")
+	}
+}

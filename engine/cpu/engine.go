@@ -1,0 +1,139 @@
+// Package cpu is the engine for everyday machines: float32, Go and Go assembly,
+// no cgo. Compile fuses and orders a program's operations (package plan), gives
+// every value a place in one arena and turns each step into a closure over the
+// memory it works on; Run copies the inputs in and calls the closures.
+//
+// Results do not depend on the number of threads: work is cut into blocks by
+// its shape alone, and sums over blocks are taken in a fixed order.
+package cpu
+
+import (
+	"fmt"
+	"runtime"
+
+	"selfcon/engine"
+	"selfcon/engine/cpu/kernel"
+	"selfcon/graph"
+)
+
+// Options say how an engine works. The zero value is the best choice; the
+// switches are for tests and for finding faults.
+type Options struct {
+	Threads int    // 0: as many as GOMAXPROCS
+	Kernels string // name of a kernel set; "": the best this machine can run
+
+	NoFuse  bool // run every operation of the graph by itself
+	NoOrder bool // keep the program's order
+	NoReuse bool // give every value memory of its own
+	Profile bool // measure each step's time
+}
+
+// Engine implements engine.Engine. New makes one.
+type Engine struct {
+	opt    Options
+	set    *kernel.Set
+	pool   *pool
+	vars   map[string]*variable
+	closed bool
+}
+
+type variable struct {
+	graph.Type
+	f []float32
+	n []int32
+}
+
+// New starts an engine; Close stops it.
+func New(opt Options) (*Engine, error) {
+	if opt.Threads < 0 {
+		return nil, fmt.Errorf("cpu: %d threads: must be at least 1, or 0 for all", opt.Threads)
+	}
+	if opt.Threads == 0 {
+		opt.Threads = runtime.GOMAXPROCS(0)
+	}
+	set := kernel.Best()
+	if opt.Kernels != "" {
+		var err error
+		if set, err = kernel.Select(opt.Kernels); err != nil {
+			return nil, fmt.Errorf("cpu: %w", err)
+		}
+	}
+	return &Engine{opt: opt, set: set, pool: newPool(opt.Threads), vars: map[string]*variable{}}, nil
+}
+
+// Name says how the engine runs, for example "cpu avx512, 2 threads".
+func (e *Engine) Name() string {
+	if e.opt.Threads == 1 {
+		return fmt.Sprintf("cpu %s, 1 thread", e.set.Name)
+	}
+	return fmt.Sprintf("cpu %s, %d threads", e.set.Name, e.opt.Threads)
+}
+
+// Close stops the engine's threads. Its programs can't run any more.
+func (e *Engine) Close() error {
+	e.closed = true
+	e.pool.close()
+	return nil
+}
+
+// Read copies a variable out.
+func (e *Engine) Read(name string) (engine.Tensor, error) {
+	v, ok := e.vars[name]
+	if !ok {
+		return engine.Tensor{}, fmt.Errorf("cpu: no variable %q", name)
+	}
+	if v.DType == graph.Int {
+		return engine.Tensor{Shape: v.Shape, Data: append([]int32(nil), v.n...)}, nil
+	}
+	return engine.Tensor{Shape: v.Shape, Data: append([]float32(nil), v.f...)}, nil
+}
+
+// Write copies a variable in.
+func (e *Engine) Write(name string, t engine.Tensor) error {
+	v, ok := e.vars[name]
+	if !ok {
+		return fmt.Errorf("cpu: no variable %q", name)
+	}
+	if err := t.Check(v.Type); err != nil {
+		return fmt.Errorf("cpu: variable %q: value %w", name, err)
+	}
+	copyIn(v.f, v.n, t)
+	return nil
+}
+
+// copyIn copies a tensor that has been checked to f or to n.
+func copyIn(f []float32, n []int32, t engine.Tensor) {
+	switch d := t.Data.(type) {
+	case []int32:
+		copy(n, d)
+	case []float32:
+		copy(f, d)
+	case []float64:
+		for i, v := range d {
+			f[i] = float32(v)
+		}
+	}
+}
+
+// declare finds or makes the variables of a program; it makes none if one of
+// them does not fit.
+func (e *Engine) declare(p *graph.Program) error {
+	for _, v := range p.Variables {
+		if old, ok := e.vars[v.Name]; ok && (!old.Shape.Equal(v.Shape) || old.DType != v.DType) {
+			return fmt.Errorf("cpu: variable %q is %v in this program but %v in an earlier one", v.Name, v.Type, old.Type)
+		}
+	}
+	for _, v := range p.Variables {
+		if _, ok := e.vars[v.Name]; ok {
+			continue
+		}
+		n := &variable{Type: v.Type}
+		if v.DType == graph.Int {
+			n.n = make([]int32, v.Shape.Size())
+		} else {
+			n.f = allocate(v.Shape.Size())
+		}
+		e.vars[v.Name] = n
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package plan
+
+import "selfcon/graph"
+
+// Buffer is a piece of memory that one or more values share.
+type Buffer struct {
+	Variable *graph.Variable // its storage, or nil
+	Constant *graph.Value    // a Fill, kept outside the arena, or nil
+	Item                     // size and lifetime; Last is the number of steps for what is used afterwards
+}
+
+// Place is where a value lies: in a buffer, Offset elements from its start.
+type Place struct{ Buffer, Offset int }
+
+// Layout says where the float values of an ordered list lie.
+type Layout struct {
+	Buffers []Buffer
+	Places  map[*graph.Value]Place
+	InPlace int // results on top of an operand
+}
+
+// Lay finds buffers for the float values of a list that Order has put in
+// order. Reshapes and slices lie in their operands and cost nothing. With
+// reuse, results lie on top of operands that die with the step, and a variable
+// changes in place where no later step reads it.
+func Lay(l *List, inputs []*graph.Value, reuse bool) *Layout {
+	y := &Layout{Places: map[*graph.Value]Place{}}
+	end := len(l.Steps)
+	last := l.lastUses(end)
+	updates := map[*graph.Value]*graph.Variable{}
+	for _, u := range l.Updates {
+		updates[u.Value] = u.Variable
+	}
+	fresh := func(v *graph.Value, first int) *Buffer {
+		y.Places[v] = Place{Buffer: len(y.Buffers)}
+		y.Buffers = append(y.Buffers, Buffer{Item: Item{v.Shape.Size(), first, max(first, last[v])}})
+		return &y.Buffers[len(y.Buffers)-1]
+	}
+	for _, v := range inputs {
+		if v.DType == graph.Float {
+			fresh(v, 0)
+		}
+	}
+	// Sources get their buffers when they are first seen.
+	find := func(v *graph.Value) (Place, bool) {
+		if p, ok := y.Places[v]; ok {
+			return p, true
+		}
+		switch op := v.Node.Op.(type) {
+		case graph.Read:
+			fresh(v, 0).Variable = op.Variable
+		case graph.Fill:
+			fresh(v, 0).Constant = v
+		default:
+			return Place{}, false
+		}
+		return y.Places[v], true
+	}
+	for i, s := range l.Steps {
+		for _, v := range s.In {
+			if v.DType == graph.Float {
+				find(v)
+			}
+		}
+		if v := s.Out[0]; v != nil && v.DType == graph.Float && len(s.Out) == 1 {
+			offset, alias := -1, s.In
+			switch op := s.Op.(type) {
+			case graph.Reshape:
+				offset = 0
+			case graph.Slice:
+				offset = op.From * v.Shape[1:].Size()
+			}
+			if offset >= 0 {
+				p, _ := find(alias[0])
+				p.Offset += offset
+				y.Places[v] = p
+				b := &y.Buffers[p.Buffer]
+				b.Last = max(b.Last, last[v])
+				continue
+			}
+		}
+		taken := map[int]bool{}
+		if reuse {
+			for _, c := range inPlace(s.Op) {
+				if c.out >= len(s.Out) || s.Out[c.out] == nil {
+					continue
+				}
+				v := s.Out[c.out]
+				if _, ok := y.Places[v]; ok {
+					continue
+				}
+				p := y.Places[s.In[c.in]]
+				b := &y.Buffers[p.Buffer]
+				if taken[p.Buffer] || b.Last > i || b.Constant != nil || b.Size != v.Shape.Size() || y.shared(s, c.in) {
+					continue
+				}
+				if b.Variable != nil && updates[v] != b.Variable {
+					continue
+				}
+				taken[p.Buffer] = true
+				y.Places[v] = p
+				b.Last = max(b.Last, last[v])
+				y.InPlace++
+			}
+		}
+		for _, v := range s.Out {
+			if v == nil || v.DType != graph.Float {
+				continue
+			}
+			if _, ok := y.Places[v]; !ok {
+				fresh(v, i)
+			}
+		}
+	}
+	for _, v := range l.Outputs {
+		if v.DType == graph.Float {
+			find(v)
+		}
+	}
+	for _, u := range l.Updates {
+		if u.Value.DType == graph.Float {
+			find(u.Value)
+		}
+	}
+	return y
+}
+
+// shared says whether another operand of s lies in the buffer of operand i.
+func (y *Layout) shared(s *Step, i int) bool {
+	b := y.Places[s.In[i]].Buffer
+	for j, v := range s.In {
+		if j != i && v.DType == graph.Float && y.Places[v].Buffer == b {
+			return true
+		}
+	}
+	return false
+}
+
+// lastUses says after which step each value is needed no more: end for those
+// used from outside.
+func (l *List) lastUses(end int) map[*graph.Value]int {
+	last := map[*graph.Value]int{}
+	for i, s := range l.Steps {
+		for _, v := range s.In {
+			last[v] = i
+		}
+	}
+	for v := range l.kept {
+		last[v] = end
+	}
+	return last
+}

@@ -1,0 +1,45 @@
+package plan
+
+import "selfcon/graph"
+
+// pair says that result Out of a step may lie where operand In lies.
+type pair struct{ out, in int }
+
+// inPlace lists the results that a step can compute on top of an operand, the
+// better choice first.
+func inPlace(op any) []pair {
+	switch o := op.(type) {
+	case graph.Add, graph.Dropout, graph.Scale, graph.ReLU, graph.Lerp, graph.AddBias,
+		graph.L2Normalize, graph.CrossEntropyGrad, graph.BatchNormInference:
+		if _, ok := op.(graph.Add); ok {
+			return []pair{{0, 0}, {0, 1}}
+		}
+		return []pair{{0, 0}}
+	case graph.BatchNorm:
+		return []pair{{0, 0}}
+	case graph.ReLUGrad:
+		return []pair{{0, 1}, {0, 0}}
+	case graph.BatchNormGrad:
+		return []pair{{0, 4}, {0, 0}}
+	case graph.BatchNormInferenceGrad:
+		return []pair{{0, 4}, {0, 0}}
+	case graph.L2NormalizeGrad:
+		return []pair{{0, 2}, {0, 0}}
+	case graph.SGD:
+		return []pair{{0, 0}, {1, 2}}
+	case Norm:
+		if o.Add {
+			if o.Inference {
+				return []pair{{0, 5}, {0, 0}}
+			}
+			return []pair{{0, 3}, {0, 0}}
+		}
+		return []pair{{0, 0}}
+	case NormGrad:
+		// dy behind the ReLU (result 3) is written while dx still needs x.
+		return []pair{{3, 4}, {0, 4}, {0, 0}}
+	case ConvGradInputAdd:
+		return []pair{{0, 2}}
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"slices"
+	"testing"
+
+	"selfcon/graph"
+)
+
+// build makes a list from a graph.
+func build(t *testing.T, g *graph.Graph) (*graph.Program, *List) {
+	t.Helper()
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, NewList(p)
+}
+
+func vector(g *graph.Graph, name string, n int) *graph.Value {
+	return g.Variable(graph.Variable{Name: name, Type: graph.Type{Shape: graph.Shape{n}}})
+}
+
+func kinds(l *List) []string {
+	var k []string
+	l.each(func(s *Step) { k = append(k, s.Kind()) })
+	return k
+}
+
+// residual is relu(bn(x) + bn(x)), and its gradient by the norms' weights.
+func residual(g *graph.Graph) {
+	x := g.Input("x", graph.Float, 5, 3)
+	var params []*graph.Value
+	norm := func(name string) *graph.Value {
+		v := graph.BatchNormVars{Weight: vector(g, name+".w", 3), Bias: vector(g, name+".b", 3), Mean: vector(g, name+".m", 3), Var: vector(g, name+".v", 3)}
+		params = append(params, v.Weight, v.Bias)
+		return g.BatchNorm2D(name, x, v, 1e-5, 0.1, true)
+	}
+	y := g.ReLU("relu", g.Add("add", norm("a"), norm("b")))
+	labels := g.Input("labels", graph.Int, 5)
+	loss := g.CrossEntropy("loss", y, labels)
+	for _, d := range g.Gradients(loss, params) {
+		g.Output("grad."+d.Node.Name+string(rune('0'+d.Index)), d)
+	}
+}
+
+func TestFuseResidual(t *testing.T) {
+	g := graph.New()
+	residual(g)
+	_, l := build(t, g)
+	FuseNorm(l)
+	FuseNormGrad(l)
+	Order(l, true)
+	got := kinds(l)
+	slices.Sort(got)
+	want := []string{"BatchNorm", "BatchNormGrad", "CrossEntropyGrad", "Lerp", "Lerp", "Lerp", "Lerp", "Norm", "NormGrad"}
+	if !slices.Equal(got, want) {
+		t.Errorf("steps %v, want %v", got, want)
+	}
+	inOrder(t, l)
+}
+
+// inOrder checks that operands come before their users.
+func inOrder(t *testing.T, l *List) {
+	t.Helper()
+	made := map[*graph.Value]bool{}
+	for _, s := range l.Steps {
+		for _, v := range s.In {
+			if l.producer[v] != nil && !made[v] {
+				t.Errorf("step %s (%s) runs before its operand %s", s.Name, s.Kind(), v.Node.Name)
+			}
+		}
+		for _, v := range s.Out {
+			made[v] = true
+		}
+	}
+}
+
+// A norm whose result something else wants as well stays as it is.
+func TestFuseKeepsWhatIsUsed(t *testing.T) {
+	g := graph.New()
+	x := g.Input("x", graph.Float, 5, 3)
+	v := graph.BatchNormVars{Weight: vector(g, "w", 3), Bias: vector(g, "b", 3), Mean: vector(g, "m", 3), Var: vector(g, "v", 3)}
+	y := g.BatchNorm2D("bn", x, v, 1e-5, 0.1, false)
+	g.Output("relu", g.ReLU("relu", y))
+	g.Output("y", y)
+	_, l := build(t, g)
+	FuseNorm(l)
+	if got := kinds(l); !slices.Equal(got, []string{"BatchNormInference", "ReLU"}) {
+		t.Errorf("steps %v", got)
+	}
+}
+
+// An optimizer step comes as soon as its gradient is there, and in the
+// variable's place; a variable that is read later keeps its value.
+func TestUpdatesInPlace(t *testing.T) {
+	for _, readLater := range []bool{false, true} {
+		g := graph.New()
+		x := g.Input("x", graph.Float, 4)
+		w, m, rate := vector(g, "w", 4), vector(g, "m", 4), g.Input("lr", graph.Float)
+		out := g.Apply("sgd", graph.SGD{}, w, x, m, rate)
+		g.Update(w, out[0])
+		g.Update(m, out[1])
+		big := g.Scale("later", x, 2)
+		if readLater {
+			g.Output("old", w)
+		}
+		g.Output("big", big)
+		p, l := build(t, g)
+		Order(l, true)
+		if l.Steps[0].Name != "sgd" {
+			t.Errorf("first step %s", l.Steps[0].Name)
+		}
+		y := Lay(l, []*graph.Value{p.Inputs[0].Value, p.Inputs[1].Value}, true)
+		inPlaceW := y.Buffers[y.Places[out[0]].Buffer].Variable != nil
+		inPlaceM := y.Buffers[y.Places[out[1]].Buffer].Variable != nil
+		if inPlaceW == readLater || !inPlaceM {
+			t.Errorf("read later %t: parameter in place %t, momentum in place %t", readLater, inPlaceW, inPlaceM)
+		}
+	}
+}
+
+// Two variables that swap values each get the other's old one.
+func TestSwapCopies(t *testing.T) {
+	g := graph.New()
+	a, b := vector(g, "a", 4), vector(g, "b", 4)
+	g.Update(a, b)
+	g.Update(b, a)
+	_, l := build(t, g)
+	if got := kinds(l); !slices.Equal(got, []string{"Copy", "Copy"}) {
+		t.Errorf("steps %v", got)
+	}
+}

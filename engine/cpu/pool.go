@@ -1,0 +1,152 @@
+package cpu
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// pool runs loops on a fixed number of goroutines, the caller's among them.
+// Which of them does which iteration is open; nothing computed may depend on
+// it. Between loops the others spin for a moment and then sleep.
+type pool struct {
+	threads int
+	spin    int
+
+	// A loop: written by the caller before gen becomes odd, read by the others
+	// while it is odd and they count as running.
+	body func(worker, i int)
+	n    int64
+
+	gen     atomic.Uint32 // odd while a loop is open
+	next    atomic.Int64
+	running atomic.Int32
+	waiting atomic.Bool // the caller sleeps until nobody runs
+	idle    chan struct{}
+	closed  atomic.Bool
+	parked  []atomic.Bool
+	wake    []chan struct{}
+	ended   sync.WaitGroup
+
+	scratch [][]float32 // one a worker
+}
+
+func newPool(threads int) *pool {
+	p := &pool{
+		threads: threads,
+		parked:  make([]atomic.Bool, threads),
+		wake:    make([]chan struct{}, threads),
+		scratch: make([][]float32, threads),
+		idle:    make(chan struct{}, 1),
+	}
+	if threads <= runtime.NumCPU() && threads <= runtime.GOMAXPROCS(0) {
+		p.spin = 20000 // tens of microseconds
+	}
+	for w := 1; w < threads; w++ {
+		p.wake[w] = make(chan struct{}, 1)
+		p.ended.Add(1)
+		go p.work(w)
+	}
+	return p
+}
+
+// reserve makes sure that every worker has scratch for n floats.
+func (p *pool) reserve(n int) {
+	for w, s := range p.scratch {
+		if len(s) < n {
+			p.scratch[w] = allocate(n)
+		}
+	}
+}
+
+// run calls body(worker, i) for every i in [0, n), on all workers at once.
+func (p *pool) run(n int, body func(worker, i int)) {
+	if n <= 1 || p.threads == 1 {
+		for i := range n {
+			body(0, i)
+		}
+		return
+	}
+	p.body, p.n = body, int64(n)
+	p.next.Store(0)
+	p.gen.Add(1)
+	for w := 1; w < p.threads && w < n; w++ {
+		if p.parked[w].CompareAndSwap(true, false) {
+			p.wake[w] <- struct{}{}
+		}
+	}
+	p.loop(0)
+	p.gen.Add(1)
+	p.join()
+}
+
+// join waits until nobody runs; as the loop is closed, nobody starts again.
+func (p *pool) join() {
+	for range p.spin + 1 {
+		if p.running.Load() == 0 {
+			return
+		}
+	}
+	p.waiting.Store(true)
+	if p.running.Load() == 0 && p.waiting.CompareAndSwap(true, false) {
+		return
+	}
+	<-p.idle
+}
+
+func (p *pool) loop(worker int) {
+	for {
+		i := p.next.Add(1) - 1
+		if i >= p.n {
+			return
+		}
+		p.body(worker, int(i))
+	}
+}
+
+func (p *pool) work(w int) {
+	defer p.ended.Done()
+	served := uint32(0)
+	for !p.closed.Load() {
+		g := p.await(w, served)
+		p.running.Add(1)
+		if g&1 == 1 && p.gen.Load() == g {
+			p.loop(w)
+		}
+		if p.running.Add(-1) == 0 && p.waiting.CompareAndSwap(true, false) {
+			p.idle <- struct{}{}
+		}
+		served = g
+	}
+}
+
+// await waits for a loop other than the one already served and returns the
+// generation it saw; it may also return for no reason.
+func (p *pool) await(w int, served uint32) uint32 {
+	for range p.spin {
+		if g := p.gen.Load(); g&1 == 1 && g != served {
+			return g
+		}
+	}
+	p.parked[w].Store(true)
+	if g := p.gen.Load(); g&1 == 1 && g != served || p.closed.Load() {
+		if p.parked[w].CompareAndSwap(true, false) {
+			return g
+		}
+	}
+	<-p.wake[w]
+	return p.gen.Load()
+}
+
+// close ends the other goroutines.
+func (p *pool) close() {
+	if p.closed.Swap(true) {
+		return
+	}
+	for w := 1; w < p.threads; w++ {
+		if p.parked[w].CompareAndSwap(true, false) {
+			p.wake[w] <- struct{}{}
+		}
+	}
+	p.ended.Wait()
+}
