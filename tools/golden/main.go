@@ -70,7 +70,7 @@ func run() int {
 			verdict, code = "FAIL", 1
 		}
 		fmt.Printf("%-36s losses %.1e  gradients %.1e  buffers %.1e  outputs %.1e  (%d figures) %s\n",
-			filepath.Base(path), r.Losses.Value, r.Gradients.Value, r.Buffers.Value, r.Output.Value, r.Figures, verdict)
+			filepath.Base(path), r.Losses.Worst, r.Gradients.Worst, r.Buffers.Worst, r.Output.Worst, r.Figures, verdict)
 		if *verbose || !r.OK() {
 			for _, e := range []golden.Error{r.Losses, r.Gradients, r.Buffers, r.Output} {
 				if e.Where != "" {

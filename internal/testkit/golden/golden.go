@@ -84,11 +84,13 @@ type Unsupported struct{ Why string }
 
 func (e *Unsupported) Error() string { return "unsupported: " + e.Why }
 
-// Error is the worst error found in one kind of figure, and where.
+// Error is what was found of one kind of figure: the largest relative error,
+// and of the figure that is worst in proportion to its limit, which differs
+// between figures, the error, the limit and where.
 type Error struct {
-	Value float64
-	Where string
-	Limit float64
+	Worst        float64
+	Value, Limit float64
+	Where        string
 }
 
 func (e *Error) add(err, limit float64, where string) {
@@ -96,16 +98,16 @@ func (e *Error) add(err, limit float64, where string) {
 	if math.IsNaN(err) {
 		err = math.Inf(1)
 	}
+	e.Worst = max(e.Worst, err)
 	if e.Where == "" || err/limit > e.Value/e.Limit {
-		*e = Error{err, where, limit}
+		e.Value, e.Limit, e.Where = err, limit, where
 	}
 }
 
 // OK says whether the error is within its limit.
 func (e Error) OK() bool { return e.Where == "" || e.Value <= e.Limit }
 
-// Report is the comparison of one case: for each kind of figure the error that
-// is worst in proportion to its limit.
+// Report is the comparison of one case.
 type Report struct {
 	Name                               string
 	Losses, Gradients, Buffers, Output Error

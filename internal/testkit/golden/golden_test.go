@@ -71,7 +71,7 @@ func run(t *testing.T, tol golden.Tolerance, open func() (engine.Engine, error))
 					t.Errorf("%s: error %.2e of %.2e allowed: %s", kind, x.Value, x.Limit, x.Where)
 				}
 			}
-			t.Logf("%d figures: losses %.1e, gradients %.1e, buffers %.1e, outputs %.1e", r.Figures, r.Losses.Value, r.Gradients.Value, r.Buffers.Value, r.Output.Value)
+			t.Logf("%d figures: losses %.1e, gradients %.1e, buffers %.1e, outputs %.1e", r.Figures, r.Losses.Worst, r.Gradients.Worst, r.Buffers.Worst, r.Output.Worst)
 		})
 	}
 }
