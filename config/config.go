@@ -32,7 +32,7 @@ type Run struct {
 	WeightDecay  float64   `json:"weight_decay"`
 	Schedule     string    `json:"schedule"`      // cosine or step
 	Milestones   []int     `json:"milestones"`    // step: the rate falls to a tenth after each of these epochs
-	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up over this many epochs; -1: 10 for batches from 1024, otherwise none
+	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up from 0.01 over this many epochs; -1: as the reference, 10 for batches from 1024, otherwise none
 	Augment      string    `json:"augment"`       // strong, weak or none
 	CropMin      float64   `json:"crop_min"`      // the smallest share of the image that a random crop keeps
 	Flip         bool      `json:"flip"`          // mirror at random
@@ -46,12 +46,13 @@ type Run struct {
 
 // Default is a configuration for images of the user's own on a CPU: the
 // paper's method and augmentation, with steps small and many enough to learn
-// from some thousands of images (see docs/log.md).
+// from some thousands of images, and a warm-up, without which small networks
+// can stay at the loss of uniform features (see docs/log.md).
 func Default() Run {
 	return Run{
 		Method: "selfcon-s", Model: model.Config{Arch: "resnet18", Sub: model.SubFC, Width: 64},
 		Temperature: 0.1, BaseTemperature: 0.07, ProjectionDim: 128,
-		Epochs: 50, Batch: 64, Rate: 0.1, Momentum: 0.9, WeightDecay: 1e-4, Schedule: "cosine", WarmupEpochs: -1,
+		Epochs: 50, Batch: 64, Rate: 0.1, Momentum: 0.9, WeightDecay: 1e-4, Schedule: "cosine", WarmupEpochs: 2,
 		Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
 	}
 }
@@ -61,8 +62,9 @@ func Default() Run {
 func Quickstart() Run {
 	c := Default()
 	c.Data = "sample"
-	c.Model.Width, c.Model.Exits = 8, []int{2}
-	c.Epochs, c.CropMin, c.ValFraction = 18, 0.5, 0.05
+	c.Model.Width, c.Model.Exits, c.Model.Sub = 8, []int{2}, model.SubSmall
+	c.Augment, c.CropMin = "weak", 0.5
+	c.Epochs, c.ValFraction = 20, 0.05
 	return c
 }
 

@@ -5,6 +5,7 @@ package loss
 
 import (
 	"fmt"
+	"math"
 
 	"selfcon/graph"
 )
@@ -97,4 +98,19 @@ func (m Method) Add(g *graph.Graph, projections []*graph.Value, labels *graph.Va
 		}
 	}
 	return total
+}
+
+// Uniform is the loss when every logit is the same, as with features that have
+// collapsed to one point: Σ Weight·(Tau/Base)·ln(rows − 1) over the terms. 0 for
+// cross-entropy.
+func (m Method) Uniform(exits, batch int, t Temperatures) float64 {
+	sum := 0.0
+	for _, term := range m.Terms {
+		rows := m.Views * batch
+		if term.Rows != Main {
+			rows *= exits
+		}
+		sum += term.Weight * t.Tau / t.Base * math.Log(float64(rows-1))
+	}
+	return sum
 }

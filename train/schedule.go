@@ -32,9 +32,10 @@ func NewSchedule(c config.Run) Schedule {
 	if s.Warmup < 0 {
 		s.Warmup = 0
 		if c.Batch >= bigBatch {
-			s.Warmup = min(bigWarmup, c.Epochs)
+			s.Warmup = bigWarmup
 		}
 	}
+	s.Warmup = min(s.Warmup, c.Epochs)
 	return s
 }
 

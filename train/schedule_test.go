@@ -39,6 +39,7 @@ func TestSchedule(t *testing.T) {
 
 func TestWarmupDefault(t *testing.T) {
 	c := config.Default()
+	c.WarmupEpochs = -1 // as the reference
 	if w := NewSchedule(c).Warmup; w != 0 {
 		t.Errorf("batch %d warms up over %d epochs, want none", c.Batch, w)
 	}
@@ -49,5 +50,9 @@ func TestWarmupDefault(t *testing.T) {
 	c.WarmupEpochs = 3
 	if w := NewSchedule(c).Warmup; w != 3 {
 		t.Errorf("explicit warm-up of 3 epochs became %d", w)
+	}
+	c.Epochs = 2
+	if w := NewSchedule(c).Warmup; w != 2 {
+		t.Errorf("a run of 2 epochs warms up over %d", w)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"image"
-	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -127,9 +126,8 @@ func shapes(t *testing.T) string {
 			for i := range n {
 				im := image.NewRGBA(image.Rect(0, 0, 18, 14))
 				for k := range im.Pix {
-					im.Pix[k] = uint8(150*c + (i*7+k*k)%80)
+					im.Pix[k] = uint8(200*c + (i*7+k*k)%50)
 				}
-				im.Set(0, 0, color.RGBA{255, 0, 0, 255})
 				f, err := os.Create(filepath.Join(path, string(rune('a'+i))+".png"))
 				if err != nil {
 					t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"selfcon/config"
 	"selfcon/engine"
+	"selfcon/loss"
 	"selfcon/train"
 )
 
@@ -154,10 +156,17 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name())
 	start := time.Now()
 	var metrics error
+	stuck := s.Method.Uniform(len(s.Net.ExitNames()), c.Batch, loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature})
+	warned := false
 	err := t.Run(ctx, func(p train.Progress) {
 		r.training(p)
-		if p.EpochDone {
-			metrics = errors.Join(metrics, train.AppendMetrics(dir, p))
+		if !p.EpochDone {
+			return
+		}
+		metrics = errors.Join(metrics, train.AppendMetrics(dir, p))
+		if !warned && p.Epoch > c.WarmupEpochs+1 && math.Abs(p.MeanLoss-stuck) < 0.002*stuck {
+			warned = true
+			r.sayf("warning: the loss stays at %.4f, that of features which are all the same: nothing is learnt; try a smaller --lr or a longer --warmup-epochs", stuck)
 		}
 	})
 	r.end()

@@ -1,0 +1,134 @@
+package loss
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"selfcon/engine"
+	"selfcon/engine/oracle"
+	"selfcon/graph"
+)
+
+// run gives the loss and the gradients of each exit's projections on the oracle.
+func run(t *testing.T, m Method, z [][]float64, labels []int32, dim int, tau Temperatures) (float64, [][]float64) {
+	t.Helper()
+	if !m.NeedsExits() {
+		z = z[len(z)-1:]
+	}
+	g := graph.New()
+	in := map[string]engine.Tensor{}
+	var values []*graph.Value
+	rows := m.Views * len(labels)
+	for i, data := range z {
+		name := string(rune('a' + i))
+		values = append(values, g.Input(name, graph.Float, rows, dim))
+		in[name] = engine.Tensor{Shape: graph.Shape{rows, dim}, Data: data}
+	}
+	y := g.Input("labels", graph.Int, len(labels))
+	in["labels"] = engine.Int32(labels, len(labels))
+	l := m.Add(g, values, y, tau)
+	g.Output("loss", l)
+	for i, d := range g.Gradients(l, values) {
+		g.Output("d"+string(rune('a'+i)), d)
+	}
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := oracle.New().Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exe.Run(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var grads [][]float64
+	for i := range values {
+		grads = append(grads, out["d"+string(rune('a'+i))].Float64s())
+	}
+	return out["loss"].Item(), grads
+}
+
+// Features that have all collapsed to one point have uniform logits: the loss is
+// (τ/τ₀)·ln(N−1) whatever the labels, for every method.
+func TestUniform(t *testing.T) {
+	labels := []int32{0, 1, 0, 1, 2, 2}
+	tau := Temperatures{Tau: 0.1, Base: 0.07}
+	const dim, exits = 4, 3
+	for _, m := range Methods() {
+		if !m.Contrastive() {
+			continue
+		}
+		variants := []Method{m}
+		if m.NeedsExits() {
+			starred, err := m.WithAlpha(0.4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			variants = append(variants, starred)
+		}
+		for _, v := range variants {
+			z := make([][]float64, exits)
+			for e := range z {
+				for range v.Views * len(labels) {
+					z[e] = append(z[e], 1, 0, 0, 0)
+				}
+			}
+			got, _ := run(t, v, z, labels, dim, tau)
+			if want := v.Uniform(exits, len(labels), tau); math.Abs(got-want) > 1e-12*want {
+				t.Errorf("%s: loss %.15g of collapsed features, want %.15g", v.Name, got, want)
+			}
+		}
+	}
+}
+
+// Anchors without a positive are left out; with none at all the loss is 0 and
+// nothing is pulled anywhere.
+func TestNoPositives(t *testing.T) {
+	m, err := Parse("supcon-s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := [][]float64{{1, 0, 0, 1, 0.6, 0.8}}
+	loss, grads := run(t, m, z, []int32{0, 1, 2}, 2, Temperatures{0.1, 0.07})
+	if loss != 0 {
+		t.Errorf("loss %v without a positive, want 0", loss)
+	}
+	for _, d := range grads[0] {
+		if d != 0 {
+			t.Errorf("gradient %v without a positive, want 0", grads[0])
+			break
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, c := range []struct{ name, want string }{
+		{"SelfCon-S", `did you mean "selfcon-s"?`},
+		{"sup-con", `did you mean "supcon"?`},
+		{"barlow", "known: selfcon-s, selfcon-m"},
+	} {
+		if _, err := Parse(c.name); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Parse(%q): %v, want %q", c.name, err, c.want)
+		}
+	}
+	m, _ := Parse("selfcon-s")
+	for _, a := range []float64{0, -1, math.NaN(), math.Inf(1)} {
+		if _, err := m.WithAlpha(a); err == nil {
+			t.Errorf("alpha %v is taken", a)
+		}
+	}
+}
+
+func TestAddErrors(t *testing.T) {
+	g := graph.New()
+	labels := g.Input("labels", graph.Int, 4)
+	z := g.Input("z", graph.Float, 4, 2)
+	m, _ := Parse("selfcon-s")
+	m.Add(g, []*graph.Value{z}, labels, Temperatures{0.1, 0.07})
+	if g.Err() == nil || !strings.Contains(g.Err().Error(), "at least one sub-network") {
+		t.Errorf("selfcon-s on one exit: %v", g.Err())
+	}
+}
