@@ -64,7 +64,7 @@ func Quickstart() Run {
 	c.Data = "sample"
 	c.Model.Width, c.Model.Exits, c.Model.Sub = 8, []int{2}, model.SubSmall
 	c.Augment, c.CropMin = "weak", 0.5
-	c.Epochs, c.ValFraction = 20, 0.05
+	c.Epochs, c.ValFraction = 16, 0.05
 	return c
 }
 
