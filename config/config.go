@@ -16,7 +16,7 @@ import (
 // Run is the whole configuration of a training run.
 type Run struct {
 	Data   string       `json:"data"`   // format or format:path, see data.Formats
-	Image  int          `json:"image"`  // images are squares of this many pixels; 0: as the data has them
+	Image  int          `json:"image"`  // images are squares of this many pixels; 0: the longer side of the data's first, at most 64
 	Method string       `json:"method"` // see loss.Methods
 	Alpha  *float64     `json:"alpha"`  // the starred variant's weight; nil: the plain method
 	Model  model.Config `json:"model"`
@@ -32,7 +32,7 @@ type Run struct {
 	WeightDecay  float64   `json:"weight_decay"`
 	Schedule     string    `json:"schedule"`      // cosine or step
 	Milestones   []int     `json:"milestones"`    // step: the rate falls to a tenth after each of these epochs
-	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up from 0.01 over this many epochs; -1: as the reference, 10 for batches from 1024, otherwise none
+	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up from 0.01 (or from lr, if that is smaller) over this many epochs; -1: as the reference, 10 for batches from 1024, otherwise none
 	Augment      string    `json:"augment"`       // strong, weak or none
 	CropMin      float64   `json:"crop_min"`      // the smallest share of the image that a random crop keeps
 	Flip         bool      `json:"flip"`          // mirror at random
@@ -70,7 +70,7 @@ func Quickstart() Run {
 
 // Error is a setting that can't be used.
 type Error struct {
-	Setting string // the flag's name
+	Setting string // the flag's name without its dashes, or "model" for the network's
 	Reason  string
 }
 
@@ -130,15 +130,21 @@ func (c Run) Validate() error {
 			return bad(x.name, "%g is out of range: must be %s", x.v, interval(x.low, x.openLow, x.high, x.openHigh))
 		}
 	}
+	// The upper bounds are far from what is of use: they catch a slip of the
+	// keyboard before it asks for all memory.
 	for _, x := range []struct {
-		name   string
-		v, low int
+		name         string
+		v, low, high int
 	}{
-		{"epochs", c.Epochs, 1}, {"batch", c.Batch, 2}, {"image", c.Image, 0}, {"projection-dim", c.ProjectionDim, 1},
-		{"warmup-epochs", c.WarmupEpochs, -1}, {"threads", c.Threads, 0}, {"workers", c.Workers, 0}, {"width", c.Model.Width, 1},
+		{"epochs", c.Epochs, 1, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"image", c.Image, 0, 4096},
+		{"projection-dim", c.ProjectionDim, 1, 65536}, {"warmup-epochs", c.WarmupEpochs, -1, math.MaxInt32},
+		{"threads", c.Threads, 0, 4096}, {"workers", c.Workers, 0, 4096}, {"width", c.Model.Width, 1, 4096},
 	} {
-		if x.v < x.low {
+		switch {
+		case x.v < x.low:
 			return bad(x.name, "%d is out of range: must be at least %d", x.v, x.low)
+		case x.v > x.high:
+			return bad(x.name, "%d is out of range: must be at most %d", x.v, x.high)
 		}
 	}
 	for _, x := range []struct {
@@ -156,6 +162,9 @@ func (c Run) Validate() error {
 		if !ok {
 			return bad(x.name, "unknown value %q%s", x.v, suggest.Among(x.v, x.known))
 		}
+	}
+	if c.Schedule != "step" && len(c.Milestones) > 0 {
+		return bad("milestones", "%v: a %s schedule has none; give --schedule step as well", c.Milestones, c.Schedule)
 	}
 	if c.Schedule == "step" && len(c.Milestones) == 0 {
 		return bad("milestones", "is missing: a step schedule needs the epochs after which the rate falls, such as --milestones 60,80")

@@ -17,7 +17,7 @@ import (
 // The paper's probe of CIFAR-100 is Rate 3, 100 epochs, batches of 512,
 // milestones 60 and 80, no weight decay, on the features as they are.
 type ProbeConfig struct {
-	Epochs, Batch               int
+	Epochs, Batch               int     // Batch in images a step
 	Rate, Momentum, WeightDecay float64 // the decay leaves biases alone
 	Milestones                  []int   // the epochs, counted from 1, after which the rate is divided by 10
 	Standardize                 bool    // train on standardised features; see standardizer
@@ -64,7 +64,8 @@ func DefaultProbe() ProbeConfig {
 	return ProbeConfig{Epochs: 100, Batch: 512, Rate: 10, Momentum: 0.9, Milestones: []int{60, 80}, Standardize: true}
 }
 
-func (c ProbeConfig) check() error {
+// Validate says which setting can't be used, if any.
+func (c ProbeConfig) Validate() error {
 	switch {
 	case c.Epochs < 1:
 		return fmt.Errorf("eval: probe of %d epochs: must be at least 1", c.Epochs)
@@ -103,7 +104,7 @@ func Train(ctx context.Context, e engine.Engine, train, val *Features, classes i
 	if classes < 2 {
 		return nil, errClasses
 	}
-	if err := c.check(); err != nil {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	for _, f := range []struct {

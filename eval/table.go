@@ -61,23 +61,16 @@ func Test(results []*Linear, f *Features) (Table, error) {
 	for at := 0; at < n; at += evalRows {
 		labels := f.Labels[at:min(at+evalRows, n)]
 		rows := len(labels)
-		mean := make([]float64, rows*classes)
+		all := make([][]float32, len(results))
 		count := func(i int, logits []float32) {
 			right[i][0] += countTop(logits, labels, nil, classes, 1)
 			right[i][1] += countTop(logits, labels, nil, classes, 5)
 		}
 		for i, l := range results {
-			logits := l.Logits(f.X[i][at*l.Dim:(at+rows)*l.Dim], rows)
-			count(i, logits)
-			for j, v := range logits {
-				mean[j] += float64(v) / float64(len(results))
-			}
+			all[i] = l.Logits(f.X[i][at*l.Dim:(at+rows)*l.Dim], rows)
+			count(i, all[i])
 		}
-		logits := make([]float32, len(mean))
-		for j, v := range mean {
-			logits[j] = float32(v)
-		}
-		count(len(results), logits)
+		count(len(results), MeanLogits(all))
 	}
 	names := append(append([]string(nil), f.Names...), Ensemble)
 	if len(results) == 1 {
@@ -111,6 +104,20 @@ func (l *Linear) Logits(x []float32, n int) []float32 {
 		blas32.General{Rows: l.Classes, Cols: l.Dim, Stride: l.Dim, Data: l.Weight}, 1,
 		blas32.General{Rows: n, Cols: l.Classes, Stride: l.Classes, Data: out})
 	return out
+}
+
+// MeanLogits is the ensemble: the mean of the exits' logits, one slice an exit,
+// all of the same length.
+func MeanLogits(exits [][]float32) []float32 {
+	mean := make([]float32, len(exits[0]))
+	for j := range mean {
+		sum := 0.0
+		for _, logits := range exits {
+			sum += float64(logits[j]) / float64(len(exits))
+		}
+		mean[j] = float32(sum)
+	}
+	return mean
 }
 
 func (l *Linear) finite() bool {

@@ -32,7 +32,8 @@ const (
 	SubSame  SubNetwork = "same"  // the remaining stages with as many blocks
 )
 
-// Config describes a network. The zero value of a field means its default.
+// Config describes a network. The zero value of a field means its default, if
+// it has one.
 type Config struct {
 	Arch  string     `json:"arch"`  // resnet18, resnet34, resnet50, resnet101
 	Stem  Stem       `json:"stem"`  // default: small for images of up to 64 pixels, otherwise large
@@ -77,9 +78,10 @@ type Network struct {
 	family family
 }
 
-// New checks a configuration and fills in its defaults.
+// New checks a configuration and fills in its defaults. The images' shape has
+// none.
 func New(c Config) (*Network, error) {
-	make, ok := families[c.Arch]
+	build, ok := families[c.Arch]
 	if !ok {
 		return nil, fmt.Errorf("unknown architecture %q%s", c.Arch, suggest.Among(c.Arch, Archs()))
 	}
@@ -107,7 +109,7 @@ func New(c Config) (*Network, error) {
 	if c.Sub != SubFC && c.Sub != SubSmall && c.Sub != SubSame {
 		return nil, fmt.Errorf("unknown sub-network %q%s", c.Sub, suggest.Among(string(c.Sub), []string{"fc", "small", "same"}))
 	}
-	f := make(c)
+	f := build(c)
 	for i, e := range c.Exits {
 		if e < 1 || e >= f.stages() {
 			return nil, fmt.Errorf("exit after stage %d: %s has exits after stages 1 to %d", e, c.Arch, f.stages()-1)

@@ -7,9 +7,9 @@ import (
 	"math"
 	"time"
 
+	"selfcon/config"
 	"selfcon/engine"
 	"selfcon/graph"
-	"selfcon/loss"
 )
 
 // Place is where a run stands: all steps before step Batch of epoch Epoch (both
@@ -22,14 +22,14 @@ type Place struct {
 // Progress is what is told after each step.
 type Progress struct {
 	Place                                // after this step
-	Epochs, Batches, Steps int           // of the run, of an epoch, done since the loop started
+	Epochs, Batches, Steps int           // epochs of the run, steps of an epoch, steps done since Run began
 	Loss                   float64       // of this step
-	MeanLoss               float64       // of the epoch so far
+	MeanLoss               float64       // of the epoch so far, from where Run began
 	Rate                   float64       // learning rate of this step
-	ImagesPerSecond        float64       // since the loop started
-	Elapsed                time.Duration // since the loop started
+	ImagesPerSecond        float64       // labelled images, since Run began
+	Elapsed                time.Duration // since Run began
 	Waited                 time.Duration // of it, for data
-	EpochDone              bool
+	EpochDone              bool          // this step was the last of its epoch
 }
 
 // Left is the time that the rest of the run takes at the speed so far.
@@ -49,14 +49,13 @@ type Trainer struct {
 }
 
 // NewTrainer compiles the training step of a setup and gives every variable its
-// first value.
+// first value. A batch that the training images don't fill is a *config.Error.
 func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 	c := s.Config
-	prog, err := NewStep(s.Net, StepConfig{
-		Method: s.Method, Temperatures: loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature},
-		Dim: c.ProjectionDim, Classes: len(s.Classes), Batch: c.Batch,
-		SGD: graph.SGD{Momentum: c.Momentum, WeightDecay: c.WeightDecay},
-	})
+	if c.Batch > s.Train.Len() {
+		return nil, &config.Error{Setting: "batch", Reason: fmt.Sprintf("%d is more than the %d training images", c.Batch, s.Train.Len())}
+	}
+	prog, err := NewStep(s.Net, NewStepConfig(c, s.Method, len(s.Classes)))
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +73,9 @@ func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 var ErrDiverged = errors.New("the loss is not a number any more")
 
 // Run trains from the trainer's place to the end, telling tell after each step.
-// When ctx ends it stops after the step in work and returns ctx's cause; the
-// trainer can then be saved and run again.
+// tell may save the trainer. When ctx ends Run stops after the step in work and
+// returns ctx's cause; after that, or after an error of the data, the trainer can
+// be saved and run again, but not after ErrDiverged.
 func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 	c := t.Setup.Config
 	loader, err := t.Setup.Loader(t.Setup.Train, c.Batch, true)
@@ -87,6 +87,9 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 	shape := graph.Shape{t.Setup.Method.Views * c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels}
 	start := time.Now()
 	p := Progress{Epochs: c.Epochs, Batches: loader.Batches()}
+	if t.Place.Batch >= p.Batches {
+		return fmt.Errorf("the run stands at step %d of an epoch, but an epoch has %d: the training images are not those it began with", t.Place.Batch, p.Batches)
+	}
 	for t.Place.Epoch < c.Epochs {
 		sum, n := 0.0, 0
 		for b, err := range loader.Epoch(ctx, t.Place.Epoch, t.Place.Batch) {

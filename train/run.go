@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,8 +26,10 @@ const (
 	MetricsFile  = "metrics.jsonl"     // a line an epoch
 	ProbeFile    = "probe.safetensors" // the linear classifiers of selfcon probe
 	ResultsFile  = "probe.json"        // their accuracies
-	manifestForm = 1
 )
+
+// manifestFormat is the Manifest.Format that this program writes and reads.
+const manifestFormat = 1
 
 // Manifest describes a run; it lies in the run's folder as run.json.
 type Manifest struct {
@@ -49,18 +52,10 @@ type Counts struct {
 
 // NewManifest describes a run that is about to start.
 func NewManifest(s *Setup, e engine.Engine, version string) Manifest {
-	m := Manifest{
-		Format: manifestForm, Version: version, Engine: e.Name(), Created: time.Now().UTC().Truncate(time.Second),
-		Config: s.Config, Classes: s.Classes,
+	return Manifest{
+		Format: manifestFormat, Version: version, Engine: e.Name(), Created: time.Now().UTC().Truncate(time.Second),
+		Config: s.Config, Classes: s.Classes, Images: s.Counts(),
 	}
-	m.Images.Train = s.Train.Len()
-	if s.Val != nil {
-		m.Images.Val = s.Val.Len()
-	}
-	if s.Test != nil {
-		m.Images.Test = s.Test.Len()
-	}
-	return m
 }
 
 // CreateFolder makes a new folder for a run: dir itself if there is none, an
@@ -98,8 +93,8 @@ func OpenRun(dir string) (Manifest, error) {
 		return m, fmt.Errorf("%s is not the folder of a run: it has no %s", dir, ManifestFile)
 	case err != nil:
 		return m, err
-	case m.Format != manifestForm:
-		return m, fmt.Errorf("%s: format %d; this program reads format %d", path, m.Format, manifestForm)
+	case m.Format != manifestFormat:
+		return m, fmt.Errorf("%s: format %d; this program reads format %d", path, m.Format, manifestFormat)
 	case len(m.Classes) < 2:
 		return m, fmt.Errorf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
 	}
@@ -110,7 +105,9 @@ func OpenRun(dir string) (Manifest, error) {
 }
 
 // Save writes the run into its folder: the model, the manifest, and, for a run
-// that is not done, the state to go on from.
+// that is not done, the state to go on from. Each file is replaced whole or not
+// at all. The classifiers of a probe are removed: they were trained on the
+// features of the model that is replaced.
 func (t *Trainer) Save(dir string, m Manifest) error {
 	var weights []*graph.Variable
 	for _, v := range t.Program.Variables {
@@ -135,6 +132,11 @@ func (t *Trainer) Save(dir string, m Manifest) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range []string{ProbeFile, ResultsFile} {
+		if err := remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
 	meta := map[string]string{"format": "pt", "selfcon": m.Version, "arch": m.Config.Model.Arch, "method": m.Config.Method}
 	if err := checkpoint.WriteTensors(filepath.Join(dir, ModelFile), checkpoint.File{Metadata: meta, Tensors: tensors}); err != nil {
 		return err
@@ -143,15 +145,21 @@ func (t *Trainer) Save(dir string, m Manifest) error {
 		return err
 	}
 	if m.Done {
-		if err := os.Remove(state); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+		return remove(state)
+	}
+	return nil
+}
+
+// remove deletes a file if there is one.
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
 
 // Resume puts the trainer where an interrupted run of the same configuration
-// was saved.
+// was saved, and drops the metrics of epochs that ended after that.
 func (t *Trainer) Resume(dir string) error {
 	path := filepath.Join(dir, StateFile)
 	f, err := checkpoint.ReadTensors(path)
@@ -168,7 +176,7 @@ func (t *Trainer) Resume(dir string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	t.Place = place
-	return nil
+	return trimMetrics(dir, place.Epoch)
 }
 
 // LoadModel puts a run's trained weights into an engine and returns the network.
@@ -181,7 +189,9 @@ func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) 
 	if err != nil {
 		return nil, err
 	}
-	prog, err := NewForward(net, StepConfig{Method: method, Dim: m.Config.ProjectionDim, Classes: len(m.Classes), Batch: 1})
+	step := NewStepConfig(m.Config, method, len(m.Classes))
+	step.Batch = 1
+	prog, err := NewForward(net, step)
 	if err != nil {
 		return nil, err
 	}
@@ -199,16 +209,20 @@ func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) 
 	return net, nil
 }
 
+// metrics is a line of the metrics' file. Means and times are since the run was
+// started or resumed.
+type metrics struct {
+	Epoch   int     `json:"epoch"` // done, so from 1
+	Loss    float64 `json:"loss"`  // mean over the epoch's steps
+	Rate    float64 `json:"lr"`    // of the epoch's last step
+	Speed   float64 `json:"images_per_s"`
+	Seconds float64 `json:"seconds"`
+	Waited  float64 `json:"data_wait_seconds"`
+}
+
 // AppendMetrics adds a line about a finished epoch to the run's metrics.
 func AppendMetrics(dir string, p Progress) (err error) {
-	line, err := json.Marshal(struct {
-		Epoch   int     `json:"epoch"` // done
-		Loss    float64 `json:"loss"`  // mean over the epoch
-		Rate    float64 `json:"lr"`
-		Speed   float64 `json:"images_per_s"`
-		Seconds float64 `json:"seconds"` // since the run was started or resumed
-		Waited  float64 `json:"data_wait_seconds"`
-	}{p.Epoch, p.MeanLoss, p.Rate, p.ImagesPerSecond, p.Elapsed.Seconds(), p.Waited.Seconds()})
+	line, err := json.Marshal(metrics{p.Epoch, p.MeanLoss, p.Rate, p.ImagesPerSecond, p.Elapsed.Seconds(), p.Waited.Seconds()})
 	if err != nil {
 		return err
 	}
@@ -219,4 +233,29 @@ func AppendMetrics(dir string, p Progress) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	_, err = f.Write(append(line, '\n'))
 	return err
+}
+
+// trimMetrics cuts the metrics off before the first line that is not about one
+// of the first epochs, as many as given, or that is cut short.
+func trimMetrics(dir string, epochs int) error {
+	path := filepath.Join(dir, MetricsFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	keep := 0
+	for line := range bytes.Lines(text) {
+		var m metrics
+		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &m) != nil || m.Epoch > epochs {
+			break
+		}
+		keep += len(line)
+	}
+	if keep == len(text) {
+		return nil
+	}
+	return os.Truncate(path, int64(keep))
 }

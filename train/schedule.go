@@ -9,7 +9,8 @@ import (
 // Schedule gives the learning rate as a pure function of the place in the run,
 // as the reference does (util.py: adjust_learning_rate, warmup_learning_rate):
 // it is constant within an epoch except during warm-up, where it rises linearly
-// from 0.01 step by step to what the schedule says at the end of warm-up.
+// from 0.01, or from Rate if that is smaller, step by step to what the schedule
+// says at the end of warm-up.
 type Schedule struct {
 	Rate       float64 // at the start
 	Epochs     int
@@ -46,8 +47,9 @@ func (s Schedule) At(epoch, batch, batches int) float64 {
 		if s.Cosine {
 			to = s.scheduled(s.Warmup)
 		}
+		from := min(warmupFrom, s.Rate)
 		p := float64(epoch*batches+batch) / float64(s.Warmup*batches)
-		return warmupFrom + p*(to-warmupFrom)
+		return from + p*(to-from)
 	}
 	return s.scheduled(epoch + 1)
 }

@@ -12,6 +12,7 @@ func TestSchedule(t *testing.T) {
 	cosine := Schedule{Rate: 0.5, Epochs: 1000, Cosine: true}
 	warm := Schedule{Rate: 0.5, Epochs: 1000, Cosine: true, Warmup: 10}
 	step := Schedule{Rate: 3, Epochs: 100, Milestones: []int{60, 80}}
+	gentle := Schedule{Rate: 0.002, Epochs: 100, Milestones: []int{60}, Warmup: 2}
 	low := 0.5e-3
 	at10 := low + (0.5-low)*(1+math.Cos(math.Pi*10/1000))/2
 	for _, c := range []struct {
@@ -27,6 +28,7 @@ func TestSchedule(t *testing.T) {
 		{"warm-up, half way", warm, 5, 0, 0.01 + 0.5*(at10-0.01)},
 		{"warm-up, one step on", warm, 5, 1, 0.01 + 0.51*(at10-0.01)},
 		{"warm-up, over", warm, 10, 0, low + (0.5-low)*(1+math.Cos(math.Pi*11/1000))/2},
+		{"warm-up to a rate below 0.01", gentle, 0, 0, 0.002},
 		{"step, before", step, 59, 0, 3},
 		{"step, after the first", step, 60, 0, 0.3},
 		{"step, after the second", step, 80, 0, 0.03},

@@ -63,10 +63,19 @@ func NewSetup(c config.Run) (*Setup, error) {
 	}
 	c.Model = s.Net.Config
 	s.Config = c
-	if c.Batch > s.Train.Len() {
-		return nil, &config.Error{Setting: "batch", Reason: fmt.Sprintf("%d is more than the %d training images", c.Batch, s.Train.Len())}
-	}
 	return s, nil
+}
+
+// Counts are the sizes of the splits.
+func (s *Setup) Counts() Counts {
+	n := Counts{Train: s.Train.Len()}
+	if s.Val != nil {
+		n.Val = s.Val.Len()
+	}
+	if s.Test != nil {
+		n.Test = s.Test.Len()
+	}
+	return n
 }
 
 // resolve fills in what depends on the data.

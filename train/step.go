@@ -5,6 +5,7 @@ package train
 import (
 	"fmt"
 
+	"selfcon/config"
 	"selfcon/graph"
 	"selfcon/loss"
 	"selfcon/model"
@@ -19,6 +20,15 @@ type StepConfig struct {
 	Batch        int       // images a step; the network sees Method.Views of each
 	SGD          graph.SGD // for every trainable parameter
 	Expose       bool      // also output each exit's projections or logits, and every gradient
+}
+
+// NewStepConfig is the step that a configuration asks for.
+func NewStepConfig(c config.Run, m loss.Method, classes int) StepConfig {
+	return StepConfig{
+		Method: m, Temperatures: loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature},
+		Dim: c.ProjectionDim, Classes: classes, Batch: c.Batch,
+		SGD: graph.SGD{Momentum: c.Momentum, WeightDecay: c.WeightDecay},
+	}
 }
 
 // Names of a step's inputs and outputs. With Expose, output OutputExit+"i" is

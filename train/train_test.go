@@ -150,6 +150,66 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A run that is resumed on fewer images than it began with must not wait for
+// batches that never come.
+func TestResumeOnFewerImages(t *testing.T) {
+	tr := newTrainer(t, small(t, nil), 1)
+	tr.Place = Place{1, 4} // of 4 steps an epoch
+	if err := tr.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "not those it began with") {
+		t.Errorf("a place behind the end of the epoch: %v", err)
+	}
+	s := small(t, nil)
+	s.Config.Batch = 71
+	if _, err := NewTrainer(s, tr.Engine); err == nil || !strings.Contains(err.Error(), "more than the 70 training images") {
+		t.Errorf("a batch of 71: %v", err)
+	}
+}
+
+// What was written after the state that a run goes on from is done again:
+// neither metrics nor classifiers of it may stay.
+func TestResumeDropsWhatCameAfter(t *testing.T) {
+	dir := t.TempDir()
+	tr := newTrainer(t, small(t, nil), 1)
+	tr.Place = Place{2, 1}
+	probe := filepath.Join(dir, ProbeFile)
+	if err := os.WriteFile(probe, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Save(dir, NewManifest(tr.Setup, tr.Engine, "test")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(probe); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("saving another model leaves the classifiers of the one before: %v", err)
+	}
+	for _, more := range []string{"", "{\"epoch\": 4", "\n"} {
+		for epoch := range 3 {
+			if err := AppendMetrics(dir, Progress{Place: Place{epoch + 1, 0}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(dir, MetricsFile)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(text, more...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Resume(dir); err != nil {
+			t.Fatal(err)
+		}
+		if text, err = os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != 2 || !strings.Contains(string(text), `"epoch":2`) {
+			t.Errorf("metrics of 2 epochs and then more are %q, %v", text, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tr.Resume(dir); err != nil {
+		t.Errorf("without metrics: %v", err)
+	}
+}
+
 func TestLoadModel(t *testing.T) {
 	tr := newTrainer(t, small(t, nil), 2)
 	losses(t, tr)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 
@@ -119,13 +120,12 @@ func (b *stepBench) run() error {
 	}
 	defer e.Close()
 	b.Engine = e.Name()
+	if b.Threads == 0 {
+		b.Threads = runtime.GOMAXPROCS(0) // what 0 stands for
+	}
 
 	start := time.Now()
-	prog, err := train.NewStep(net, train.StepConfig{
-		Method: method, Temperatures: loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature},
-		Dim: c.ProjectionDim, Classes: classes, Batch: b.Batch,
-		SGD: graph.SGD{Momentum: c.Momentum, WeightDecay: c.WeightDecay},
-	})
+	prog, err := train.NewStep(net, train.NewStepConfig(c, method, classes))
 	if err != nil {
 		return usageError{err}
 	}

@@ -44,7 +44,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "weight decay of every parameter")
 	f.StringVar(&c.Schedule, "schedule", c.Schedule, "cosine, or step with --milestones")
 	f.Var(&intList{&c.Milestones}, "milestones", "epochs after which a step schedule divides the rate by 10, such as 60,80")
-	f.IntVar(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "linear warm-up from 0.01 (-1: as the paper, 10 epochs for batches from 1024, otherwise none)")
+	f.IntVar(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "linear warm-up from 0.01, or from --lr if that is smaller (-1: as the paper, 10 epochs for batches from 1024, otherwise none)")
 	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "divides the contrast's logits")
 	f.Float64Var(&c.BaseTemperature, "base-temperature", c.BaseTemperature, "the loss is scaled by temperature/base-temperature")
 
@@ -140,9 +140,6 @@ func kernelNames() []string {
 }
 
 func openEngine(threads int) (engine.Engine, error) {
-	if threads < 0 {
-		return nil, &config.Error{Setting: "threads", Reason: fmt.Sprintf("%d is out of range: must be at least 1, or 0 for one a core", threads)}
-	}
 	e, err := cpu.New(cpu.Options{Threads: threads, Kernels: os.Getenv(kernel.EnvVar)})
 	if err != nil {
 		return nil, usageError{err}

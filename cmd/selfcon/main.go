@@ -29,10 +29,14 @@ func main() {
 	// program at once.
 	context.AfterFunc(ctx, stop)
 	err := root(os.Stdout, os.Stderr).ExecuteContext(ctx)
+	code := exitCode(err)
+	if code == exitInterrupted && !errors.As(err, new(interrupted)) {
+		err = errors.New("interrupted") // and not: context canceled
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "selfcon:", err)
 	}
-	os.Exit(exitCode(err))
+	os.Exit(code)
 }
 
 // usageError is a mistake in how the program was called.

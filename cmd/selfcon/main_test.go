@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"selfcon/checkpoint"
+	"selfcon/engine"
 	"selfcon/train"
 )
 
@@ -64,8 +66,10 @@ func TestWrongUse(t *testing.T) {
 		{"train --data sample --momentum 1", exitUsage, "less than 1"},
 		{"train --data sample --crop-min 1.5", exitUsage, "at most 1"},
 		{"train --data sample --batch 1", exitUsage, "batch: 1 is out of range"},
+		{"train --data sample --width 100000000000", exitUsage, "at most 4096"},
 		{"train --data sample --batch 100000", exitUsage, "more than the 9000 training images"},
 		{"train --data sample --schedule step", exitUsage, "--milestones 60,80"},
+		{"train --data sample --milestones 60", exitUsage, "--schedule step"},
 		{"train --data sample --augment stong", exitUsage, `did you mean "strong"?`},
 		{"train --data sample --threads -1", exitUsage, "threads: -1"},
 		{"train --data sample --channels 2", exitUsage, "channels must be 1 (grey), 3 (RGB)"},
@@ -73,6 +77,8 @@ func TestWrongUse(t *testing.T) {
 		{"train --resume " + empty, exitFailed, "not the folder of a run"},
 		{"train --resume x --lr 1", exitUsage, "leave out --lr"},
 		{"probe", exitUsage, "probe --help"},
+		{"probe --lr 0 " + empty, exitUsage, "rate 0"},
+		{"probe --milestones 3,2 " + empty, exitUsage, "ascending"},
 		{"probe " + empty, exitFailed, "not the folder of a run"},
 		{"predict", exitUsage, "predict --help"},
 		{"predict x.jpg", exitUsage, "no probed run under runs/"},
@@ -200,6 +206,16 @@ func TestOwnImages(t *testing.T) {
 	if _, stderr, code := call(t.Context(), "predict", bad); code != exitBadData || !strings.Contains(stderr, bad) {
 		t.Errorf("predict of a broken image: exit code %d, %q", code, stderr)
 	}
+	// Classifiers of another network are refused.
+	probeFile := "runs/a/" + train.ProbeFile
+	err = checkpoint.WriteTensors(probeFile, checkpoint.File{Tensors: []checkpoint.Named{
+		{Name: "0.weight", Tensor: engine.Float32(make([]float32, 6), 2, 3)}, {Name: "0.bias", Tensor: engine.Float32(make([]float32, 2), 2)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := call(t.Context(), "predict", filepath.Join(photos, "test/dark/a.png")); code != exitFailed || !strings.Contains(stderr, "must be float[2×32]; probe the run again") {
+		t.Errorf("predict with classifiers of another network: exit code %d, %q", code, stderr)
+	}
 	// Data with other classes is refused.
 	if err := os.Rename(filepath.Join(photos, "train/dark"), filepath.Join(photos, "train/dusk")); err != nil {
 		t.Fatal(err)
@@ -217,9 +233,45 @@ func TestInterrupt(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, stderr, code := call(ctx, "train", "--data", "imagefolder:"+shapes(t), "--width", "2", "--epochs", "2", "--batch", "16", "--lr", "0.01", "--out", "runs/b")
+	photos := shapes(t)
+	_, stderr, code := call(ctx, "train", "--data", "imagefolder:"+photos, "--width", "2", "--epochs", "2", "--batch", "16", "--lr", "0.01", "--out", "runs/b")
 	if code != exitInterrupted || !strings.Contains(stderr, "selfcon train --resume runs/b") {
 		t.Fatalf("interrupted: exit code %d, %q", code, stderr)
+	}
+	// Other images than the run began with are refused.
+	light := filepath.Join(photos, "train/light")
+	away := filepath.Join(t.TempDir(), "a.png")
+	if err := os.Rename(filepath.Join(light, "a.png"), away); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b")
+	if code != exitUsage || !strings.Contains(stderr, "35 training, 4 validation and 12 test images, not 36, 4 and 12") {
+		t.Errorf("resume on fewer images: exit code %d, %q", code, stderr)
+	}
+	if err := os.Rename(away, filepath.Join(light, "a.png")); err != nil {
+		t.Fatal(err)
+	}
+	// A broken image stops the run, but what was learnt is saved.
+	whole := map[string][]byte{}
+	for c := 'b'; c < 'a'+20; c++ { // all but the first, which opening the data looks at
+		path := filepath.Join(light, string(c)+".png")
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole[path] = raw
+		if err := os.WriteFile(path, raw[:len(raw)/2], 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b")
+	if code != exitBadData || !strings.Contains(stderr, "damaged") || !strings.Contains(stderr, "go on with: selfcon train --resume runs/b") {
+		t.Errorf("resume on broken images: exit code %d, %q", code, stderr)
+	}
+	for path, raw := range whole {
+		if err := os.WriteFile(path, raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--threads", "1")
 	if code != exitDone {

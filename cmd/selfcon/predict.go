@@ -4,23 +4,18 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"selfcon/checkpoint"
 	"selfcon/data"
-	"selfcon/engine"
 	"selfcon/eval"
-	"selfcon/graph"
 	"selfcon/train"
 )
 
@@ -86,16 +81,16 @@ func predict(ctx context.Context, dir string, paths []string, threads int) ([]pr
 	if err != nil {
 		return nil, err
 	}
-	linears, err := loadProbe(dir, len(m.Classes))
-	if err != nil {
-		return nil, err
-	}
 	e, err := openEngine(threads)
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
 	net, err := train.LoadModel(dir, m, e)
+	if err != nil {
+		return nil, err
+	}
+	linears, err := loadProbe(dir, net, len(m.Classes))
 	if err != nil {
 		return nil, err
 	}
@@ -110,12 +105,9 @@ func predict(ctx context.Context, dir string, paths []string, threads int) ([]pr
 	if err != nil {
 		return nil, err
 	}
-	if len(linears) != len(f.X) {
-		return nil, fmt.Errorf("%s: classifiers for %d exits, but the network has %d; probe the run again", filepath.Join(dir, train.ProbeFile), len(linears), len(f.X))
-	}
 	out := make([]prediction, len(paths))
 	n, classes := len(paths), len(m.Classes)
-	mean := make([]float32, n*classes)
+	all := make([][]float32, len(linears))
 	add := func(exit string, logits []float32) {
 		for i := range out {
 			c, p := likeliest(logits[i*classes : (i+1)*classes])
@@ -124,14 +116,11 @@ func predict(ctx context.Context, dir string, paths []string, threads int) ([]pr
 		}
 	}
 	for x, lin := range linears {
-		logits := lin.Logits(f.X[x], n)
-		for i, v := range logits {
-			mean[i] += v / float32(len(linears))
-		}
-		add(f.Names[x], logits)
+		all[x] = lin.Logits(f.X[x], n)
+		add(f.Names[x], all[x])
 	}
 	if len(linears) > 1 {
-		add("ensemble", mean)
+		add(eval.Ensemble, eval.MeanLogits(all))
 	}
 	return out, nil
 }
@@ -184,58 +173,4 @@ func newestProbed(root string) (string, error) {
 	}
 	newest := slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
 	return filepath.Dir(newest), nil
-}
-
-// saveProbe writes the classifiers of every exit into a run's folder.
-func saveProbe(dir string, found []eval.ProbeResult) error {
-	f := checkpoint.File{Metadata: map[string]string{"format": "pt"}}
-	for i, x := range found {
-		l := x.Linear
-		name := fmt.Sprintf("%d.", i)
-		f.Tensors = append(f.Tensors,
-			checkpoint.Named{Name: name + "weight", Tensor: engine.Float32(l.Weight, l.Classes, l.Dim)},
-			checkpoint.Named{Name: name + "bias", Tensor: engine.Float32(l.Bias, l.Classes)})
-	}
-	return checkpoint.WriteTensors(filepath.Join(dir, train.ProbeFile), f)
-}
-
-// loadProbe reads them back, in the order of the exits.
-func loadProbe(dir string, classes int) ([]*eval.Linear, error) {
-	path := filepath.Join(dir, train.ProbeFile)
-	f, err := checkpoint.ReadTensors(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, usagef("%s has no classifiers yet; first: selfcon probe %s", dir, dir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	have := map[string]engine.Tensor{}
-	for _, t := range f.Tensors {
-		have[t.Name] = t.Tensor
-	}
-	var out []*eval.Linear
-	for i := 0; len(have) > 0; i++ {
-		w, b := have[fmt.Sprintf("%d.weight", i)], have[fmt.Sprintf("%d.bias", i)]
-		if len(w.Shape) != 2 || w.Shape[0] != classes || !b.Shape.Equal(graph.Shape{classes}) {
-			return nil, fmt.Errorf("%s: exit %d: a classifier of %d classes has a weight [%d×features] and a bias [%d], not %v and %v", path, i, classes, classes, classes, w.Shape, b.Shape)
-		}
-		out = append(out, &eval.Linear{Classes: classes, Dim: w.Shape[1], Weight: w.Float32s(), Bias: b.Float32s()})
-		delete(have, fmt.Sprintf("%d.weight", i))
-		delete(have, fmt.Sprintf("%d.bias", i))
-	}
-	return out, nil
-}
-
-// sameClasses says how the classes of data differ from a run's.
-func sameClasses(got, want []string) error {
-	if slices.Equal(got, want) {
-		return nil
-	}
-	return usagef("the data's classes are not those of the run: %s, not %s", strings.Join(got, ", "), strings.Join(want, ", "))
-}
-
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +42,9 @@ The classifiers are saved in the run's folder, for selfcon predict.`,
   selfcon probe --data imagefolder:other-photos runs/photos-selfcon-s   # the same classes, other images`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := p.Validate(); err != nil {
+				return usageError{err}
+			}
 			r := newReporter(cmd.ErrOrStderr())
 			defer r.end()
 			m, err := train.OpenRun(args[0])
@@ -178,4 +185,18 @@ func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, p 
 	}
 	res.Table, err = eval.Test(linears, judged)
 	return found, res, err
+}
+
+// sameClasses says how the classes of data differ from a run's.
+func sameClasses(got, want []string) error {
+	if slices.Equal(got, want) {
+		return nil
+	}
+	return usagef("the data's classes are not those of the run: %s, not %s", strings.Join(got, ", "), strings.Join(want, ", "))
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }

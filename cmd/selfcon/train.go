@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"selfcon/config"
 	"selfcon/engine"
@@ -25,8 +26,9 @@ func trainCommand() *cobra.Command {
 		Short: "Train an encoder on labelled images",
 		Long: `Train an encoder on labelled images and write it into a new folder under runs/.
 
-Ctrl-C stops after the step in work and saves; --resume goes on from there and
-gives, bit for bit, what an uninterrupted run gives.`,
+Ctrl-C stops after the step in work and saves; a long run saves every few minutes
+besides. --resume goes on from there and gives, bit for bit, what an
+uninterrupted run gives.`,
 		Example: `  selfcon train --data imagefolder:photos                       # photos/train/<class>/*.jpg, photos/test/<class>/*.jpg
   selfcon train --data imagefolder:photos --width 16 --epochs 30  # a small network for a slow machine
   selfcon train --data cifar10:cifar-10-binary.tar.gz --method supcon --epochs 100
@@ -100,13 +102,11 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 // resumeRun goes on with an interrupted run.
 func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	var extra []string
-	for _, name := range []string{"data", "image", "channels", "method", "alpha", "arch", "width", "stem", "exits", "sub", "projection-dim",
-		"epochs", "batch", "lr", "momentum", "weight-decay", "schedule", "milestones", "warmup-epochs", "temperature", "base-temperature",
-		"augment", "crop-min", "flip", "val-fraction", "seed", "out"} {
-		if cmd.Flags().Changed(name) {
-			extra = append(extra, "--"+name)
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name != "resume" && f.Name != "threads" && f.Name != "workers" {
+			extra = append(extra, "--"+f.Name)
 		}
-	}
+	})
 	if len(extra) > 0 {
 		return usagef("--resume goes on with the settings of the run; leave out %s", strings.Join(extra, ", "))
 	}
@@ -129,6 +129,13 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := sameClasses(s.Classes, m.Classes); err != nil {
+		return err
+	}
+	if now := s.Counts(); now != m.Images {
+		return usagef("the data is not what %s began with: %d training, %d validation and %d test images, not %d, %d and %d",
+			dir, now.Train, now.Val, now.Test, m.Images.Train, m.Images.Val, m.Images.Test)
+	}
 	e, err := openEngine(c.Threads)
 	if err != nil {
 		return err
@@ -149,36 +156,54 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	return nil
 }
 
-// runTrainer trains to the end or to an interruption, and saves either way.
+// saveEvery is how much of a run may be lost when the machine stops.
+const saveEvery = 5 * time.Minute
+
+// runTrainer trains to the end, to an interruption or to an error of the data,
+// and saves in any case; and every saveEvery, so that a machine that stops does
+// not take the run with it.
 func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Engine, m train.Manifest, dir string) error {
 	s, c := t.Setup, t.Setup.Config
 	r.sayf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, exits after %v; %s", dir, s.Method.Name, s.Train.Len(),
 		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name())
 	start := time.Now()
+	saved := start
 	var metrics error
 	stuck := s.Method.Uniform(len(s.Net.ExitNames()), c.Batch, loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature})
 	warned := false
 	err := t.Run(ctx, func(p train.Progress) {
 		r.training(p)
-		if !p.EpochDone {
-			return
+		if p.EpochDone {
+			metrics = errors.Join(metrics, train.AppendMetrics(dir, p))
 		}
-		metrics = errors.Join(metrics, train.AppendMetrics(dir, p))
-		if !warned && p.Epoch > c.WarmupEpochs+1 && math.Abs(p.MeanLoss-stuck) < 0.002*stuck {
+		if time.Since(saved) > saveEvery {
+			if err := t.Save(dir, m); err != nil { // the last one saved is still whole
+				r.sayf("warning: saving failed: %v", err)
+			}
+			saved = time.Now()
+		}
+		if p.EpochDone && !warned && p.Epoch > c.WarmupEpochs+1 && math.Abs(p.MeanLoss-stuck) < 0.002*stuck {
 			warned = true
 			r.sayf("warning: the loss stays at %.4f, that of features which are all the same: nothing is learnt; try a smaller --lr or a longer --warmup-epochs", stuck)
 		}
 	})
 	r.end()
-	if err != nil && ctx.Err() != nil {
-		if err := t.Save(dir, m); err != nil {
-			return fmt.Errorf("interrupted, and saving failed: %w", err)
-		}
-		return interrupted{fmt.Sprintf("interrupted after step %d of epoch %d and saved; go on with: selfcon train --resume %s",
-			t.Place.Batch, t.Place.Epoch+1, dir)}
+	if errors.Is(err, train.ErrDiverged) { // not worth saving
+		return err
 	}
 	if err != nil {
-		return err
+		where := fmt.Sprintf("after step %d of epoch %d", t.Place.Batch, t.Place.Epoch+1)
+		stopped := ctx.Err() != nil
+		if stopped {
+			err = errors.New("interrupted")
+		}
+		if saving := t.Save(dir, m); saving != nil {
+			return fmt.Errorf("%w %s, and saving failed: %w", err, where, saving)
+		}
+		if stopped {
+			return interrupted{fmt.Sprintf("interrupted %s and saved; go on with: selfcon train --resume %s", where, dir)}
+		}
+		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, dir)
 	}
 	m.Done = true
 	if err := t.Save(dir, m); err != nil {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"selfcon/checkpoint"
+	"selfcon/engine"
+	"selfcon/eval"
+	"selfcon/graph"
+	"selfcon/model"
+	"selfcon/train"
+)
+
+// saveProbe writes the classifiers of every exit into a run's folder.
+func saveProbe(dir string, found []eval.ProbeResult) error {
+	f := checkpoint.File{Metadata: map[string]string{"format": "pt"}}
+	for i, x := range found {
+		l := x.Linear
+		name := fmt.Sprintf("%d.", i)
+		f.Tensors = append(f.Tensors,
+			checkpoint.Named{Name: name + "weight", Tensor: engine.Float32(l.Weight, l.Classes, l.Dim)},
+			checkpoint.Named{Name: name + "bias", Tensor: engine.Float32(l.Bias, l.Classes)})
+	}
+	return checkpoint.WriteTensors(filepath.Join(dir, train.ProbeFile), f)
+}
+
+// loadProbe reads them back, in the order of the network's exits. A file that
+// is not of this network and this many classes is an error.
+func loadProbe(dir string, net *model.Network, classes int) ([]*eval.Linear, error) {
+	path := filepath.Join(dir, train.ProbeFile)
+	f, err := checkpoint.ReadTensors(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, usagef("%s has no classifiers yet; first: selfcon probe %s", dir, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]engine.Tensor{}
+	for _, t := range f.Tensors {
+		have[t.Name] = t.Tensor
+	}
+	take := func(name string, shape ...int) ([]float32, error) {
+		t := have[name]
+		if err := t.Check(graph.Type{Shape: shape}); err != nil {
+			return nil, fmt.Errorf("%s: %s %w; probe the run again", path, name, err)
+		}
+		delete(have, name)
+		return t.Float32s(), nil
+	}
+	var out []*eval.Linear
+	for i := range net.ExitNames() {
+		w, err := take(fmt.Sprintf("%d.weight", i), classes, net.Dim())
+		if err != nil {
+			return nil, err
+		}
+		b, err := take(fmt.Sprintf("%d.bias", i), classes)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, &eval.Linear{Classes: classes, Dim: net.Dim(), Weight: w, Bias: b})
+	}
+	for name := range have {
+		return nil, fmt.Errorf("%s: the network has no exit for %s; probe the run again", path, name)
+	}
+	return out, nil
+}
