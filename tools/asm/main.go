@@ -27,6 +27,8 @@ var files = []struct {
 	{"tiles_avx2", tilesAVX2},
 	{"rows_avx512", func(g *gen) { rows(g, avx512) }},
 	{"rows_avx2", func(g *gen) { rows(g, avx2) }},
+	{"winograd_avx512", func(g *gen) { winograd(g, avx512) }},
+	{"winograd_avx2", func(g *gen) { winograd(g, avx2) }},
 }
 
 const kernelDir = "../../engine/cpu/kernel"

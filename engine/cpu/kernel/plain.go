@@ -20,6 +20,7 @@ var plain = funcs{
 	scaleShA:  scaleShiftAddPlain,
 	scaleShAR: scaleShiftAddReLUPlain,
 	bnGrad:    bnGradPlain,
+	winograd:  winograd{winoInPlain, winoOutPlain, winoKernelPlain, winoGradPlain, winoKernelGradPlain},
 	peak:      peakPlain,
 	peakFLOP:  16,
 }

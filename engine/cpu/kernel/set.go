@@ -57,8 +57,9 @@ type funcs struct {
 	scaleShA  func(dst, x, r, scale, shift []float32, rows, c int)
 	scaleShAR func(dst, x, r, scale, shift []float32, rows, c int)
 	bnGrad    func(dx, dy, x, a, b, d []float32, rows, c int)
-	peak      func(iters int)
-	peakFLOP  int // floating-point operations an iteration of peak does
+	winograd
+	peak     func(iters int)
+	peakFLOP int // floating-point operations an iteration of peak does
 }
 
 var (

@@ -1,0 +1,240 @@
+//go:build unix
+
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"selfcon/internal/testkit"
+)
+
+// The matrices of F(4×4, 3×3), from the definition: with the points p and the
+// products n of their distances, Bᵀ's rows are the coefficients of the
+// polynomials that vanish at all points but one.
+var matBT, matG, matA = func() (bt, g, a [][]float64) {
+	points := []float64{0, pa, -pa, pb, -pb}
+	times := func(poly []float64, root float64) []float64 {
+		p := make([]float64, len(poly)+1)
+		for i, c := range poly {
+			p[i+1] += c
+			p[i] -= root * c
+		}
+		return p
+	}
+	all := []float64{1}
+	for i, p := range points {
+		row, n := []float64{1}, 1.0
+		for j, q := range points {
+			if i != j {
+				row, n = times(row, q), n*(p-q)
+			}
+		}
+		bt = append(bt, append(row, 0))
+		g = append(g, []float64{1 / n, p / n, p * p / n})
+		a = append(a, []float64{1, p, p * p, p * p * p})
+		all = times(all, p)
+	}
+	return append(bt, all), append(g, []float64{0, 0, 1}), append(a, []float64{0, 0, 0, 1})
+}()
+
+func transposed(m [][]float64) [][]float64 {
+	t := make([][]float64, len(m[0]))
+	for i := range t {
+		for j := range m {
+			t[i] = append(t[i], m[j][i])
+		}
+	}
+	return t
+}
+
+// sandwich is L x Lᵀ, element (i, j), and the same of absolute values.
+func sandwich(l [][]float64, x func(i, j int) float64, i, j int) (sum, mag float64) {
+	for a, f := range l[i] {
+		for b, g := range l[j] {
+			v := f * g * x(a, b)
+			sum += v
+			mag += math.Abs(v)
+		}
+	}
+	return sum, mag
+}
+
+func TestWinogradMatrices(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var d [6][6]float64
+	var g [3][3]float64
+	for i := range d {
+		for j := range d {
+			d[i][j] = r.NormFloat64()
+		}
+	}
+	for i := range g {
+		for j := range g {
+			g[i][j] = r.NormFloat64()
+		}
+	}
+	var m [6][6]float64
+	for i := range m {
+		for j := range m {
+			u, _ := sandwich(matG, func(a, b int) float64 { return g[a][b] }, i, j)
+			v, _ := sandwich(matBT, func(a, b int) float64 { return d[a][b] }, i, j)
+			m[i][j] = u * v
+		}
+	}
+	for i := range 4 {
+		for j := range 4 {
+			want := 0.0
+			for a := range 3 {
+				for b := range 3 {
+					want += g[a][b] * d[i+a][j+b]
+				}
+			}
+			if got, _ := sandwich(transposed(matA), func(a, b int) float64 { return m[a][b] }, i, j); math.Abs(got-want) > 1e-12 {
+				t.Errorf("result %d, %d is %g, want %g", i, j, got, want)
+			}
+		}
+	}
+}
+
+// A transform's result has a sum of at most 6 terms of each of two products; by
+// either, a term goes through at most 7 roundings (two of its constant, a
+// multiplication, up to four additions), so 16 covers both and second orders.
+const transformRoundings = 16
+
+func TestWinogradTransforms(t *testing.T) {
+	cases := []struct {
+		name          string
+		matrix        [][]float64
+		inPtr, outPtr bool
+		run           func(s *Set, to, from []float32, toPtr, fromPtr []*float32, toStep, fromStep, c int, acc bool)
+	}{
+		{"input", matBT, true, false, func(s *Set, to, _ []float32, _, x []*float32, step, _, c int, _ bool) {
+			s.WinogradInput(to, step, (*[36]*float32)(x), c)
+		}},
+		{"output", transposed(matA), false, true, func(s *Set, _, m []float32, y, _ []*float32, _, step, c int, acc bool) {
+			s.WinogradOutput((*[16]*float32)(y), m, step, c, acc)
+		}},
+		{"kernel", matG, false, false, func(s *Set, u, w []float32, _, _ []*float32, step, wStep, c int, _ bool) {
+			s.WinogradKernel(u, step, w, wStep, c)
+		}},
+		{"grad", matA, true, false, func(s *Set, to, _ []float32, _, dy []*float32, step, _, c int, _ bool) {
+			s.WinogradGrad(to, step, (*[16]*float32)(dy), c)
+		}},
+		{"kernel grad", transposed(matG), false, false, func(s *Set, dw, m []float32, _, _ []*float32, step, mStep, c int, _ bool) {
+			s.WinogradKernelGrad(dw, step, m, mStep, c)
+		}},
+	}
+	eachSet(t, func(t *testing.T, s *Set) {
+		r := rand.New(rand.NewPCG(3, 4))
+		const most = 112
+		// Where numbers go by pointer, each lies on pages of its own.
+		from, to := make([]*testkit.Guard, 36), make([]*testkit.Guard, 16)
+		for i := range from {
+			from[i] = testkit.NewGuard(t, most)
+		}
+		for i := range to {
+			to[i] = testkit.NewGuard(t, most)
+		}
+		wholeFrom, wholeTo := testkit.NewGuard(t, 36*(most+3)), testkit.NewGuard(t, 36*(most+3))
+		for _, k := range cases {
+			out, in := len(k.matrix), len(k.matrix[0])
+			for _, c := range []int{16, 32, 48, most} {
+				for bits := range 8 {
+					back, acc, gap := bits&1 != 0, bits&2 != 0 && k.outPtr, bits&4/4*3
+					lay := func(n int, ptr bool, each []*testkit.Guard, whole *testkit.Guard) (all []float32, p []*float32, values [][]float32, step int) {
+						step = c + gap
+						if !ptr {
+							all = whole.Place((n*n-1)*step+c, back)
+							fill(r, all)
+						}
+						for i := range n * n {
+							v := all
+							if ptr {
+								v = each[i].Place(c, back)
+								fill(r, v)
+							} else {
+								v = all[i*step:][:c]
+							}
+							values, p = append(values, v), append(p, &v[0])
+						}
+						return all, p, values, step
+					}
+					x, xp, xv, xs := lay(in, k.inPtr, from, wholeFrom)
+					y, yp, yv, ys := lay(out, k.outPtr, to, wholeTo)
+					was := append([]float32(nil), y...)
+					before := make([][]float32, len(yv))
+					for i := range yv {
+						before[i] = append([]float32(nil), yv[i]...)
+					}
+					k.run(s, y, x, yp, xp, ys, xs, c, acc)
+					for ch := range c {
+						for i := range out {
+							for j := range out {
+								want, mag := sandwich(k.matrix, func(a, b int) float64 { return float64(xv[a*in+b][ch]) }, i, j)
+								if acc {
+									b := float64(before[i*out+j][ch])
+									want, mag = want+b, mag+math.Abs(b)
+								}
+								got := float64(yv[i*out+j][ch])
+								if diff := math.Abs(got - want); !(diff <= transformRoundings*unit*mag) {
+									t.Fatalf("%s, %d channels, acc %v: number %d, %d of channel %d is %g, want %g ± %g",
+										k.name, c, acc, i, j, ch, got, want, transformRoundings*unit*mag)
+								}
+							}
+						}
+					}
+					if !k.outPtr {
+						for i := range y {
+							if i%ys >= c && y[i] != was[i] {
+								t.Fatalf("%s: wrote between numbers", k.name)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestWinogradLanes(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a transform of 17 channels doesn't panic")
+		}
+	}()
+	Best().WinogradKernel(make([]float32, 36*17), 17, make([]float32, 9*17), 17, 17)
+}
+
+func BenchmarkWinograd(b *testing.B) {
+	for _, s := range Usable() {
+		for _, c := range []int{64, 256} {
+			const tiles = 14
+			step := tiles * (c + 16)
+			v, x, w := floats(36*step), floats(36*c), floats(9*c)
+			var in [36]*float32
+			var out [16]*float32
+			for i := range in {
+				in[i] = &x[i*c]
+			}
+			copy(out[:], in[:])
+			for _, k := range []struct {
+				name string
+				f    func()
+			}{
+				{"Input", func() { s.WinogradInput(v, step, &in, c) }},
+				{"Output", func() { s.WinogradOutput(&out, v, step, c, false) }},
+				{"Kernel", func() { s.WinogradKernel(v, step, w, c, c) }},
+				{"Grad", func() { s.WinogradGrad(v, step, &out, c) }},
+				{"KernelGrad", func() { s.WinogradKernelGrad(w, c, v, step, c) }},
+			} {
+				b.Run(fmt.Sprintf("%s/%s/%d", s.Name, k.name, c), func(b *testing.B) {
+					sec := fastest(b, k.f)
+					b.ReportMetric(sec*1e9/float64(c/16), "ns/16ch")
+				})
+			}
+		}
+	}
+}

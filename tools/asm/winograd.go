@@ -1,0 +1,293 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// The points of Winograd's F(4×4, 3×3): 0, ±pa, ±pb and infinity.
+const (
+	pa = 5. / 8
+	pb = 3. / 2
+	n0 = 1 / (pa * pa * pb * pb)
+	na = 1 / (2 * pa * pa * (pa*pa - pb*pb))
+	nb = 1 / (2 * pb * pb * (pb*pb - pa*pa))
+)
+
+// A transform multiplies squares of numbers, one a channel, from both sides by
+// a matrix of out×in. Operands come by pointers to each number's first channel,
+// or side by side.
+type transform struct {
+	name          string
+	in, out       int
+	inPtr, outPtr bool
+	acc           bool   // may add to what is there
+	to, from      string // parameters' names
+	consts        []float64
+	temps         int
+	// line writes the product with one vector, x, using temporaries t and the
+	// constants c, and returns the registers that hold it.
+	line func(g *gen, x, t, c []reg.Physical) []reg.Physical
+}
+
+var transforms = []transform{
+	{name: "winoIn", in: 6, out: 6, inPtr: true, to: "v", from: "x", temps: 2,
+		consts: []float64{pa * pa * pb * pb, pa*pa + pb*pb, pa, pb, pa * pa, pb * pb},
+		line: func(g *gen, d, t, c []reg.Physical) []reg.Physical {
+			ab2, s, a, b, a2, b2 := c[0], c[1], c[2], c[3], c[4], c[5]
+			g.VMOVAPS(d[4], t[0])
+			g.VMOVAPS(d[3], t[1])
+			g.VFMADD213PS(d[4], ab2, d[0])
+			g.VFMADD231PS(ab2, d[1], d[5])
+			g.VFNMADD231PS(b2, d[2], t[0])
+			g.VFNMADD231PS(b2, d[1], t[1])
+			g.VFNMADD231PS(s, d[2], d[0])
+			g.VFNMADD231PS(s, d[3], d[5])
+			g.VFNMADD231PS(a2, d[2], d[4])
+			g.VFNMADD231PS(a2, d[1], d[3])
+			g.plusMinus(a, t[0], t[1], d[1])
+			g.plusMinus(b, d[4], d[3], d[2])
+			return []reg.Physical{d[0], d[1], t[0], d[2], d[4], d[5]}
+		}},
+	{name: "winoOut", in: 6, out: 4, outPtr: true, acc: true, to: "y", from: "m", temps: 2,
+		consts: []float64{pa, pb, pa * pa, pb * pb, pa * pa * pa, pb * pb * pb},
+		line: func(g *gen, m, t, c []reg.Physical) []reg.Physical {
+			g.sumsAndDifferences(m, t)
+			g.VADDPS(t[0], m[0], m[0])
+			g.VMULPS(c[0], m[1], m[2])
+			g.VFMADD231PS(c[4], m[1], m[5])
+			g.VMULPS(c[2], t[0], t[0])
+			g.VADDPS(t[1], m[0], m[0])
+			g.VFMADD231PS(c[1], m[3], m[2])
+			g.VFMADD231PS(c[3], t[1], t[0])
+			g.VFMADD231PS(c[5], m[3], m[5])
+			return []reg.Physical{m[0], m[2], t[0], m[5]}
+		}},
+	{name: "winoKernel", in: 3, out: 6, to: "u", from: "w", temps: 4, consts: kernelConsts,
+		line: func(g *gen, w, t, c []reg.Physical) []reg.Physical {
+			g.VMULPS(c[1], w[0], t[1])
+			g.VMULPS(c[4], w[0], t[2])
+			g.VMULPS(c[0], w[0], t[0])
+			g.VFMADD231PS(c[3], w[2], t[1])
+			g.VFMADD231PS(c[6], w[2], t[2])
+			g.plusMinus(c[2], t[1], w[1], t[3])
+			g.plusMinus(c[5], t[2], w[1], w[0])
+			return []reg.Physical{t[0], t[3], t[1], w[0], t[2], w[2]}
+		}},
+	{name: "winoGrad", in: 4, out: 6, inPtr: true, to: "v", from: "dy", temps: 3,
+		consts: []float64{pa, pb, pa * pa, pb * pb},
+		line: func(g *gen, y, t, c []reg.Physical) []reg.Physical {
+			g.VMOVAPS(y[0], t[0])
+			g.VMOVAPS(y[1], t[1])
+			g.VMOVAPS(y[0], t[2])
+			g.VFMADD231PS(c[2], y[2], t[0])
+			g.VFMADD231PS(c[2], y[3], t[1])
+			g.VFMADD231PS(c[3], y[2], t[2])
+			g.VFMADD231PS(c[3], y[3], y[1])
+			g.plusMinus(c[0], t[0], t[1], y[2])
+			g.plusMinus(c[1], t[2], y[1], t[1])
+			return []reg.Physical{y[0], y[2], t[0], t[1], t[2], y[3]}
+		}},
+	{name: "winoKernelGrad", in: 6, out: 3, to: "dw", from: "m", temps: 2, consts: kernelConsts,
+		line: func(g *gen, m, t, c []reg.Physical) []reg.Physical {
+			g.sumsAndDifferences(m, t)
+			g.VMULPS(c[0], m[0], m[0])
+			g.VMULPS(c[2], m[1], m[2])
+			g.VFMADD231PS(c[3], t[0], m[5])
+			g.VFMADD231PS(c[1], t[0], m[0])
+			g.VFMADD231PS(c[5], m[3], m[2])
+			g.VFMADD231PS(c[6], t[1], m[5])
+			g.VFMADD231PS(c[4], t[1], m[0])
+			return []reg.Physical{m[0], m[2], m[5]}
+		}},
+}
+
+var kernelConsts = []float64{n0, na, na * pa, na * pa * pa, nb, nb * pb, nb * pb * pb}
+
+// plusMinus is p = x + c·y and x = x − c·y.
+func (g *gen) plusMinus(c, x, y, p reg.Physical) {
+	g.VMOVAPS(x, p)
+	g.VFMADD231PS(c, y, p)
+	g.VFNMADD231PS(c, y, x)
+}
+
+// sumsAndDifferences is t0 = m1 + m2, m1 = m1 − m2, and the same of m3 and m4.
+func (g *gen) sumsAndDifferences(m, t []reg.Physical) {
+	g.VADDPS(m[2], m[1], t[0])
+	g.VADDPS(m[4], m[3], t[1])
+	g.VSUBPS(m[2], m[1], m[1])
+	g.VSUBPS(m[4], m[3], m[3])
+}
+
+func winograd(g *gen, v *isa) {
+	table := map[float64]int{}
+	g.StaticGlobal("winograd")
+	g.DataAttributes(attr.RODATA | attr.NOPTR)
+	for _, k := range transforms {
+		for _, c := range k.consts {
+			if _, ok := table[c]; !ok {
+				table[c] = 4 * len(table)
+				g.AddDatum(table[c], operand.U32(math.Float32bits(float32(c))))
+			}
+		}
+	}
+	for _, k := range transforms {
+		g.transform(v, k, table)
+	}
+}
+
+// transform writes one of transforms: a loop over vectors of channels, in it
+// products with the columns, which go to the stack, then with the rows of that.
+func (g *gen) transform(v *isa, k transform, table map[float64]int) {
+	side := func(name string, n int, ptr bool) string {
+		if ptr {
+			return fmt.Sprintf("%s *[%d]*float32", name, n*n)
+		}
+		return fmt.Sprintf("%s *float32, %sStep int", name, name)
+	}
+	acc := ""
+	if k.acc {
+		acc = ", acc bool"
+	}
+	g.begin(k.name+v.suffix, fmt.Sprintf("func(%s, %s, c int%s)", side(k.to, k.out, k.outPtr), side(k.from, k.in, k.inPtr), acc),
+		"is defined by ["+k.name+"Plain].")
+	g.Attributes(0) // the frame is too large for NOSPLIT
+
+	consts := v.regs[len(v.regs)-len(k.consts):]
+	constants := g.GP64()
+	g.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol("winograd"), 0), constants)
+	for i, c := range k.consts {
+		g.VBROADCASTSS(at(constants, nil, 0, table[c]), consts[i])
+	}
+	tmp := g.GP64()
+	g.LEAQ(g.AllocLocal(k.out*k.in*v.bytes+v.bytes), tmp)
+	g.ADDQ(operand.U8(v.bytes-1), tmp)
+	g.ANDQ(operand.I8(-v.bytes), tmp)
+	from := g.places(k.from, k.inPtr)
+	to := g.places(k.to, k.outPtr)
+	count := g.Load(g.Param("c"), g.GP64())
+	index := g.GP64()
+	g.XORQ(index, index)
+	x, t := v.regs[:k.in], v.regs[k.in:k.in+k.temps]
+
+	body := func(acc bool) {
+		loop := g.label("channels")
+		g.Label(loop)
+		column := g.GP64()
+		if !k.inPtr {
+			g.LEAQ(at(from.base, index, 1, 0), column)
+		}
+		for j := range k.in {
+			for i := range k.in {
+				g.VMOVUPS(from.at(i*k.in+j, column, k.in, i, index), x[i])
+			}
+			if !k.inPtr && j < k.in-1 {
+				g.ADDQ(from.step, column)
+			}
+			for i, r := range k.line(g, x, t, consts) {
+				g.VMOVAPS(r, at(tmp, nil, 0, (i*k.in+j)*v.bytes))
+			}
+		}
+		row := g.GP64()
+		if !k.outPtr {
+			g.LEAQ(at(to.base, index, 1, 0), row)
+		}
+		for i := range k.out {
+			for j := range k.in {
+				g.VMOVAPS(at(tmp, nil, 0, (i*k.in+j)*v.bytes), x[j])
+			}
+			for j, r := range k.line(g, x, t, consts) {
+				m := to.at(i*k.out+j, row, 1, j, index)
+				if acc {
+					g.VADDPS(m, r, r)
+				}
+				g.VMOVUPS(r, m)
+			}
+			if !k.outPtr && i < k.out-1 {
+				g.ADDQ(to.times(k.out), row)
+			}
+		}
+		g.ADDQ(operand.U8(v.bytes), index)
+		g.SUBQ(operand.U8(v.lanes), count)
+		g.JGT(operand.LabelRef(loop))
+		g.VZEROUPPER()
+		g.RET()
+	}
+	if k.acc {
+		flag := g.Load(g.Param("acc"), g.GP8())
+		g.TESTB(flag, flag)
+		g.JNE(operand.LabelRef("accumulate"))
+	}
+	body(false)
+	if k.acc {
+		g.Label("accumulate")
+		body(true)
+	}
+}
+
+// places are where the numbers of a square lie.
+type places struct {
+	*gen
+	ptr        bool
+	base, step reg.Register
+	multiple   map[int]reg.Register
+}
+
+func (g *gen) places(name string, ptr bool) *places {
+	p := &places{gen: g, ptr: ptr, base: g.Load(g.Param(name), g.GP64()), multiple: map[int]reg.Register{}}
+	if !ptr {
+		p.step = g.Load(g.Param(name+"Step"), g.GP64())
+		g.SHLQ(operand.U8(2), p.step)
+		// Numbers go in rows of 6, or of 3; m is read by columns.
+		multiples := map[string][]int{"v": {3, 5, 6}, "u": {3, 5, 6}, "m": {3, 6, 18, 30}, "w": {3}, "dw": {3}}
+		for _, k := range multiples[name] {
+			r := g.GP64()
+			switch k {
+			case 3:
+				g.LEAQ(at(p.step, p.step, 2, 0), r)
+			case 5:
+				g.LEAQ(at(p.step, p.step, 4, 0), r)
+			case 6, 18, 30:
+				q := map[int]int{6: 3, 18: 6, 30: 6}[k]
+				f := map[int]uint8{6: 1, 18: 2, 30: 4}[k]
+				g.LEAQ(at(p.multiple[q], p.multiple[q], f, 0), r)
+			}
+			p.multiple[k] = r
+		}
+	}
+	return p
+}
+
+// times is a register with n steps.
+func (p *places) times(n int) reg.Register {
+	if n == 1 {
+		return p.step
+	}
+	r, ok := p.multiple[n]
+	if !ok {
+		panic(fmt.Sprintf("no register for %d steps", n))
+	}
+	return r
+}
+
+// at is the operand for number n: by its pointer, or from base, a pointer to
+// one in its column or row, i times each steps on.
+func (p *places) at(n int, base reg.Register, each, i int, index reg.Register) operand.Mem {
+	if p.ptr {
+		r := p.GP64()
+		p.MOVQ(at(p.base, nil, 0, 8*n), r)
+		return at(r, index, 1, 0)
+	}
+	if i == 0 {
+		return at(base, nil, 0, 0)
+	}
+	scale := 1
+	for i%2 == 0 {
+		i, scale = i/2, scale*2
+	}
+	return at(base, p.times(each*i), uint8(scale), 0)
+}
