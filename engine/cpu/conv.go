@@ -67,11 +67,19 @@ func phase(a, pad, k, s int) (first, taps, p int) {
 }
 
 func (c *compiler) conv(s *plan.Step, op graph.Conv2D) work {
-	return c.correlate(s, []*corr{forward(op, s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape)}, nil)
+	f := forward(op, s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape)
+	if c.winograd(op, s.In[0].Shape, s.In[1].Shape) {
+		return c.winoCorrelate(s, f, nil)
+	}
+	return c.correlate(s, []*corr{f}, nil)
 }
 
 func (c *compiler) convGradInput(s *plan.Step, op graph.Conv2DGradInput, add *graph.Value) work {
-	return c.correlate(s, backward(op.Conv, op.Input, s.In[1].Shape, s.In[0].Shape), add)
+	parts := backward(op.Conv, op.Input, s.In[1].Shape, s.In[0].Shape)
+	if c.winograd(op.Conv, op.Input, s.In[1].Shape) {
+		return c.winoCorrelate(s, parts[0], add) // with stride 1 there is one
+	}
+	return c.correlate(s, parts, add)
 }
 
 // correlate runs correlations of the same images, operand 0, that fill result 0

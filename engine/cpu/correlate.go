@@ -189,11 +189,21 @@ func (c *corr) pack(i int, dst, w, scratch []float32) {
 	g := i / chunks / len(c.panels)
 	nr := p.tile.NR
 	dst = dst[g*c.k()*c.cols+p.col*c.k():][:c.k()*nr]
-	w = w[g*c.group+l0*c.in+p.col*c.out:]
-	// Outside the smaller stride's loop goes the larger's: w is read in order.
 	sorted := scratch[:len(c.tap)*n*nr]
+	c.sortTaps(sorted, p, l0, n, w[g*c.group:])
+	for t := range c.tap {
+		copy(dst[(t*c.ci+l0)*nr:][:n*nr], sorted[t*n*nr:])
+	}
+}
+
+// sortTaps brings the weights of n input channels, from l0, of a panel from the
+// order of the variable to tap, channel, column.
+func (c *corr) sortTaps(sorted []float32, p panel, l0, n int, w []float32) {
+	nr := p.tile.NR
+	w = w[l0*c.in+p.col*c.out:]
+	// Outside the smaller stride's loop goes the larger's: w is read in order.
 	if p.width < nr {
-		clear(sorted)
+		clear(sorted[:len(c.tap)*n*nr])
 	}
 	if c.in < c.out {
 		for o := range p.width {
@@ -207,9 +217,6 @@ func (c *corr) pack(i int, dst, w, scratch []float32) {
 				c.spreadTaps(sorted[l*nr+o:], w[l*c.in+o*c.out:], n*nr)
 			}
 		}
-	}
-	for t := range c.tap {
-		copy(dst[(t*c.ci+l0)*nr:][:n*nr], sorted[t*n*nr:])
 	}
 }
 

@@ -22,6 +22,10 @@ type Options struct {
 	Threads int    // 0: as many as GOMAXPROCS
 	Kernels string // name of a kernel set; "": the best this machine can run
 
+	// Conv is how convolutions are computed: "" chooses for each, "direct"
+	// never takes Winograd's transforms, "winograd" wherever they are possible.
+	Conv string
+
 	NoFuse  bool // run every operation of the graph by itself
 	NoOrder bool // keep the program's order
 	NoReuse bool // give every value memory of its own
@@ -50,6 +54,11 @@ func New(opt Options) (*Engine, error) {
 	}
 	if opt.Threads == 0 {
 		opt.Threads = runtime.GOMAXPROCS(0)
+	}
+	switch opt.Conv {
+	case "", convDirect, convWinograd:
+	default:
+		return nil, fmt.Errorf("cpu: convolution %q: must be %q, %q or empty", opt.Conv, convDirect, convWinograd)
 	}
 	set := kernel.Best()
 	if opt.Kernels != "" {

@@ -28,16 +28,18 @@ type pool struct {
 	wake    []chan struct{}
 	ended   sync.WaitGroup
 
-	scratch [][]float32 // one a worker
+	scratch  [][]float32 // one a worker
+	pointers []pointers  // one a worker
 }
 
 func newPool(threads int) *pool {
 	p := &pool{
-		threads: threads,
-		parked:  make([]atomic.Bool, threads),
-		wake:    make([]chan struct{}, threads),
-		scratch: make([][]float32, threads),
-		idle:    make(chan struct{}, 1),
+		threads:  threads,
+		parked:   make([]atomic.Bool, threads),
+		wake:     make([]chan struct{}, threads),
+		scratch:  make([][]float32, threads),
+		pointers: make([]pointers, threads),
+		idle:     make(chan struct{}, 1),
 	}
 	if threads <= runtime.NumCPU() && threads <= runtime.GOMAXPROCS(0) {
 		p.spin = 20000 // tens of microseconds

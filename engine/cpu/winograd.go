@@ -1,0 +1,294 @@
+package cpu
+
+import (
+	"selfcon/engine/cpu/kernel"
+	"selfcon/engine/cpu/plan"
+	"selfcon/graph"
+)
+
+// Names for Options.Conv.
+const (
+	convDirect   = "direct"
+	convWinograd = "winograd"
+)
+
+// winograd says whether a convolution, or a derivative of one, of ci to co
+// channels goes by Winograd's transforms.
+func (c *compiler) winograd(o graph.Conv2D, x, kernelShape graph.Shape) bool {
+	if c.opt.Conv == convDirect {
+		return false
+	}
+	co, ci := kernelShape[0], kernelShape[1]
+	if kernelShape[2] != 3 || kernelShape[3] != 3 || o.Stride != 1 || o.Pad != 1 || o.Groups != 1 ||
+		ci%kernel.WinogradLanes != 0 || co%kernel.WinogradLanes != 0 {
+		return false
+	}
+	return c.opt.Conv == convWinograd || worthWinograd(x, ci, co)
+}
+
+// worthWinograd says whether the transforms pay: each costs as much as a few
+// tens of products' rows, and tiles that stick out of the image are wasted.
+func worthWinograd(x graph.Shape, ci, co int) bool {
+	tiles := ((x[1] + 3) / 4) * ((x[2] + 3) / 4)
+	return min(ci, co) >= 32 && 2*tiles*36 <= x[1]*x[2]*9
+}
+
+const (
+	tileSide = 4         // a tile has so many results a side
+	freqs    = 36        // products for each
+	gap      = 16        // floats between the channels of two tiles: no power of two apart
+	most     = 28        // tiles a block: two times the rows of the largest kernel
+	fewer    = 14        // with many channels
+	storeU   = 256 * 256 // transformed weights of more channels than this are not stored
+	outBlock = 64        // then: output channels a task
+	inBlock  = 128       // and input channels at a time
+	groupMax = 4 * most  // and tiles a task
+)
+
+// grid is the tiles of images.
+type grid struct{ n, h, w, th, tw int }
+
+func newGrid(n, h, w int) grid {
+	return grid{n, h, w, (h + tileSide - 1) / tileSide, (w + tileSide - 1) / tileSide}
+}
+
+func (g grid) tiles() int { return g.n * g.th * g.tw }
+
+// window is the 6×6 pixels under a tile, of images of c channels; outside of
+// the image it points at zeros.
+func (g grid) window(p *[36]*float32, tile int, x []float32, c int, zeros *float32) {
+	tx, ty, im := tile%g.tw, tile/g.tw%g.th, tile/g.tw/g.th
+	x0, y0 := tx*tileSide-1, ty*tileSide-1
+	for i := range 6 {
+		row := p[6*i : 6*i+6 : 6*i+6]
+		y := y0 + i
+		if y < 0 || y >= g.h {
+			for j := range row {
+				row[j] = zeros
+			}
+			continue
+		}
+		at := ((im*g.h+y)*g.w + x0) * c
+		for j := range row {
+			if uint(x0+j) < uint(g.w) {
+				row[j] = &x[at]
+			} else {
+				row[j] = zeros
+			}
+			at += c
+		}
+	}
+}
+
+// square is the 4×4 pixels of a tile, of images of c channels; outside of the
+// image it points at other.
+func (g grid) square(p *[16]*float32, tile int, y []float32, c int, other *float32) {
+	tx, ty, im := tile%g.tw, tile/g.tw%g.th, tile/g.tw/g.th
+	x0, y0 := tx*tileSide, ty*tileSide
+	for i := range 4 {
+		row := p[4*i : 4*i+4 : 4*i+4]
+		at := ((im*g.h+y0+i)*g.w + x0) * c
+		for j := range row {
+			if y0+i < g.h && x0+j < g.w {
+				row[j] = &y[at]
+			} else {
+				row[j] = other
+			}
+			at += c
+		}
+	}
+}
+
+// pointers are a worker's, to a tile's numbers.
+type pointers struct {
+	in  [36]*float32
+	out [16]*float32
+}
+
+// wino is a 3×3 correlation of stride 1 by Winograd's transforms: a convolution
+// or its data gradient. Transformed pixels lie as V[frequency][tile][channel],
+// transformed weights as U[frequency][panel][input channel][column], products
+// as V: so that products need no packing.
+//
+// With few channels a task is a block of tiles: transform, 36 products over the
+// full depth, transform back, in the second-level cache. With many, where U
+// would go through memory, all of V is stored and a task is some output
+// channels of a group of tiles, which transforms the weights as it goes.
+type wino struct {
+	*corr
+	grid
+	set   *kernel.Set
+	fused bool
+	block int // tiles
+	outs  int // channels a task, when fused
+	zeros []float32
+}
+
+func newWino(set *kernel.Set, c *corr) *wino {
+	c.panels, c.cols = panelsFor(set, c.co)
+	v := &wino{corr: c, grid: newGrid(c.n, c.h, c.w), set: set, zeros: make([]float32, c.ci)}
+	mr := set.Tiles[0].MR
+	n := most
+	switch {
+	case c.ci*c.co > storeU:
+		v.fused, n = true, groupMax
+		v.outs = outBlock
+	case c.ci*c.co >= storeU:
+		n = fewer
+	}
+	v.block = min(even(v.tiles(), n/mr*mr), v.tiles())
+	return v
+}
+
+func (v *wino) strides() (tv, sv, tm, sm int) {
+	tv, tm = v.ci+gap, v.co+gap
+	if v.fused {
+		tm = v.outs + gap
+		return tv, v.tiles() * tv, tm, v.block * tm
+	}
+	return tv, v.block * tv, tm, v.block * tm
+}
+
+// stored is the floats of U, or of V when fused.
+func (v *wino) stored() int {
+	if v.fused {
+		_, sv, _, _ := v.strides()
+		return freqs * sv
+	}
+	return freqs * v.ci * v.co
+}
+
+func (v *wino) scratch() int {
+	_, sv, _, sm := v.strides()
+	sorted := 9 * packChannels * maxCols
+	if v.fused {
+		return freqs*(sm+v.outs*inBlock) + sorted + v.co
+	}
+	return max(sorted, freqs*(sv+sm)+v.co)
+}
+
+func (v *wino) blocks() int { return (v.tiles() + v.block - 1) / v.block }
+
+// prepareTasks and prepareTask make what is stored.
+func (v *wino) prepareTasks() int {
+	if v.fused {
+		return (v.tiles() + fewer - 1) / fewer
+	}
+	return v.packTasks()
+}
+
+func (v *wino) prepareTask(i int, stored, x, w, scratch []float32, p *pointers) {
+	if v.fused {
+		tv, sv, _, _ := v.strides()
+		for t := i * fewer; t < min(v.tiles(), (i+1)*fewer); t++ {
+			v.window(&p.in, t, x, v.ci, &v.zeros[0])
+			v.set.WinogradInput(stored[t*tv:], sv, &p.in, v.ci)
+		}
+		return
+	}
+	chunks := v.ci / packChannels
+	l0, at := i%chunks*packChannels, v.panels[i/chunks]
+	nr := at.tile.NR
+	v.transformWeights(stored[at.col*v.ci+l0*nr:], v.ci*v.co, at, l0, w, scratch)
+}
+
+// transformWeights brings 16 input channels of a panel to U.
+func (v *wino) transformWeights(u []float32, step int, p panel, l0 int, w, sorted []float32) {
+	n := packChannels * p.tile.NR
+	v.sortTaps(sorted, p, l0, packChannels, w)
+	v.set.WinogradKernel(u, step, sorted, n, n)
+}
+
+// tasks are the blocks of tiles, each times the blocks of channels when fused.
+func (v *wino) tasks() int {
+	if v.fused {
+		return v.blocks() * ((v.co + v.outs - 1) / v.outs)
+	}
+	return v.blocks()
+}
+
+func (v *wino) run(i int, stored, x, w, y, scratch []float32, p *pointers, acc bool) {
+	if v.fused {
+		v.runFused(i, stored, w, y, scratch, p, acc)
+		return
+	}
+	tv, sv, tm, sm := v.strides()
+	vs, ms, dump := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sm], scratch[freqs*(sv+sm):][:v.co]
+	t0 := i * v.block
+	n := min(v.block, v.tiles()-t0)
+	for t := range n {
+		v.window(&p.in, t0+t, x, v.ci, &v.zeros[0])
+		v.set.WinogradInput(vs[t*tv:], sv, &p.in, v.ci)
+	}
+	for f := range freqs {
+		u := stored[f*v.ci*v.co:]
+		for _, p := range v.panels {
+			multiply(p, n, v.ci, vs[f*sv:], tv, 1, u[p.col*v.ci:], p.tile.NR, ms[f*sm+p.col:], tm, false, nil)
+		}
+	}
+	for t := range n {
+		v.square(&p.out, t0+t, y, v.co, &dump[0])
+		v.set.WinogradOutput(&p.out, ms[t*tm:], sm, v.co, acc)
+	}
+}
+
+func (v *wino) runFused(i int, vs, w, y, scratch []float32, p *pointers, acc bool) {
+	tv, sv, tm, sm := v.strides()
+	blocks := v.blocks()
+	t0, o0 := i%blocks*v.block, i/blocks*v.outs
+	n, outs := min(v.block, v.tiles()-t0), min(v.outs, v.co-o0)
+	ms, scratch := scratch[:freqs*sm], scratch[freqs*sm:]
+	us, scratch := scratch[:freqs*v.outs*inBlock], scratch[freqs*v.outs*inBlock:]
+	var panels []panel
+	for _, p := range v.panels {
+		if p.col >= o0 && p.col < o0+outs {
+			panels = append(panels, p)
+		}
+	}
+	for l0 := 0; l0 < v.ci; l0 += inBlock {
+		depth := min(inBlock, v.ci-l0)
+		for _, p := range panels {
+			for l := 0; l < depth; l += packChannels {
+				v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], v.outs*inBlock, p, l0+l, w, scratch)
+			}
+		}
+		for f := range freqs {
+			for _, p := range panels {
+				multiply(p, n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*v.outs*inBlock+(p.col-o0)*depth:], p.tile.NR,
+					ms[f*sm+p.col-o0:], tm, l0 > 0, nil)
+			}
+		}
+	}
+	dump := scratch[:v.co]
+	for t := range n {
+		v.square(&p.out, t0+t, y[o0:], v.co, &dump[0])
+		v.set.WinogradOutput(&p.out, ms[t*tm:], sm, outs, acc)
+	}
+}
+
+// winoCorrelate is correlate by Winograd's transforms.
+func (c *compiler) winoCorrelate(s *plan.Step, part *corr, add *graph.Value) work {
+	v := newWino(c.set, part)
+	pool := c.pool
+	return work{
+		temps: []int{v.stored()}, scratch: v.scratch(), flops: v.flops(),
+		build: func(temps [][]float32) func() {
+			x, w, y, stored := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+			before := func() {}
+			if add != nil {
+				before = c.copy(y, c.f(add))
+			}
+			prepare := func(worker, i int) {
+				v.prepareTask(i, stored, x, w, pool.scratch[worker], &pool.pointers[worker])
+			}
+			run := func(worker, i int) {
+				v.run(i, stored, x, w, y, pool.scratch[worker], &pool.pointers[worker], add != nil)
+			}
+			return func() {
+				before()
+				pool.run(v.prepareTasks(), prepare)
+				pool.run(v.tasks(), run)
+			}
+		},
+	}
+}
