@@ -247,6 +247,9 @@ func (v *wgrad) reduce(set *kernel.Set, i int, sums, dw, scratch []float32) {
 }
 
 func (c *compiler) convGradWeight(s *plan.Step, op graph.Conv2DGradWeight) work {
+	if c.winograd(op.Conv, s.In[0].Shape, op.Kernel) {
+		return c.winoGradWeight(s, op)
+	}
 	v := newWgrad(c.set, op.Conv, s.In[0].Shape, op.Kernel, s.In[1].Shape)
 	pool := c.pool
 	return work{

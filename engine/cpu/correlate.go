@@ -135,6 +135,9 @@ func (c *corr) prepare(set *kernel.Set) {
 	c.rowTasks = (c.oh + c.rows - 1) / c.rows
 }
 
+// blocksOf is how many blocks of at most size make n.
+func blocksOf(n, size int) int { return (n + size - 1) / size }
+
 // even makes parts of n of at most size nearly equal.
 func even(n, size int) int {
 	parts := (n + size - 1) / size

@@ -167,12 +167,12 @@ func (v *wino) scratch() int {
 	return max(sorted, freqs*(sv+sm)+v.co)
 }
 
-func (v *wino) blocks() int { return (v.tiles() + v.block - 1) / v.block }
+func (v *wino) blocks() int { return blocksOf(v.tiles(), v.block) }
 
 // prepareTasks and prepareTask make what is stored.
 func (v *wino) prepareTasks() int {
 	if v.fused {
-		return (v.tiles() + fewer - 1) / fewer
+		return blocksOf(v.tiles(), fewer)
 	}
 	return v.packTasks()
 }
@@ -202,7 +202,7 @@ func (v *wino) transformWeights(u []float32, step int, p panel, l0 int, w, sorte
 // tasks are the blocks of tiles, each times the blocks of channels when fused.
 func (v *wino) tasks() int {
 	if v.fused {
-		return v.blocks() * ((v.co + v.outs - 1) / v.outs)
+		return v.blocks() * (blocksOf(v.co, v.outs))
 	}
 	return v.blocks()
 }

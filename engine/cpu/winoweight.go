@@ -1,0 +1,202 @@
+package cpu
+
+import (
+	"selfcon/engine/cpu/kernel"
+	"selfcon/engine/cpu/plan"
+	"selfcon/graph"
+)
+
+// winoGrad is the weight gradient of a 3×3 convolution by Winograd's
+// transforms: for each frequency a product Vᵀ·D whose depth is tiles, V the
+// transformed pixels and D the transformed dy, and one transform of the sums.
+//
+// With few channels the tiles are cut into parts; each sums on its own, block by
+// block in cache, and the parts are added up in order. With many, whose sums
+// would not fit a cache, V and D are stored, and a task is a block of channels,
+// over all tiles.
+type winoGrad struct {
+	*corr // the forward convolution
+	grid
+	set    *kernel.Set
+	stored bool
+	block  int // tiles
+	parts  int
+	side   int // channels of a block, when stored
+	zeros  []float32
+}
+
+const (
+	gradParts = 8  // parts of the tiles
+	gradBlock = 32 // tiles a block with few channels
+	gradSide  = 64 // channels of a task's block with many
+	gradDepth = 64 // tiles a sum: longer ones lose precision
+	gradRows  = 16 // input channels a task of the last transform
+)
+
+func newWinoGrad(set *kernel.Set, c *corr) *winoGrad {
+	c.panels, c.cols = panelsFor(set, c.co)
+	v := &winoGrad{corr: c, grid: newGrid(c.n, c.h, c.w), set: set, zeros: make([]float32, max(c.ci, c.co))}
+	if v.stored = c.ci*c.co >= storeU; v.stored {
+		v.block = even(v.tiles(), gradDepth)
+		v.side = gradSide
+		return v
+	}
+	n := gradBlock
+	if c.ci+c.co >= 256 {
+		n = 2 * gradBlock
+	}
+	v.block = even(v.tiles(), n)
+	v.parts = min(gradParts, v.blocks())
+	return v
+}
+
+func (v *winoGrad) blocks() int { return blocksOf(v.tiles(), v.block) }
+
+// strides are the floats from tile to tile and from frequency to frequency, of
+// V and of D.
+func (v *winoGrad) strides() (tv, sv, td, sd int) {
+	tv, td = v.ci+gap, v.co+gap
+	if v.stored {
+		return tv, v.tiles() * tv, td, v.tiles() * td
+	}
+	return tv, v.block * tv, td, v.block * td
+}
+
+// temp is the floats of the parts' sums, or of V and D.
+func (v *winoGrad) temp() int {
+	if v.stored {
+		_, sv, _, sd := v.strides()
+		return freqs * (sv + sd)
+	}
+	return v.parts * freqs * v.ci * v.co
+}
+
+func (v *winoGrad) scratch() int {
+	if v.stored {
+		return (freqs + 9) * v.side * v.side
+	}
+	_, sv, _, sd := v.strides()
+	return max(freqs*(sv+sd), 9*gradRows*v.co)
+}
+
+// transform brings tile t of x and dy to V and D at number k.
+func (v *winoGrad) transform(vs, ds []float32, t, k int, x, dy []float32, p *pointers) {
+	tv, sv, td, sd := v.strides()
+	v.window(&p.in, t, x, v.ci, &v.zeros[0])
+	v.set.WinogradInput(vs[k*tv:], sv, &p.in, v.ci)
+	v.square(&p.out, t, dy, v.co, &v.zeros[0])
+	v.set.WinogradGrad(ds[k*td:], sd, &p.out, v.co)
+}
+
+// firstTasks and first: the sums of a part, or a block's V and D.
+func (v *winoGrad) firstTasks() int {
+	if v.stored {
+		return blocksOf(v.tiles(), fewer)
+	}
+	return v.parts
+}
+
+func (v *winoGrad) first(i int, x, dy, temp, scratch []float32, p *pointers) {
+	tv, sv, td, sd := v.strides()
+	if v.stored {
+		for t := i * fewer; t < min(v.tiles(), (i+1)*fewer); t++ {
+			v.transform(temp, temp[freqs*sv:], t, t, x, dy, p)
+		}
+		return
+	}
+	sums := temp[i*freqs*v.ci*v.co:]
+	vs, ds := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sd]
+	b0, b1 := v.blocks()*i/v.parts, v.blocks()*(i+1)/v.parts
+	for b := b0; b < b1; b++ {
+		t0 := b * v.block
+		n := min(v.block, v.tiles()-t0)
+		for k := range n {
+			v.transform(vs, ds, t0+k, k, x, dy, p)
+		}
+		for f := range freqs {
+			for _, p := range v.panels {
+				multiply(p, v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*v.ci*v.co+p.col:], v.co, b > b0, nil)
+			}
+		}
+	}
+}
+
+// lastTasks and last bring sums back and into the variable's order: of some
+// input channels, or of a block of channels whose sums it makes first.
+func (v *winoGrad) lastTasks() int {
+	if v.stored {
+		return blocksOf(v.ci, v.side) * blocksOf(v.co, v.side)
+	}
+	return v.ci / gradRows
+}
+
+func (v *winoGrad) last(i int, temp, dw, scratch []float32) {
+	if v.stored {
+		v.lastStored(i, temp, dw, scratch)
+		return
+	}
+	n := gradRows * v.co
+	size := freqs * v.ci * v.co
+	for f := range freqs {
+		at := (f*v.ci + i*gradRows) * v.co
+		for p := 1; p < v.parts; p++ {
+			v.set.AddTo(temp[at:at+n], temp[p*size+at:])
+		}
+	}
+	v.set.WinogradKernelGrad(scratch, n, temp[i*n:], v.ci*v.co, n)
+	v.scatter(dw, i*gradRows, gradRows, 0, v.co, scratch)
+}
+
+func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32) {
+	tv, sv, td, sd := v.strides()
+	rows := blocksOf(v.ci, v.side)
+	c0, o0 := i%rows*v.side, i/rows*v.side
+	nc, no := min(v.side, v.ci-c0), min(v.side, v.co-o0)
+	vs, ds := temp[:freqs*sv], temp[freqs*sv:]
+	sums, out := scratch[:freqs*nc*no], scratch[freqs*nc*no:]
+	for f := range freqs {
+		for t0 := 0; t0 < v.tiles(); t0 += v.block {
+			n := min(v.block, v.tiles()-t0)
+			for _, p := range v.panels {
+				if p.col >= o0 && p.col < o0+no {
+					multiply(p, nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*nc*no+p.col-o0:], no, t0 > 0, nil)
+				}
+			}
+		}
+	}
+	v.set.WinogradKernelGrad(out, nc*no, sums, nc*no, nc*no)
+	v.scatter(dw, c0, nc, o0, no, out)
+}
+
+// scatter brings [tap][input channel][output channel] to the variable.
+func (v *winoGrad) scatter(dw []float32, c0, nc, o0, no int, from []float32) {
+	const taps = 9
+	for o := range no {
+		to := dw[((o0+o)*v.ci+c0)*taps:][:nc*taps]
+		at := o
+		for len(to) >= taps {
+			for t := range taps {
+				to[t] = from[at+t*nc*no]
+			}
+			to = to[taps:]
+			at += no
+		}
+	}
+}
+
+func (c *compiler) winoGradWeight(s *plan.Step, op graph.Conv2DGradWeight) work {
+	v := newWinoGrad(c.set, forward(op.Conv, s.In[0].Shape, op.Kernel, s.In[1].Shape))
+	pool := c.pool
+	return work{
+		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
+		build: func(temps [][]float32) func() {
+			x, dy, dw, temp := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+			first := func(worker, i int) { v.first(i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
+			last := func(worker, i int) { v.last(i, temp, dw, pool.scratch[worker]) }
+			return func() {
+				pool.run(v.firstTasks(), first)
+				pool.run(v.lastTasks(), last)
+			}
+		},
+	}
+}
