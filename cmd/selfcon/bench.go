@@ -12,6 +12,7 @@ import (
 
 	"selfcon/config"
 	"selfcon/engine"
+	"selfcon/engine/cpu"
 	"selfcon/graph"
 	"selfcon/loss"
 	"selfcon/model"
@@ -44,6 +45,7 @@ type stepBench struct {
 	Precision string  `json:"precision"`
 	Device    string  `json:"device"`
 	Engine    string  `json:"engine"`
+	Conv      string  `json:"conv,omitempty"` // the one algorithm of convolutions
 	CompileS  float64 `json:"compile_s"`
 	First     float64 `json:"first_step_s"`
 	Step      float64 `json:"step_s"` // the quickest
@@ -54,7 +56,7 @@ type stepBench struct {
 
 func benchStepCommand() *cobra.Command {
 	b := stepBench{Arch: "resnet18", Method: "selfcon-s", Batch: 64, Image: 32, Width: 64, Steps: 6, Precision: "fp32", Device: "cpu"}
-	asJSON := false
+	asJSON, explain := false, false
 	cmd := &cobra.Command{
 		Use:   "step",
 		Short: "Time a training step and its memory, on random images",
@@ -63,16 +65,21 @@ with random labels of 100 classes, and the process's peak resident set. Methods
 with sub-networks have one, fc, after stage 2.`,
 		Example: `  selfcon bench step
   selfcon bench step --arch resnet50 --image 224 --batch 8 --threads 2 --json
-  selfcon bench step --width 8 --image 28 --batch 64`,
+  selfcon bench step --width 8 --image 28 --batch 64
+  selfcon bench step --conv direct --explain`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := b.run(); err != nil {
+			table, err := b.run(explain)
+			if err != nil {
 				return err
+			}
+			if explain {
+				fmt.Fprint(cmd.ErrOrStderr(), table)
 			}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(b)
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s, width %d, %d images of %d×%d a step, %s\nstep %.4f s (median %.4f, first %.3f, compile %.3f)  %.1f images/s  peak memory %.0f MB\n",
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s, width %d, %d images of %d×%d a step, %s\nstep %.4f s (median %.4f, first %.3f, compile %.3f)  %.1f images/s  peak memory %.0f MB\n",
 				b.Arch, b.Method, b.Width, b.Batch, b.Image, b.Image, b.Engine, b.Step, b.Median, b.First, b.CompileS, b.Speed, float64(b.Peak)/1e6)
 			return err
 		},
@@ -86,12 +93,15 @@ with sub-networks have one, fc, after stage 2.`,
 	f.IntVar(&b.Width, "width", b.Width, "channels of the first stage")
 	f.IntVar(&b.Steps, "steps", b.Steps, "steps to time, after two that are not")
 	machineFlags(f, &b.Threads, nil)
+	f.StringVar(&b.Conv, "conv", b.Conv, `convolutions: "direct", never by Winograd's transforms; "winograd", wherever possible; empty: whichever is quicker`)
+	f.BoolVar(&explain, "explain", explain, "print each instruction's least time to standard error")
 	f.BoolVar(&asJSON, "json", false, "print one line of JSON")
 	complete(cmd, "arch", model.Archs)
 	return cmd
 }
 
-func (b *stepBench) run() error {
+// run measures, and returns the program as a table if it should be explained.
+func (b *stepBench) run(explain bool) (string, error) {
 	const channels, classes = 3, 100
 	c := config.Default()
 	c.Data, c.Method, c.Batch, c.Image, c.Threads, c.Rate = "random", b.Method, b.Batch, b.Image, b.Threads, 0.05
@@ -100,23 +110,28 @@ func (b *stepBench) run() error {
 		c.Model.Exits = []int{2}
 	}
 	if err := c.Validate(); err != nil {
-		return err
+		return "", err
 	}
 	if b.Steps < 1 || b.Image < 1 {
-		return usagef("--steps %d and --image %d: must be at least 1", b.Steps, b.Image)
+		return "", usagef("--steps %d and --image %d: must be at least 1", b.Steps, b.Image)
 	}
 	c.Model.ImageHeight, c.Model.ImageWidth, c.Model.ImageChannels = b.Image, b.Image, channels
 	net, err := model.New(c.Model)
 	if err != nil {
-		return usageError{err}
+		return "", usageError{err}
 	}
 	method, err := c.LossMethod()
 	if err != nil {
-		return err
+		return "", err
 	}
-	e, err := openEngine(b.Threads)
+	switch b.Conv {
+	case "", "direct", "winograd":
+	default:
+		return "", usagef("--conv %q: must be direct, winograd or empty", b.Conv)
+	}
+	e, err := openCPU(cpu.Options{Threads: b.Threads, Conv: b.Conv, Profile: explain})
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer e.Close()
 	b.Engine = e.Name()
@@ -127,14 +142,14 @@ func (b *stepBench) run() error {
 	start := time.Now()
 	prog, err := train.NewStep(net, train.NewStepConfig(c, method, classes))
 	if err != nil {
-		return usageError{err}
+		return "", usageError{err}
 	}
 	step, err := e.Compile(prog)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := engine.Initialize(e, prog, 0); err != nil {
-		return err
+		return "", err
 	}
 	b.CompileS = time.Since(start).Seconds()
 	r := rand.New(rand.NewPCG(0, 0))
@@ -156,7 +171,7 @@ func (b *stepBench) run() error {
 	for i := range times {
 		start := time.Now()
 		if _, err := step.Run(in); err != nil {
-			return err
+			return "", err
 		}
 		times[i] = time.Since(start).Seconds()
 	}
@@ -167,5 +182,8 @@ func (b *stepBench) run() error {
 	b.Median = (times[(len(times)-1)/2] + times[len(times)/2]) / 2
 	b.Speed = float64(b.Batch) / b.Step
 	b.Peak, err = peakMemory()
-	return err
+	if x, ok := step.(*cpu.Executable); ok && explain {
+		return x.Explain(), err
+	}
+	return "", err
 }

@@ -140,7 +140,13 @@ func kernelNames() []string {
 }
 
 func openEngine(threads int) (engine.Engine, error) {
-	e, err := cpu.New(cpu.Options{Threads: threads, Kernels: os.Getenv(kernel.EnvVar)})
+	return openCPU(cpu.Options{Threads: threads})
+}
+
+// openCPU starts the engine; the environment may name its kernels.
+func openCPU(o cpu.Options) (engine.Engine, error) {
+	o.Kernels = os.Getenv(kernel.EnvVar)
+	e, err := cpu.New(o)
 	if err != nil {
 		return nil, usageError{err}
 	}

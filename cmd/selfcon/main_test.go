@@ -85,6 +85,7 @@ func TestWrongUse(t *testing.T) {
 		{"bench", exitUsage, "step"},
 		{"bench setp", exitUsage, `did you mean "step"?`},
 		{"bench step --steps 0", exitUsage, "at least 1"},
+		{"bench step --conv fourier", exitUsage, "winograd"},
 		{"bench step --arch vgg", exitUsage, "known: resnet18"},
 		{"completion", exitUsage, "bash"},
 	} {
