@@ -3,7 +3,11 @@ package cpu_test
 import (
 	"fmt"
 	"math"
+	"os"
 	"testing"
+
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
 
 	"selfcon/engine"
 	"selfcon/engine/cpu"
@@ -79,4 +83,95 @@ func TestConvOption(t *testing.T) {
 	for _, conv := range []string{"", "direct", "winograd"} {
 		t.Run(fmt.Sprintf("%q", conv), func(t *testing.T) { newEngine(t, cpu.Options{Conv: conv}) })
 	}
+}
+
+// The error of either way against the definition in float64, for the shapes of
+// residual networks. An image's size and the batch are small here: they don't
+// enter the error of the outputs and of the data gradient, and that of the
+// weight gradient, whose sums are over the positions, grows no faster than the
+// square root of what it is relative to.
+func TestWinogradError(t *testing.T) {
+	shapes := []struct{ n, size, ci, co int }{
+		{4, 32, 64, 64}, {4, 16, 128, 128}, {4, 8, 256, 256}, {4, 4, 512, 512}, {2, 14, 256, 256}, {2, 7, 512, 512},
+	}
+	if os.Getenv("SELFCON_ERRORS") != "" {
+		shapes = append(shapes, []struct{ n, size, ci, co int }{{64, 32, 64, 64}, {64, 16, 128, 128}, {64, 8, 256, 256}, {64, 4, 512, 512}, {4, 56, 64, 64}, {4, 28, 128, 128}}...)
+	} else if testing.Short() || raceEnabled {
+		shapes = shapes[3:4]
+	}
+	for _, z := range shapes {
+		p, in := convProgram(t, z.n, z.size, z.ci, z.co, 3, 1)
+		// Pixels behind a ReLU are not negative: their mean makes sums larger.
+		x := in["x"].Data.([]float32)
+		for i := range x {
+			x[i] = max(0, x[i])
+		}
+		want := convDefinition(in, z.n, z.size, z.ci, z.co)
+		for _, conv := range []string{"direct", "winograd"} {
+			e := newEngine(t, cpu.Options{Conv: conv})
+			exe, err := e.Compile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := exe.Run(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"y", "dx", "dw"} {
+				got := out[name].Float64s()
+				worst, rms := farthest(got, want[name]), relative(got, want[name])
+				t.Logf("%d×%d², %d to %d, %-8s %-2s: largest error %.1e, root mean square %.1e", z.n, z.size, z.ci, z.co, conv, name, worst, rms)
+				// Twice the worst of all shapes that were measured.
+				if !(worst < 5e-5) {
+					t.Errorf("%+v, %s: %s is off by %.2g", z, conv, name, worst)
+				}
+			}
+		}
+	}
+}
+
+// relative is the root mean square of the difference over that of want.
+func relative(got, want []float64) float64 {
+	var d, w float64
+	for i, f := range want {
+		d += (got[i] - f) * (got[i] - f)
+		w += f * f
+	}
+	return math.Sqrt(d / w)
+}
+
+// convDefinition is convProgram's results in float64, for 3×3 kernels, each as
+// nine matrix products.
+func convDefinition(in map[string]engine.Tensor, n, size, ci, co int) map[string][]float64 {
+	x, w, dy := in["x"].Float64s(), in["w"].Float64s(), in["dy"].Float64s()
+	y, dx, dw := make([]float64, n*size*size*co), make([]float64, len(x)), make([]float64, len(w))
+	mat := func(rows, cols int, d []float64) blas64.General {
+		return blas64.General{Rows: rows, Cols: cols, Stride: cols, Data: d}
+	}
+	for tap := range 9 {
+		ky, kx := tap/3-1, tap%3-1
+		wt, dwt := make([]float64, ci*co), make([]float64, ci*co)
+		for o := range co {
+			for i := range ci {
+				wt[i*co+o] = w[(o*ci+i)*9+tap]
+			}
+		}
+		for im := range n {
+			for row := max(0, -ky); row < min(size, size-ky); row++ {
+				first, count := max(0, -kx), size-max(kx, -kx)
+				at, from := (im*size+row)*size+first, (im*size+row+ky)*size+first+kx
+				xs, dxs := mat(count, ci, x[from*ci:][:count*ci]), mat(count, ci, dx[from*ci:][:count*ci])
+				ys, dys := mat(count, co, y[at*co:][:count*co]), mat(count, co, dy[at*co:][:count*co])
+				blas64.Gemm(blas.NoTrans, blas.NoTrans, 1, xs, mat(ci, co, wt), 1, ys)
+				blas64.Gemm(blas.NoTrans, blas.Trans, 1, dys, mat(ci, co, wt), 1, dxs)
+				blas64.Gemm(blas.Trans, blas.NoTrans, 1, xs, dys, 1, mat(ci, co, dwt))
+			}
+		}
+		for o := range co {
+			for i := range ci {
+				dw[(o*ci+i)*9+tap] = dwt[i*co+o]
+			}
+		}
+	}
+	return map[string][]float64{"y": y, "dx": dx, "dw": dw}
 }
