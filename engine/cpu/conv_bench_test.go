@@ -58,7 +58,7 @@ func BenchmarkConv(b *testing.B) {
 		for _, conv := range []string{"direct", "winograd"} {
 			b.Run(fmt.Sprintf("%dx%d²/%d-%d/%dx%d.%d/%s", z[0], z[1], z[2], z[3], z[4], z[4], z[5], conv), func(b *testing.B) {
 				p, in := convProgram(b, z[0], z[1], z[2], z[3], z[4], z[5])
-				e := newEngine(b, cpu.Options{Profile: true, Conv: conv, Threads: 2})
+				e := newEngine(b, cpu.Options{Profile: true, Conv: conv})
 				x, err := e.Compile(p)
 				if err != nil {
 					b.Fatal(err)

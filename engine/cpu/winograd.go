@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"unsafe"
+
 	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
@@ -46,6 +48,9 @@ const (
 	outBlock = 64        // then: output channels a task
 	inBlock  = 128       // and input channels at a time
 	groupMax = 4 * most  // and tiles a task
+
+	// Results of 8 MB or more are stored past the caches.
+	streamFloats = 2 << 20
 )
 
 // grid is the tiles of images.
@@ -104,8 +109,8 @@ func (g grid) square(p *[16]*float32, tile int, y []float32, c int, other *float
 
 // pointers are a worker's, to a tile's numbers.
 type pointers struct {
-	in  [36]*float32
-	out [16]*float32
+	in       [36]*float32
+	out, add [16]*float32
 }
 
 // wino is a 3×3 correlation of stride 1 by Winograd's transforms: a convolution
@@ -210,9 +215,9 @@ func (v *wino) tasks() int {
 	return v.blocks()
 }
 
-func (v *wino) run(i int, stored, x, w, y, scratch []float32, p *pointers, acc bool) {
+func (v *wino) run(i int, stored, x, w, y, add, scratch []float32, p *pointers) {
 	if v.fused {
-		v.runFused(i, stored, w, y, scratch, p, acc)
+		v.runFused(i, stored, w, y, add, scratch, p)
 		return
 	}
 	tv, sv, tm, sm := v.strides()
@@ -229,13 +234,10 @@ func (v *wino) run(i int, stored, x, w, y, scratch []float32, p *pointers, acc b
 			multiply(p, n, v.ci, vs[f*sv:], tv, 1, u[p.col*v.ci:], p.tile.NR, ms[f*sm+p.col:], tm, false, nil)
 		}
 	}
-	for t := range n {
-		v.square(&p.out, t0+t, y, v.co, &dump[0])
-		v.set.WinogradOutput(&p.out, ms[t*tm:], sm, v.co, acc)
-	}
+	v.output(t0, n, y, add, ms, v.co, dump, p)
 }
 
-func (v *wino) runFused(i int, vs, w, y, scratch []float32, p *pointers, acc bool) {
+func (v *wino) runFused(i int, vs, w, y, add, scratch []float32, p *pointers) {
 	tv, sv, tm, sm := v.strides()
 	blocks := v.blocks()
 	t0, o0 := i%blocks*v.block, i/blocks*v.outs
@@ -263,9 +265,24 @@ func (v *wino) runFused(i int, vs, w, y, scratch []float32, p *pointers, acc boo
 		}
 	}
 	dump := scratch[:v.co]
+	if add != nil {
+		add = add[o0:]
+	}
+	v.output(t0, n, y[o0:], add, ms, outs, dump, p)
+}
+
+// output brings the products of n tiles, c channels of each, back.
+func (v *wino) output(t0, n int, y, add, ms []float32, c int, dump []float32, p *pointers) {
+	_, _, tm, sm := v.strides()
+	stream := len(y) >= streamFloats && uintptr(unsafe.Pointer(&y[0]))%cacheLine == 0
 	for t := range n {
-		v.square(&p.out, t0+t, y[o0:], v.co, &dump[0])
-		v.set.WinogradOutput(&p.out, ms[t*tm:], sm, outs, acc)
+		v.square(&p.out, t0+t, y, v.co, &dump[0])
+		if add == nil {
+			v.set.WinogradOutput(&p.out, ms[t*tm:], sm, c, nil, stream)
+			continue
+		}
+		v.square(&p.add, t0+t, add, v.co, &dump[0])
+		v.set.WinogradOutput(&p.out, ms[t*tm:], sm, c, &p.add, false)
 	}
 }
 
@@ -277,18 +294,17 @@ func (c *compiler) winoCorrelate(s *plan.Step, part *corr, add *graph.Value) wor
 		temps: []int{v.stored()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
 			x, w, y, stored := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
-			before := func() {}
+			var plus []float32
 			if add != nil {
-				before = c.copy(y, c.f(add))
+				plus = c.f(add)
 			}
 			prepare := func(worker, i int) {
 				v.prepareTask(i, stored, x, w, pool.scratch[worker], &pool.pointers[worker])
 			}
 			run := func(worker, i int) {
-				v.run(i, stored, x, w, y, pool.scratch[worker], &pool.pointers[worker], add != nil)
+				v.run(i, stored, x, w, y, plus, pool.scratch[worker], &pool.pointers[worker])
 			}
 			return func() {
-				before()
 				pool.run(v.prepareTasks(), prepare)
 				pool.run(v.tasks(), run)
 			}

@@ -25,7 +25,7 @@ type transform struct {
 	name          string
 	in, out       int
 	inPtr, outPtr bool
-	acc           bool   // may add to what is there
+	more          bool   // may add something, or store past the caches
 	to, from      string // parameters' names
 	consts        []float64
 	temps         int
@@ -53,7 +53,7 @@ var transforms = []transform{
 			g.plusMinus(b, d[4], d[3], d[2])
 			return []reg.Physical{d[0], d[1], t[0], d[2], d[4], d[5]}
 		}},
-	{name: "winoOut", in: 6, out: 4, outPtr: true, acc: true, to: "y", from: "m", temps: 2,
+	{name: "winoOut", in: 6, out: 4, outPtr: true, more: true, to: "y", from: "m", temps: 2,
 		consts: []float64{pa, pb, pa * pa, pb * pb, pa * pa * pa, pb * pb * pb},
 		line: func(g *gen, m, t, c []reg.Physical) []reg.Physical {
 			g.sumsAndDifferences(m, t)
@@ -149,11 +149,11 @@ func (g *gen) transform(v *isa, k transform, table map[float64]int) {
 		}
 		return fmt.Sprintf("%s *float32, %sStep int", name, name)
 	}
-	acc := ""
-	if k.acc {
-		acc = ", acc bool"
+	more := ""
+	if k.more {
+		more = fmt.Sprintf(", add *[%d]*float32, stream bool", k.out*k.out)
 	}
-	g.begin(k.name+v.suffix, fmt.Sprintf("func(%s, %s, c int%s)", side(k.to, k.out, k.outPtr), side(k.from, k.in, k.inPtr), acc),
+	g.begin(k.name+v.suffix, fmt.Sprintf("func(%s, %s, c int%s)", side(k.to, k.out, k.outPtr), side(k.from, k.in, k.inPtr), more),
 		"is defined by ["+k.name+"Plain].")
 	g.Attributes(0) // the frame is too large for NOSPLIT
 
@@ -174,7 +174,7 @@ func (g *gen) transform(v *isa, k transform, table map[float64]int) {
 	g.XORQ(index, index)
 	x, t := v.regs[:k.in], v.regs[k.in:k.in+k.temps]
 
-	body := func(acc bool) {
+	body := func(add *places, store func(r, m operand.Op)) {
 		loop := g.label("channels")
 		g.Label(loop)
 		column := g.GP64()
@@ -201,11 +201,10 @@ func (g *gen) transform(v *isa, k transform, table map[float64]int) {
 				g.VMOVAPS(at(tmp, nil, 0, (i*k.in+j)*v.bytes), x[j])
 			}
 			for j, r := range k.line(g, x, t, consts) {
-				m := to.at(i*k.out+j, row, 1, j, index)
-				if acc {
-					g.VADDPS(m, r, r)
+				if add != nil {
+					g.VADDPS(add.at(i*k.out+j, nil, 1, j, index), r, r)
 				}
-				g.VMOVUPS(r, m)
+				store(r, to.at(i*k.out+j, row, 1, j, index))
 			}
 			if !k.outPtr && i < k.out-1 {
 				g.ADDQ(to.times(k.out), row)
@@ -217,15 +216,25 @@ func (g *gen) transform(v *isa, k transform, table map[float64]int) {
 		g.VZEROUPPER()
 		g.RET()
 	}
-	if k.acc {
-		flag := g.Load(g.Param("acc"), g.GP8())
-		g.TESTB(flag, flag)
-		g.JNE(operand.LabelRef("accumulate"))
+	usual := func(r, m operand.Op) { g.VMOVUPS(r, m) }
+	if !k.more {
+		body(nil, usual)
+		return
 	}
-	body(false)
-	if k.acc {
-		g.Label("accumulate")
-		body(true)
+	add := &places{gen: g, ptr: true, base: g.Load(g.Param("add"), g.GP64())}
+	g.TESTQ(add.base, add.base)
+	g.JNE(operand.LabelRef("add"))
+	if v == avx512 { // half a line at a time is slower than through the caches
+		flag := g.Load(g.Param("stream"), g.GP8())
+		g.TESTB(flag, flag)
+		g.JNE(operand.LabelRef("stream"))
+	}
+	body(nil, usual)
+	g.Label("add")
+	body(add, usual)
+	if v == avx512 {
+		g.Label("stream")
+		body(nil, func(r, m operand.Op) { g.VMOVNTPS(r, m) })
 	}
 }
 

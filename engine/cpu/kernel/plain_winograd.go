@@ -58,7 +58,7 @@ func winoInPlain(v *float32, step int, x *[36]*float32, c int) {
 	}
 }
 
-func winoOutPlain(y *[16]*float32, m *float32, step int, c int, acc bool) {
+func winoOutPlain(y *[16]*float32, m *float32, step int, c int, add *[16]*float32, _ bool) {
 	for k := range c {
 		var t [6][4]float32
 		for j := range 6 {
@@ -66,8 +66,8 @@ func winoOutPlain(y *[16]*float32, m *float32, step int, c int, acc bool) {
 		}
 		for i := range 4 {
 			for j, f := range lineAT([6]float32{t[0][i], t[1][i], t[2][i], t[3][i], t[4][i], t[5][i]}) {
-				if acc {
-					f += *at(y[4*i+j], k)
+				if add != nil {
+					f += *at(add[4*i+j], k)
 				}
 				*at(y[4*i+j], k) = f
 			}

@@ -21,7 +21,7 @@ package kernel
 // their first channels or step elements apart.
 type winograd struct {
 	in         func(v *float32, step int, x *[36]*float32, c int)
-	out        func(y *[16]*float32, m *float32, step int, c int, acc bool)
+	out        func(y *[16]*float32, m *float32, step int, c int, add *[16]*float32, stream bool)
 	kernel     func(u *float32, step int, w *float32, wStep int, c int)
 	grad       func(v *float32, step int, dy *[16]*float32, c int)
 	kernelGrad func(dw *float32, dwStep int, m *float32, step int, c int)
@@ -45,12 +45,17 @@ func (s *Set) WinogradInput(v []float32, step int, x *[36]*float32, c int) {
 }
 
 // WinogradOutput computes Aᵀ m A for c channels: number f, of 36, of channel j
-// of m is at m[f*step+j], and number i, of 16, of the result goes to y[i] + j or,
-// when acc is set, is added to what is there.
-func (s *Set) WinogradOutput(y *[16]*float32, m []float32, step, c int, acc bool) {
+// of m is at m[f*step+j], and number i, of 16, of the result goes to y[i] + j. If
+// add isn't nil, what is at add[i] + j, which may be the same place, is added.
+//
+// With stream, results may be stored past the caches, for when they are more
+// than those hold; then all of y must be aligned to 64 bytes, and another thread
+// sees the results after a locked instruction of this one, such as Go's atomic
+// additions are.
+func (s *Set) WinogradOutput(y *[16]*float32, m []float32, step, c int, add *[16]*float32, stream bool) {
 	checkLanes(c)
 	_ = m[35*step+c-1]
-	s.fn.winograd.out(y, &m[0], step, c, acc)
+	s.fn.winograd.out(y, &m[0], step, c, add, stream)
 }
 
 // WinogradKernel computes G g Gᵀ for c kernels: tap t of kernel j is w[t*wStep+j]

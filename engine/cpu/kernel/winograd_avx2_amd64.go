@@ -12,7 +12,7 @@ func winoInAVX2(v *float32, vStep int, x *[36]*float32, c int)
 // winoOutAVX2 is defined by [winoOutPlain].
 //
 //go:noescape
-func winoOutAVX2(y *[16]*float32, m *float32, mStep int, c int, acc bool)
+func winoOutAVX2(y *[16]*float32, m *float32, mStep int, c int, add *[16]*float32, stream bool)
 
 // winoKernelAVX2 is defined by [winoKernelPlain].
 //

@@ -429,9 +429,9 @@ channels1:
 	VZEROUPPER
 	RET
 
-// func winoOutAVX2(y *[16]*float32, m *float32, mStep int, c int, acc bool)
+// func winoOutAVX2(y *[16]*float32, m *float32, mStep int, c int, add *[16]*float32, stream bool)
 // Requires: AVX, FMA3
-TEXT ·winoOutAVX2(SB), $800-33
+TEXT ·winoOutAVX2(SB), $800-41
 	LEAQ         winograd<>+0(SB), AX
 	VBROADCASTSS 8(AX), Y10
 	VBROADCASTSS 12(AX), Y11
@@ -452,9 +452,9 @@ TEXT ·winoOutAVX2(SB), $800-33
 	MOVQ         y+0(FP), R8
 	MOVQ         c+24(FP), R9
 	XORQ         R10, R10
-	MOVB         acc+32(FP), R11
-	TESTB        R11, R11
-	JNE          accumulate
+	MOVQ         add+32(FP), R11
+	TESTQ        R11, R11
+	JNE          add
 
 channels1:
 	LEAQ        (CX)(R10*1), R11
@@ -705,16 +705,16 @@ channels1:
 	VZEROUPPER
 	RET
 
-accumulate:
+add:
 channels2:
-	LEAQ        (CX)(R10*1), R11
-	VMOVUPS     (R11), Y0
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     (R11)(BX*2), Y2
-	VMOVUPS     (R11)(SI*1), Y3
-	VMOVUPS     (R11)(BX*4), Y4
-	VMOVUPS     (R11)(DI*1), Y5
-	ADDQ        DX, R11
+	LEAQ        (CX)(R10*1), R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(BX*1), Y1
+	VMOVUPS     (R12)(BX*2), Y2
+	VMOVUPS     (R12)(SI*1), Y3
+	VMOVUPS     (R12)(BX*4), Y4
+	VMOVUPS     (R12)(DI*1), Y5
+	ADDQ        DX, R12
 	VADDPS      Y2, Y1, Y6
 	VADDPS      Y4, Y3, Y7
 	VSUBPS      Y2, Y1, Y1
@@ -731,13 +731,13 @@ channels2:
 	VMOVAPS     Y2, 192(AX)
 	VMOVAPS     Y6, 384(AX)
 	VMOVAPS     Y5, 576(AX)
-	VMOVUPS     (R11), Y0
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     (R11)(BX*2), Y2
-	VMOVUPS     (R11)(SI*1), Y3
-	VMOVUPS     (R11)(BX*4), Y4
-	VMOVUPS     (R11)(DI*1), Y5
-	ADDQ        DX, R11
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(BX*1), Y1
+	VMOVUPS     (R12)(BX*2), Y2
+	VMOVUPS     (R12)(SI*1), Y3
+	VMOVUPS     (R12)(BX*4), Y4
+	VMOVUPS     (R12)(DI*1), Y5
+	ADDQ        DX, R12
 	VADDPS      Y2, Y1, Y6
 	VADDPS      Y4, Y3, Y7
 	VSUBPS      Y2, Y1, Y1
@@ -754,13 +754,13 @@ channels2:
 	VMOVAPS     Y2, 224(AX)
 	VMOVAPS     Y6, 416(AX)
 	VMOVAPS     Y5, 608(AX)
-	VMOVUPS     (R11), Y0
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     (R11)(BX*2), Y2
-	VMOVUPS     (R11)(SI*1), Y3
-	VMOVUPS     (R11)(BX*4), Y4
-	VMOVUPS     (R11)(DI*1), Y5
-	ADDQ        DX, R11
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(BX*1), Y1
+	VMOVUPS     (R12)(BX*2), Y2
+	VMOVUPS     (R12)(SI*1), Y3
+	VMOVUPS     (R12)(BX*4), Y4
+	VMOVUPS     (R12)(DI*1), Y5
+	ADDQ        DX, R12
 	VADDPS      Y2, Y1, Y6
 	VADDPS      Y4, Y3, Y7
 	VSUBPS      Y2, Y1, Y1
@@ -777,13 +777,13 @@ channels2:
 	VMOVAPS     Y2, 256(AX)
 	VMOVAPS     Y6, 448(AX)
 	VMOVAPS     Y5, 640(AX)
-	VMOVUPS     (R11), Y0
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     (R11)(BX*2), Y2
-	VMOVUPS     (R11)(SI*1), Y3
-	VMOVUPS     (R11)(BX*4), Y4
-	VMOVUPS     (R11)(DI*1), Y5
-	ADDQ        DX, R11
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(BX*1), Y1
+	VMOVUPS     (R12)(BX*2), Y2
+	VMOVUPS     (R12)(SI*1), Y3
+	VMOVUPS     (R12)(BX*4), Y4
+	VMOVUPS     (R12)(DI*1), Y5
+	ADDQ        DX, R12
 	VADDPS      Y2, Y1, Y6
 	VADDPS      Y4, Y3, Y7
 	VSUBPS      Y2, Y1, Y1
@@ -800,13 +800,13 @@ channels2:
 	VMOVAPS     Y2, 288(AX)
 	VMOVAPS     Y6, 480(AX)
 	VMOVAPS     Y5, 672(AX)
-	VMOVUPS     (R11), Y0
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     (R11)(BX*2), Y2
-	VMOVUPS     (R11)(SI*1), Y3
-	VMOVUPS     (R11)(BX*4), Y4
-	VMOVUPS     (R11)(DI*1), Y5
-	ADDQ        DX, R11
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(BX*1), Y1
+	VMOVUPS     (R12)(BX*2), Y2
+	VMOVUPS     (R12)(SI*1), Y3
+	VMOVUPS     (R12)(BX*4), Y4
+	VMOVUPS     (R12)(DI*1), Y5
+	ADDQ        DX, R12
 	VADDPS      Y2, Y1, Y6
 	VADDPS      Y4, Y3, Y7
 	VSUBPS      Y2, Y1, Y1
@@ -823,12 +823,12 @@ channels2:
 	VMOVAPS     Y2, 320(AX)
 	VMOVAPS     Y6, 512(AX)
 	VMOVAPS     Y5, 704(AX)
-	VMOVUPS     (R11), Y0
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     (R11)(BX*2), Y2
-	VMOVUPS     (R11)(SI*1), Y3
-	VMOVUPS     (R11)(BX*4), Y4
-	VMOVUPS     (R11)(DI*1), Y5
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(BX*1), Y1
+	VMOVUPS     (R12)(BX*2), Y2
+	VMOVUPS     (R12)(SI*1), Y3
+	VMOVUPS     (R12)(BX*4), Y4
+	VMOVUPS     (R12)(DI*1), Y5
 	VADDPS      Y2, Y1, Y6
 	VADDPS      Y4, Y3, Y7
 	VSUBPS      Y2, Y1, Y1
@@ -863,18 +863,22 @@ channels2:
 	VFMADD231PS Y11, Y3, Y2
 	VFMADD231PS Y13, Y7, Y6
 	VFMADD231PS Y15, Y3, Y5
-	MOVQ        (R8), R11
-	VADDPS      (R11)(R10*1), Y0, Y0
-	VMOVUPS     Y0, (R11)(R10*1)
-	MOVQ        8(R8), R11
-	VADDPS      (R11)(R10*1), Y2, Y2
-	VMOVUPS     Y2, (R11)(R10*1)
-	MOVQ        16(R8), R11
-	VADDPS      (R11)(R10*1), Y6, Y6
-	VMOVUPS     Y6, (R11)(R10*1)
-	MOVQ        24(R8), R11
-	VADDPS      (R11)(R10*1), Y5, Y5
-	VMOVUPS     Y5, (R11)(R10*1)
+	MOVQ        (R11), R12
+	VADDPS      (R12)(R10*1), Y0, Y0
+	MOVQ        (R8), R12
+	VMOVUPS     Y0, (R12)(R10*1)
+	MOVQ        8(R11), R12
+	VADDPS      (R12)(R10*1), Y2, Y2
+	MOVQ        8(R8), R12
+	VMOVUPS     Y2, (R12)(R10*1)
+	MOVQ        16(R11), R12
+	VADDPS      (R12)(R10*1), Y6, Y6
+	MOVQ        16(R8), R12
+	VMOVUPS     Y6, (R12)(R10*1)
+	MOVQ        24(R11), R12
+	VADDPS      (R12)(R10*1), Y5, Y5
+	MOVQ        24(R8), R12
+	VMOVUPS     Y5, (R12)(R10*1)
 	VMOVAPS     192(AX), Y0
 	VMOVAPS     224(AX), Y1
 	VMOVAPS     256(AX), Y2
@@ -893,18 +897,22 @@ channels2:
 	VFMADD231PS Y11, Y3, Y2
 	VFMADD231PS Y13, Y7, Y6
 	VFMADD231PS Y15, Y3, Y5
-	MOVQ        32(R8), R11
-	VADDPS      (R11)(R10*1), Y0, Y0
-	VMOVUPS     Y0, (R11)(R10*1)
-	MOVQ        40(R8), R11
-	VADDPS      (R11)(R10*1), Y2, Y2
-	VMOVUPS     Y2, (R11)(R10*1)
-	MOVQ        48(R8), R11
-	VADDPS      (R11)(R10*1), Y6, Y6
-	VMOVUPS     Y6, (R11)(R10*1)
-	MOVQ        56(R8), R11
-	VADDPS      (R11)(R10*1), Y5, Y5
-	VMOVUPS     Y5, (R11)(R10*1)
+	MOVQ        32(R11), R12
+	VADDPS      (R12)(R10*1), Y0, Y0
+	MOVQ        32(R8), R12
+	VMOVUPS     Y0, (R12)(R10*1)
+	MOVQ        40(R11), R12
+	VADDPS      (R12)(R10*1), Y2, Y2
+	MOVQ        40(R8), R12
+	VMOVUPS     Y2, (R12)(R10*1)
+	MOVQ        48(R11), R12
+	VADDPS      (R12)(R10*1), Y6, Y6
+	MOVQ        48(R8), R12
+	VMOVUPS     Y6, (R12)(R10*1)
+	MOVQ        56(R11), R12
+	VADDPS      (R12)(R10*1), Y5, Y5
+	MOVQ        56(R8), R12
+	VMOVUPS     Y5, (R12)(R10*1)
 	VMOVAPS     384(AX), Y0
 	VMOVAPS     416(AX), Y1
 	VMOVAPS     448(AX), Y2
@@ -923,18 +931,22 @@ channels2:
 	VFMADD231PS Y11, Y3, Y2
 	VFMADD231PS Y13, Y7, Y6
 	VFMADD231PS Y15, Y3, Y5
-	MOVQ        64(R8), R11
-	VADDPS      (R11)(R10*1), Y0, Y0
-	VMOVUPS     Y0, (R11)(R10*1)
-	MOVQ        72(R8), R11
-	VADDPS      (R11)(R10*1), Y2, Y2
-	VMOVUPS     Y2, (R11)(R10*1)
-	MOVQ        80(R8), R11
-	VADDPS      (R11)(R10*1), Y6, Y6
-	VMOVUPS     Y6, (R11)(R10*1)
-	MOVQ        88(R8), R11
-	VADDPS      (R11)(R10*1), Y5, Y5
-	VMOVUPS     Y5, (R11)(R10*1)
+	MOVQ        64(R11), R12
+	VADDPS      (R12)(R10*1), Y0, Y0
+	MOVQ        64(R8), R12
+	VMOVUPS     Y0, (R12)(R10*1)
+	MOVQ        72(R11), R12
+	VADDPS      (R12)(R10*1), Y2, Y2
+	MOVQ        72(R8), R12
+	VMOVUPS     Y2, (R12)(R10*1)
+	MOVQ        80(R11), R12
+	VADDPS      (R12)(R10*1), Y6, Y6
+	MOVQ        80(R8), R12
+	VMOVUPS     Y6, (R12)(R10*1)
+	MOVQ        88(R11), R12
+	VADDPS      (R12)(R10*1), Y5, Y5
+	MOVQ        88(R8), R12
+	VMOVUPS     Y5, (R12)(R10*1)
 	VMOVAPS     576(AX), Y0
 	VMOVAPS     608(AX), Y1
 	VMOVAPS     640(AX), Y2
@@ -953,18 +965,22 @@ channels2:
 	VFMADD231PS Y11, Y3, Y2
 	VFMADD231PS Y13, Y7, Y6
 	VFMADD231PS Y15, Y3, Y5
-	MOVQ        96(R8), R11
-	VADDPS      (R11)(R10*1), Y0, Y0
-	VMOVUPS     Y0, (R11)(R10*1)
-	MOVQ        104(R8), R11
-	VADDPS      (R11)(R10*1), Y2, Y2
-	VMOVUPS     Y2, (R11)(R10*1)
-	MOVQ        112(R8), R11
-	VADDPS      (R11)(R10*1), Y6, Y6
-	VMOVUPS     Y6, (R11)(R10*1)
-	MOVQ        120(R8), R11
-	VADDPS      (R11)(R10*1), Y5, Y5
-	VMOVUPS     Y5, (R11)(R10*1)
+	MOVQ        96(R11), R12
+	VADDPS      (R12)(R10*1), Y0, Y0
+	MOVQ        96(R8), R12
+	VMOVUPS     Y0, (R12)(R10*1)
+	MOVQ        104(R11), R12
+	VADDPS      (R12)(R10*1), Y2, Y2
+	MOVQ        104(R8), R12
+	VMOVUPS     Y2, (R12)(R10*1)
+	MOVQ        112(R11), R12
+	VADDPS      (R12)(R10*1), Y6, Y6
+	MOVQ        112(R8), R12
+	VMOVUPS     Y6, (R12)(R10*1)
+	MOVQ        120(R11), R12
+	VADDPS      (R12)(R10*1), Y5, Y5
+	MOVQ        120(R8), R12
+	VMOVUPS     Y5, (R12)(R10*1)
 	ADDQ        $0x20, R10
 	SUBQ        $0x08, R9
 	JGT         channels2

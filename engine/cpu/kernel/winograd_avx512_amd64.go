@@ -12,7 +12,7 @@ func winoInAVX512(v *float32, vStep int, x *[36]*float32, c int)
 // winoOutAVX512 is defined by [winoOutPlain].
 //
 //go:noescape
-func winoOutAVX512(y *[16]*float32, m *float32, mStep int, c int, acc bool)
+func winoOutAVX512(y *[16]*float32, m *float32, mStep int, c int, add *[16]*float32, stream bool)
 
 // winoKernelAVX512 is defined by [winoKernelPlain].
 //

@@ -429,9 +429,9 @@ channels1:
 	VZEROUPPER
 	RET
 
-// func winoOutAVX512(y *[16]*float32, m *float32, mStep int, c int, acc bool)
+// func winoOutAVX512(y *[16]*float32, m *float32, mStep int, c int, add *[16]*float32, stream bool)
 // Requires: AVX, AVX512F
-TEXT ·winoOutAVX512(SB), $1600-33
+TEXT ·winoOutAVX512(SB), $1600-41
 	LEAQ         winograd<>+0(SB), AX
 	VBROADCASTSS 8(AX), Z26
 	VBROADCASTSS 12(AX), Z27
@@ -452,9 +452,12 @@ TEXT ·winoOutAVX512(SB), $1600-33
 	MOVQ         y+0(FP), R8
 	MOVQ         c+24(FP), R9
 	XORQ         R10, R10
-	MOVB         acc+32(FP), R11
+	MOVQ         add+32(FP), R11
+	TESTQ        R11, R11
+	JNE          add
+	MOVB         stream+40(FP), R11
 	TESTB        R11, R11
-	JNE          accumulate
+	JNE          stream
 
 channels1:
 	LEAQ        (CX)(R10*1), R11
@@ -705,8 +708,290 @@ channels1:
 	VZEROUPPER
 	RET
 
-accumulate:
+add:
 channels2:
+	LEAQ        (CX)(R10*1), R12
+	VMOVUPS     (R12), Z0
+	VMOVUPS     (R12)(BX*1), Z1
+	VMOVUPS     (R12)(BX*2), Z2
+	VMOVUPS     (R12)(SI*1), Z3
+	VMOVUPS     (R12)(BX*4), Z4
+	VMOVUPS     (R12)(DI*1), Z5
+	ADDQ        DX, R12
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	VMOVAPS     Z0, (AX)
+	VMOVAPS     Z2, 384(AX)
+	VMOVAPS     Z6, 768(AX)
+	VMOVAPS     Z5, 1152(AX)
+	VMOVUPS     (R12), Z0
+	VMOVUPS     (R12)(BX*1), Z1
+	VMOVUPS     (R12)(BX*2), Z2
+	VMOVUPS     (R12)(SI*1), Z3
+	VMOVUPS     (R12)(BX*4), Z4
+	VMOVUPS     (R12)(DI*1), Z5
+	ADDQ        DX, R12
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	VMOVAPS     Z0, 64(AX)
+	VMOVAPS     Z2, 448(AX)
+	VMOVAPS     Z6, 832(AX)
+	VMOVAPS     Z5, 1216(AX)
+	VMOVUPS     (R12), Z0
+	VMOVUPS     (R12)(BX*1), Z1
+	VMOVUPS     (R12)(BX*2), Z2
+	VMOVUPS     (R12)(SI*1), Z3
+	VMOVUPS     (R12)(BX*4), Z4
+	VMOVUPS     (R12)(DI*1), Z5
+	ADDQ        DX, R12
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	VMOVAPS     Z0, 128(AX)
+	VMOVAPS     Z2, 512(AX)
+	VMOVAPS     Z6, 896(AX)
+	VMOVAPS     Z5, 1280(AX)
+	VMOVUPS     (R12), Z0
+	VMOVUPS     (R12)(BX*1), Z1
+	VMOVUPS     (R12)(BX*2), Z2
+	VMOVUPS     (R12)(SI*1), Z3
+	VMOVUPS     (R12)(BX*4), Z4
+	VMOVUPS     (R12)(DI*1), Z5
+	ADDQ        DX, R12
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	VMOVAPS     Z0, 192(AX)
+	VMOVAPS     Z2, 576(AX)
+	VMOVAPS     Z6, 960(AX)
+	VMOVAPS     Z5, 1344(AX)
+	VMOVUPS     (R12), Z0
+	VMOVUPS     (R12)(BX*1), Z1
+	VMOVUPS     (R12)(BX*2), Z2
+	VMOVUPS     (R12)(SI*1), Z3
+	VMOVUPS     (R12)(BX*4), Z4
+	VMOVUPS     (R12)(DI*1), Z5
+	ADDQ        DX, R12
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	VMOVAPS     Z0, 256(AX)
+	VMOVAPS     Z2, 640(AX)
+	VMOVAPS     Z6, 1024(AX)
+	VMOVAPS     Z5, 1408(AX)
+	VMOVUPS     (R12), Z0
+	VMOVUPS     (R12)(BX*1), Z1
+	VMOVUPS     (R12)(BX*2), Z2
+	VMOVUPS     (R12)(SI*1), Z3
+	VMOVUPS     (R12)(BX*4), Z4
+	VMOVUPS     (R12)(DI*1), Z5
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	VMOVAPS     Z0, 320(AX)
+	VMOVAPS     Z2, 704(AX)
+	VMOVAPS     Z6, 1088(AX)
+	VMOVAPS     Z5, 1472(AX)
+	VMOVAPS     (AX), Z0
+	VMOVAPS     64(AX), Z1
+	VMOVAPS     128(AX), Z2
+	VMOVAPS     192(AX), Z3
+	VMOVAPS     256(AX), Z4
+	VMOVAPS     320(AX), Z5
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	MOVQ        (R11), R12
+	VADDPS      (R12)(R10*1), Z0, Z0
+	MOVQ        (R8), R12
+	VMOVUPS     Z0, (R12)(R10*1)
+	MOVQ        8(R11), R12
+	VADDPS      (R12)(R10*1), Z2, Z2
+	MOVQ        8(R8), R12
+	VMOVUPS     Z2, (R12)(R10*1)
+	MOVQ        16(R11), R12
+	VADDPS      (R12)(R10*1), Z6, Z6
+	MOVQ        16(R8), R12
+	VMOVUPS     Z6, (R12)(R10*1)
+	MOVQ        24(R11), R12
+	VADDPS      (R12)(R10*1), Z5, Z5
+	MOVQ        24(R8), R12
+	VMOVUPS     Z5, (R12)(R10*1)
+	VMOVAPS     384(AX), Z0
+	VMOVAPS     448(AX), Z1
+	VMOVAPS     512(AX), Z2
+	VMOVAPS     576(AX), Z3
+	VMOVAPS     640(AX), Z4
+	VMOVAPS     704(AX), Z5
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	MOVQ        32(R11), R12
+	VADDPS      (R12)(R10*1), Z0, Z0
+	MOVQ        32(R8), R12
+	VMOVUPS     Z0, (R12)(R10*1)
+	MOVQ        40(R11), R12
+	VADDPS      (R12)(R10*1), Z2, Z2
+	MOVQ        40(R8), R12
+	VMOVUPS     Z2, (R12)(R10*1)
+	MOVQ        48(R11), R12
+	VADDPS      (R12)(R10*1), Z6, Z6
+	MOVQ        48(R8), R12
+	VMOVUPS     Z6, (R12)(R10*1)
+	MOVQ        56(R11), R12
+	VADDPS      (R12)(R10*1), Z5, Z5
+	MOVQ        56(R8), R12
+	VMOVUPS     Z5, (R12)(R10*1)
+	VMOVAPS     768(AX), Z0
+	VMOVAPS     832(AX), Z1
+	VMOVAPS     896(AX), Z2
+	VMOVAPS     960(AX), Z3
+	VMOVAPS     1024(AX), Z4
+	VMOVAPS     1088(AX), Z5
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	MOVQ        64(R11), R12
+	VADDPS      (R12)(R10*1), Z0, Z0
+	MOVQ        64(R8), R12
+	VMOVUPS     Z0, (R12)(R10*1)
+	MOVQ        72(R11), R12
+	VADDPS      (R12)(R10*1), Z2, Z2
+	MOVQ        72(R8), R12
+	VMOVUPS     Z2, (R12)(R10*1)
+	MOVQ        80(R11), R12
+	VADDPS      (R12)(R10*1), Z6, Z6
+	MOVQ        80(R8), R12
+	VMOVUPS     Z6, (R12)(R10*1)
+	MOVQ        88(R11), R12
+	VADDPS      (R12)(R10*1), Z5, Z5
+	MOVQ        88(R8), R12
+	VMOVUPS     Z5, (R12)(R10*1)
+	VMOVAPS     1152(AX), Z0
+	VMOVAPS     1216(AX), Z1
+	VMOVAPS     1280(AX), Z2
+	VMOVAPS     1344(AX), Z3
+	VMOVAPS     1408(AX), Z4
+	VMOVAPS     1472(AX), Z5
+	VADDPS      Z2, Z1, Z6
+	VADDPS      Z4, Z3, Z7
+	VSUBPS      Z2, Z1, Z1
+	VSUBPS      Z4, Z3, Z3
+	VADDPS      Z6, Z0, Z0
+	VMULPS      Z26, Z1, Z2
+	VFMADD231PS Z30, Z1, Z5
+	VMULPS      Z28, Z6, Z6
+	VADDPS      Z7, Z0, Z0
+	VFMADD231PS Z27, Z3, Z2
+	VFMADD231PS Z29, Z7, Z6
+	VFMADD231PS Z31, Z3, Z5
+	MOVQ        96(R11), R12
+	VADDPS      (R12)(R10*1), Z0, Z0
+	MOVQ        96(R8), R12
+	VMOVUPS     Z0, (R12)(R10*1)
+	MOVQ        104(R11), R12
+	VADDPS      (R12)(R10*1), Z2, Z2
+	MOVQ        104(R8), R12
+	VMOVUPS     Z2, (R12)(R10*1)
+	MOVQ        112(R11), R12
+	VADDPS      (R12)(R10*1), Z6, Z6
+	MOVQ        112(R8), R12
+	VMOVUPS     Z6, (R12)(R10*1)
+	MOVQ        120(R11), R12
+	VADDPS      (R12)(R10*1), Z5, Z5
+	MOVQ        120(R8), R12
+	VMOVUPS     Z5, (R12)(R10*1)
+	ADDQ        $0x40, R10
+	SUBQ        $0x10, R9
+	JGT         channels2
+	VZEROUPPER
+	RET
+
+stream:
+channels3:
 	LEAQ        (CX)(R10*1), R11
 	VMOVUPS     (R11), Z0
 	VMOVUPS     (R11)(BX*1), Z1
@@ -864,17 +1149,13 @@ channels2:
 	VFMADD231PS Z29, Z7, Z6
 	VFMADD231PS Z31, Z3, Z5
 	MOVQ        (R8), R11
-	VADDPS      (R11)(R10*1), Z0, Z0
-	VMOVUPS     Z0, (R11)(R10*1)
+	VMOVNTPS    Z0, (R11)(R10*1)
 	MOVQ        8(R8), R11
-	VADDPS      (R11)(R10*1), Z2, Z2
-	VMOVUPS     Z2, (R11)(R10*1)
+	VMOVNTPS    Z2, (R11)(R10*1)
 	MOVQ        16(R8), R11
-	VADDPS      (R11)(R10*1), Z6, Z6
-	VMOVUPS     Z6, (R11)(R10*1)
+	VMOVNTPS    Z6, (R11)(R10*1)
 	MOVQ        24(R8), R11
-	VADDPS      (R11)(R10*1), Z5, Z5
-	VMOVUPS     Z5, (R11)(R10*1)
+	VMOVNTPS    Z5, (R11)(R10*1)
 	VMOVAPS     384(AX), Z0
 	VMOVAPS     448(AX), Z1
 	VMOVAPS     512(AX), Z2
@@ -894,17 +1175,13 @@ channels2:
 	VFMADD231PS Z29, Z7, Z6
 	VFMADD231PS Z31, Z3, Z5
 	MOVQ        32(R8), R11
-	VADDPS      (R11)(R10*1), Z0, Z0
-	VMOVUPS     Z0, (R11)(R10*1)
+	VMOVNTPS    Z0, (R11)(R10*1)
 	MOVQ        40(R8), R11
-	VADDPS      (R11)(R10*1), Z2, Z2
-	VMOVUPS     Z2, (R11)(R10*1)
+	VMOVNTPS    Z2, (R11)(R10*1)
 	MOVQ        48(R8), R11
-	VADDPS      (R11)(R10*1), Z6, Z6
-	VMOVUPS     Z6, (R11)(R10*1)
+	VMOVNTPS    Z6, (R11)(R10*1)
 	MOVQ        56(R8), R11
-	VADDPS      (R11)(R10*1), Z5, Z5
-	VMOVUPS     Z5, (R11)(R10*1)
+	VMOVNTPS    Z5, (R11)(R10*1)
 	VMOVAPS     768(AX), Z0
 	VMOVAPS     832(AX), Z1
 	VMOVAPS     896(AX), Z2
@@ -924,17 +1201,13 @@ channels2:
 	VFMADD231PS Z29, Z7, Z6
 	VFMADD231PS Z31, Z3, Z5
 	MOVQ        64(R8), R11
-	VADDPS      (R11)(R10*1), Z0, Z0
-	VMOVUPS     Z0, (R11)(R10*1)
+	VMOVNTPS    Z0, (R11)(R10*1)
 	MOVQ        72(R8), R11
-	VADDPS      (R11)(R10*1), Z2, Z2
-	VMOVUPS     Z2, (R11)(R10*1)
+	VMOVNTPS    Z2, (R11)(R10*1)
 	MOVQ        80(R8), R11
-	VADDPS      (R11)(R10*1), Z6, Z6
-	VMOVUPS     Z6, (R11)(R10*1)
+	VMOVNTPS    Z6, (R11)(R10*1)
 	MOVQ        88(R8), R11
-	VADDPS      (R11)(R10*1), Z5, Z5
-	VMOVUPS     Z5, (R11)(R10*1)
+	VMOVNTPS    Z5, (R11)(R10*1)
 	VMOVAPS     1152(AX), Z0
 	VMOVAPS     1216(AX), Z1
 	VMOVAPS     1280(AX), Z2
@@ -954,20 +1227,16 @@ channels2:
 	VFMADD231PS Z29, Z7, Z6
 	VFMADD231PS Z31, Z3, Z5
 	MOVQ        96(R8), R11
-	VADDPS      (R11)(R10*1), Z0, Z0
-	VMOVUPS     Z0, (R11)(R10*1)
+	VMOVNTPS    Z0, (R11)(R10*1)
 	MOVQ        104(R8), R11
-	VADDPS      (R11)(R10*1), Z2, Z2
-	VMOVUPS     Z2, (R11)(R10*1)
+	VMOVNTPS    Z2, (R11)(R10*1)
 	MOVQ        112(R8), R11
-	VADDPS      (R11)(R10*1), Z6, Z6
-	VMOVUPS     Z6, (R11)(R10*1)
+	VMOVNTPS    Z6, (R11)(R10*1)
 	MOVQ        120(R8), R11
-	VADDPS      (R11)(R10*1), Z5, Z5
-	VMOVUPS     Z5, (R11)(R10*1)
+	VMOVNTPS    Z5, (R11)(R10*1)
 	ADDQ        $0x40, R10
 	SUBQ        $0x10, R9
-	JGT         channels2
+	JGT         channels3
 	VZEROUPPER
 	RET
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"selfcon/internal/testkit"
 )
@@ -115,7 +116,11 @@ func TestWinogradTransforms(t *testing.T) {
 			s.WinogradInput(to, step, (*[36]*float32)(x), c)
 		}},
 		{"output", transposed(matA), false, true, func(s *Set, _, m []float32, y, _ []*float32, _, step, c int, acc bool) {
-			s.WinogradOutput((*[16]*float32)(y), m, step, c, acc)
+			if acc {
+				s.WinogradOutput((*[16]*float32)(y), m, step, c, (*[16]*float32)(y), false)
+				return
+			}
+			s.WinogradOutput((*[16]*float32)(y), m, step, c, nil, aligned(y))
 		}},
 		{"kernel", matG, false, false, func(s *Set, u, w []float32, _, _ []*float32, step, wStep, c int, _ bool) {
 			s.WinogradKernel(u, step, w, wStep, c)
@@ -199,6 +204,15 @@ func TestWinogradTransforms(t *testing.T) {
 	})
 }
 
+func aligned(p []*float32) bool {
+	for _, q := range p {
+		if uintptr(unsafe.Pointer(q))%64 != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func TestWinogradLanes(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -208,12 +222,20 @@ func TestWinogradLanes(t *testing.T) {
 	Best().WinogradKernel(make([]float32, 36*17), 17, make([]float32, 9*17), 17, 17)
 }
 
+func alignedFloats(n int) []float32 {
+	x := floats(n + 16)
+	for !aligned([]*float32{&x[0]}) {
+		x = x[1:]
+	}
+	return x
+}
+
 func BenchmarkWinograd(b *testing.B) {
 	for _, s := range Usable() {
 		for _, c := range []int{64, 256} {
 			const tiles = 14
 			step := tiles * (c + 16)
-			v, x, w := floats(36*step), floats(36*c), floats(9*c)
+			v, x, w := floats(36*step), alignedFloats(36*c), floats(9*c)
 			var in [36]*float32
 			var out [16]*float32
 			for i := range in {
@@ -225,7 +247,8 @@ func BenchmarkWinograd(b *testing.B) {
 				f    func()
 			}{
 				{"Input", func() { s.WinogradInput(v, step, &in, c) }},
-				{"Output", func() { s.WinogradOutput(&out, v, step, c, false) }},
+				{"Output", func() { s.WinogradOutput(&out, v, step, c, nil, false) }},
+				{"Stream", func() { s.WinogradOutput(&out, v, step, c, nil, true) }},
 				{"Kernel", func() { s.WinogradKernel(v, step, w, c, c) }},
 				{"Grad", func() { s.WinogradGrad(v, step, &out, c) }},
 				{"KernelGrad", func() { s.WinogradKernelGrad(w, c, v, step, c) }},
