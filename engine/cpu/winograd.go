@@ -202,9 +202,21 @@ func (v *wino) prepareTask(i int, stored, x, w, scratch []float32, p *pointers) 
 
 // transformWeights brings 16 input channels of a panel to U.
 func (v *wino) transformWeights(u []float32, step int, p panel, l0 int, w, sorted []float32) {
-	n := packChannels * p.tile.NR
-	v.sortTaps(sorted, p, l0, packChannels, w)
-	v.set.WinogradKernel(u, step, sorted, n, n)
+	nr := p.tile.NR
+	if v.out > v.in {
+		// A column's weights lie side by side for all input channels.
+		v.set.Transpose(sorted, nr, w[p.col*v.out+l0*v.in:], v.out, nr, packChannels*9)
+	}
+	for l := range packChannels {
+		if v.out > v.in {
+			v.set.WinogradKernel(u[l*nr:], step, sorted[l*9*nr:], nr, nr, false)
+			continue
+		}
+		// An input channel's weights lie side by side for all columns: a data
+		// gradient's, whose kernels are turned.
+		v.set.Transpose(sorted, nr, w[(l0+l)*v.in+p.col*v.out:], v.out, nr, 9)
+		v.set.WinogradKernel(u[l*nr:], step, sorted, nr, nr, true)
+	}
 }
 
 // tasks are the blocks of tiles, each times the blocks of channels when fused.

@@ -143,8 +143,7 @@ func (v *winoGrad) last(i int, temp, dw, scratch []float32) {
 			v.set.AddTo(temp[at:at+n], temp[p*size+at:])
 		}
 	}
-	v.set.WinogradKernelGrad(scratch, n, temp[i*n:], v.ci*v.co, n)
-	v.scatter(dw, i*gradRows, gradRows, 0, v.co, scratch)
+	v.finish(dw, i*gradRows, gradRows, 0, v.co, temp[i*n:], v.ci*v.co, scratch)
 }
 
 func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32) {
@@ -164,23 +163,18 @@ func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32) {
 			}
 		}
 	}
-	v.set.WinogradKernelGrad(out, nc*no, sums, nc*no, nc*no)
-	v.scatter(dw, c0, nc, o0, no, out)
+	v.finish(dw, c0, nc, o0, no, sums, nc*no, out)
 }
 
-// scatter brings [tap][input channel][output channel] to the variable.
-func (v *winoGrad) scatter(dw []float32, c0, nc, o0, no int, from []float32) {
-	const taps = 9
-	for o := range no {
-		to := dw[((o0+o)*v.ci+c0)*taps:][:nc*taps]
-		at := o
-		for len(to) >= taps {
-			for t := range taps {
-				to[t] = from[at+t*nc*no]
-			}
-			to = to[taps:]
-			at += no
-		}
+// finish transforms sums, nc·no of each frequency, and brings them to the
+// variable.
+func (v *winoGrad) finish(dw []float32, c0, nc, o0, no int, sums []float32, step int, scratch []float32) {
+	for i := range nc {
+		v.set.WinogradKernelGrad(scratch[i*9*no:], no, sums[i*no:], step, no)
+	}
+	// The variable's rows crowd few sets of the cache: a few at a time.
+	for o := 0; o < no; o += kernel.WinogradLanes {
+		v.set.Transpose(dw[((o0+o)*v.ci+c0)*9:], v.ci*9, scratch[o:], no, nc*9, kernel.WinogradLanes)
 	}
 }
 

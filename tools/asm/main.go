@@ -29,6 +29,8 @@ var files = []struct {
 	{"rows_avx2", func(g *gen) { rows(g, avx2) }},
 	{"winograd_avx512", func(g *gen) { winograd(g, avx512) }},
 	{"winograd_avx2", func(g *gen) { winograd(g, avx2) }},
+	{"transpose_avx512", func(g *gen) { transpose(g, avx512) }},
+	{"transpose_avx2", func(g *gen) { transpose(g, avx2) }},
 }
 
 const kernelDir = "../../engine/cpu/kernel"

@@ -20,7 +20,8 @@ var plain = funcs{
 	scaleShA:  scaleShiftAddPlain,
 	scaleShAR: scaleShiftAddReLUPlain,
 	bnGrad:    bnGradPlain,
-	winograd:  winograd{winoInPlain, winoOutPlain, winoKernelPlain, winoGradPlain, winoKernelGradPlain},
+	transpose: transposePlain,
+	winograd:  winograd{1, winoInPlain, winoOutPlain, winoKernelPlain, winoGradPlain, winoKernelGradPlain},
 	peak:      peakPlain,
 	peakFLOP:  16,
 }

@@ -1,5 +1,7 @@
 package kernel
 
+import "fmt"
+
 // Winograd's F(4×4, 3×3) computes 4×4 results of a 3×3 correlation from the 6×6
 // pixels under them by 36 products, where the definition takes 144. For one
 // channel, with pixels d, kernel g and results y (Lavin and Gray 2016),
@@ -17,9 +19,10 @@ package kernel
 // usual 0, ±1, ±2; no other pair of simple fractions was better.
 
 // A winograd is a set's transforms. Each works on c channels, a multiple of
-// [WinogradLanes]. Squares of numbers lie row by row, either by pointers to
+// lanes. Squares of numbers lie row by row, either by pointers to
 // their first channels or step elements apart.
 type winograd struct {
+	lanes      int
 	in         func(v *float32, step int, x *[36]*float32, c int)
 	out        func(y *[16]*float32, m *float32, step int, c int, add *[16]*float32, stream bool)
 	kernel     func(u *float32, step int, w *float32, wStep int, c int)
@@ -27,19 +30,20 @@ type winograd struct {
 	kernelGrad func(dw *float32, dwStep int, m *float32, step int, c int)
 }
 
-// WinogradLanes is what the transforms' numbers of channels are multiples of.
+// WinogradLanes is what numbers of channels are multiples of that every set's
+// transforms take.
 const WinogradLanes = 16
 
-func checkLanes(c int) {
-	if c <= 0 || c%WinogradLanes != 0 {
-		panic("kernel: a Winograd transform takes a positive multiple of 16 channels")
+func (w *winograd) check(c int) {
+	if c <= 0 || c%w.lanes != 0 {
+		panic(fmt.Sprintf("kernel: a Winograd transform of %d channels, not of a positive multiple of %d", c, w.lanes))
 	}
 }
 
 // WinogradInput computes Bᵀ d B for c channels: number f, of 36, of channel j of
 // d is at x[f] + j and of the result at v[f*step+j].
 func (s *Set) WinogradInput(v []float32, step int, x *[36]*float32, c int) {
-	checkLanes(c)
+	s.fn.winograd.check(c)
 	_ = v[35*step+c-1]
 	s.fn.winograd.in(&v[0], step, x, c)
 }
@@ -53,23 +57,28 @@ func (s *Set) WinogradInput(v []float32, step int, x *[36]*float32, c int) {
 // sees the results after a locked instruction of this one, such as Go's atomic
 // additions are.
 func (s *Set) WinogradOutput(y *[16]*float32, m []float32, step, c int, add *[16]*float32, stream bool) {
-	checkLanes(c)
+	s.fn.winograd.check(c)
 	_ = m[35*step+c-1]
 	s.fn.winograd.out(y, &m[0], step, c, add, stream)
 }
 
 // WinogradKernel computes G g Gᵀ for c kernels: tap t of kernel j is w[t*wStep+j]
-// and number f, of 36, of the result is u[f*step+j].
-func (s *Set) WinogradKernel(u []float32, step int, w []float32, wStep, c int) {
-	checkLanes(c)
+// and number f, of 36, of the result is u[f*step+j]. Turned kernels have their
+// taps in reverse.
+func (s *Set) WinogradKernel(u []float32, step int, w []float32, wStep, c int, turned bool) {
+	s.fn.winograd.check(c)
 	_, _ = u[35*step+c-1], w[8*wStep+c-1]
-	s.fn.winograd.kernel(&u[0], step, &w[0], wStep, c)
+	first := &w[0]
+	if turned {
+		first, wStep = &w[8*wStep], -wStep
+	}
+	s.fn.winograd.kernel(&u[0], step, first, wStep, c)
 }
 
 // WinogradGrad computes A dy Aᵀ for c channels: number i, of 16, of channel j of
 // dy is at dy[i] + j and number f, of 36, of the result at v[f*step+j].
 func (s *Set) WinogradGrad(v []float32, step int, dy *[16]*float32, c int) {
-	checkLanes(c)
+	s.fn.winograd.check(c)
 	_ = v[35*step+c-1]
 	s.fn.winograd.grad(&v[0], step, dy, c)
 }
@@ -77,7 +86,7 @@ func (s *Set) WinogradGrad(v []float32, step int, dy *[16]*float32, c int) {
 // WinogradKernelGrad computes Gᵀ m G for c kernels: number f, of 36, of kernel j
 // is m[f*step+j] and tap t of the result is dw[t*dwStep+j].
 func (s *Set) WinogradKernelGrad(dw []float32, dwStep int, m []float32, step, c int) {
-	checkLanes(c)
+	s.fn.winograd.check(c)
 	_, _ = dw[8*dwStep+c-1], m[35*step+c-1]
 	s.fn.winograd.kernelGrad(&dw[0], dwStep, &m[0], step, c)
 }

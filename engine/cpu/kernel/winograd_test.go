@@ -123,7 +123,7 @@ func TestWinogradTransforms(t *testing.T) {
 			s.WinogradOutput((*[16]*float32)(y), m, step, c, nil, aligned(y))
 		}},
 		{"kernel", matG, false, false, func(s *Set, u, w []float32, _, _ []*float32, step, wStep, c int, _ bool) {
-			s.WinogradKernel(u, step, w, wStep, c)
+			s.WinogradKernel(u, step, w, wStep, c, false)
 		}},
 		{"grad", matA, true, false, func(s *Set, to, _ []float32, _, dy []*float32, step, _, c int, _ bool) {
 			s.WinogradGrad(to, step, (*[16]*float32)(dy), c)
@@ -214,12 +214,29 @@ func aligned(p []*float32) bool {
 }
 
 func TestWinogradLanes(t *testing.T) {
+	if len(Usable()) == 1 {
+		t.Skip("plain Go takes any number of channels")
+	}
 	defer func() {
 		if recover() == nil {
 			t.Error("a transform of 17 channels doesn't panic")
 		}
 	}()
-	Best().WinogradKernel(make([]float32, 36*17), 17, make([]float32, 9*17), 17, 17)
+	Best().WinogradKernel(make([]float32, 36*17), 17, make([]float32, 9*17), 17, 17, false)
+}
+
+func TestWinogradTurned(t *testing.T) {
+	eachSet(t, func(t *testing.T, s *Set) {
+		const c = 32
+		w, turned := floats(9*c), make([]float32, 9*c)
+		for i := range 9 {
+			copy(turned[i*c:(i+1)*c], w[(8-i)*c:])
+		}
+		got, want := make([]float32, 36*c), make([]float32, 36*c)
+		s.WinogradKernel(got, c, w, c, c, true)
+		s.WinogradKernel(want, c, turned, c, c, false)
+		same(t, "turned kernels", got, want)
+	})
 }
 
 func alignedFloats(n int) []float32 {
@@ -249,7 +266,7 @@ func BenchmarkWinograd(b *testing.B) {
 				{"Input", func() { s.WinogradInput(v, step, &in, c) }},
 				{"Output", func() { s.WinogradOutput(&out, v, step, c, nil, false) }},
 				{"Stream", func() { s.WinogradOutput(&out, v, step, c, nil, true) }},
-				{"Kernel", func() { s.WinogradKernel(v, step, w, c, c) }},
+				{"Kernel", func() { s.WinogradKernel(v, step, w, c, c, false) }},
 				{"Grad", func() { s.WinogradGrad(v, step, &out, c) }},
 				{"KernelGrad", func() { s.WinogradKernelGrad(w, c, v, step, c) }},
 			} {
