@@ -107,6 +107,11 @@ func (g grid) square(p *[16]*float32, tile int, y []float32, c int, other *float
 	}
 }
 
+// apart is how many floats to put between the numbers of two frequencies that
+// take n, a multiple of 16: an odd number of cache lines. The transforms touch
+// all 36 at a time; a round number would put them in a few sets of the cache.
+func apart(n int) int { return n | cacheLine/4 }
+
 // pointers are a worker's, to a tile's numbers.
 type pointers struct {
 	in       [36]*float32
@@ -152,9 +157,18 @@ func (v *wino) strides() (tv, sv, tm, sm int) {
 	tv, tm = v.ci+gap, v.co+gap
 	if v.fused {
 		tm = v.outs + gap
-		return tv, v.tiles() * tv, tm, v.block * tm
+		return tv, apart(v.tiles() * tv), tm, apart(v.block * tm)
 	}
-	return tv, v.block * tv, tm, v.block * tm
+	return tv, apart(v.block * tv), tm, apart(v.block * tm)
+}
+
+// strideU is the floats from a frequency's transformed weights to the next's,
+// all of them or those of a task.
+func (v *wino) strideU() int {
+	if v.fused {
+		return apart(v.outs * inBlock)
+	}
+	return apart(v.ci * v.co)
 }
 
 // stored is the floats of U, or of V when fused.
@@ -163,14 +177,14 @@ func (v *wino) stored() int {
 		_, sv, _, _ := v.strides()
 		return freqs * sv
 	}
-	return freqs * v.ci * v.co
+	return freqs * v.strideU()
 }
 
 func (v *wino) scratch() int {
 	_, sv, _, sm := v.strides()
 	sorted := 9 * packChannels * maxCols
 	if v.fused {
-		return freqs*(sm+v.outs*inBlock) + sorted + v.co
+		return freqs*(sm+v.strideU()) + sorted + v.co
 	}
 	return max(sorted, freqs*(sv+sm)+v.co)
 }
@@ -197,7 +211,7 @@ func (v *wino) prepareTask(i int, stored, x, w, scratch []float32, p *pointers) 
 	chunks := v.ci / packChannels
 	l0, at := i%chunks*packChannels, v.panels[i/chunks]
 	nr := at.tile.NR
-	v.transformWeights(stored[at.col*v.ci+l0*nr:], v.ci*v.co, at, l0, w, scratch)
+	v.transformWeights(stored[at.col*v.ci+l0*nr:], v.strideU(), at, l0, w, scratch)
 }
 
 // transformWeights brings 16 input channels of a panel to U.
@@ -241,7 +255,7 @@ func (v *wino) run(i int, stored, x, w, y, add, scratch []float32, p *pointers) 
 		v.set.WinogradInput(vs[t*tv:], sv, &p.in, v.ci)
 	}
 	for f := range freqs {
-		u := stored[f*v.ci*v.co:]
+		u := stored[f*v.strideU():]
 		for _, p := range v.panels {
 			multiply(p, n, v.ci, vs[f*sv:], tv, 1, u[p.col*v.ci:], p.tile.NR, ms[f*sm+p.col:], tm, false, nil)
 		}
@@ -255,7 +269,8 @@ func (v *wino) runFused(i int, vs, w, y, add, scratch []float32, p *pointers) {
 	t0, o0 := i%blocks*v.block, i/blocks*v.outs
 	n, outs := min(v.block, v.tiles()-t0), min(v.outs, v.co-o0)
 	ms, scratch := scratch[:freqs*sm], scratch[freqs*sm:]
-	us, scratch := scratch[:freqs*v.outs*inBlock], scratch[freqs*v.outs*inBlock:]
+	su := v.strideU()
+	us, scratch := scratch[:freqs*su], scratch[freqs*su:]
 	var panels []panel
 	for _, p := range v.panels {
 		if p.col >= o0 && p.col < o0+outs {
@@ -266,12 +281,12 @@ func (v *wino) runFused(i int, vs, w, y, add, scratch []float32, p *pointers) {
 		depth := min(inBlock, v.ci-l0)
 		for _, p := range panels {
 			for l := 0; l < depth; l += packChannels {
-				v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], v.outs*inBlock, p, l0+l, w, scratch)
+				v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], su, p, l0+l, w, scratch)
 			}
 		}
 		for f := range freqs {
 			for _, p := range panels {
-				multiply(p, n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*v.outs*inBlock+(p.col-o0)*depth:], p.tile.NR,
+				multiply(p, n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,
 					ms[f*sm+p.col-o0:], tm, l0 > 0, nil)
 			}
 		}

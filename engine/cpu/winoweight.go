@@ -57,9 +57,17 @@ func (v *winoGrad) blocks() int { return blocksOf(v.tiles(), v.block) }
 func (v *winoGrad) strides() (tv, sv, td, sd int) {
 	tv, td = v.ci+gap, v.co+gap
 	if v.stored {
-		return tv, v.tiles() * tv, td, v.tiles() * td
+		return tv, apart(v.tiles() * tv), td, apart(v.tiles() * td)
 	}
-	return tv, v.block * tv, td, v.block * td
+	return tv, apart(v.block * tv), td, apart(v.block * td)
+}
+
+// strideSums is the floats from a frequency's sums to the next's.
+func (v *winoGrad) strideSums() int {
+	if v.stored {
+		return apart(v.side * v.side)
+	}
+	return apart(v.ci * v.co)
 }
 
 // temp is the floats of the parts' sums, or of V and D.
@@ -68,12 +76,12 @@ func (v *winoGrad) temp() int {
 		_, sv, _, sd := v.strides()
 		return freqs * (sv + sd)
 	}
-	return v.parts * freqs * v.ci * v.co
+	return v.parts * freqs * v.strideSums()
 }
 
 func (v *winoGrad) scratch() int {
 	if v.stored {
-		return (freqs + 9) * v.side * v.side
+		return freqs*v.strideSums() + 9*v.side*v.side
 	}
 	_, sv, _, sd := v.strides()
 	return max(freqs*(sv+sd), 9*gradRows*v.co)
@@ -104,7 +112,8 @@ func (v *winoGrad) first(i int, x, dy, temp, scratch []float32, p *pointers) {
 		}
 		return
 	}
-	sums := temp[i*freqs*v.ci*v.co:]
+	ss := v.strideSums()
+	sums := temp[i*freqs*ss:]
 	vs, ds := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sd]
 	b0, b1 := v.blocks()*i/v.parts, v.blocks()*(i+1)/v.parts
 	for b := b0; b < b1; b++ {
@@ -115,7 +124,7 @@ func (v *winoGrad) first(i int, x, dy, temp, scratch []float32, p *pointers) {
 		}
 		for f := range freqs {
 			for _, p := range v.panels {
-				multiply(p, v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*v.ci*v.co+p.col:], v.co, b > b0, nil)
+				multiply(p, v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*ss+p.col:], v.co, b > b0, nil)
 			}
 		}
 	}
@@ -136,14 +145,14 @@ func (v *winoGrad) last(i int, temp, dw, scratch []float32) {
 		return
 	}
 	n := gradRows * v.co
-	size := freqs * v.ci * v.co
+	ss := v.strideSums()
 	for f := range freqs {
-		at := (f*v.ci + i*gradRows) * v.co
+		at := f*ss + i*n
 		for p := 1; p < v.parts; p++ {
-			v.set.AddTo(temp[at:at+n], temp[p*size+at:])
+			v.set.AddTo(temp[at:at+n], temp[p*freqs*ss+at:])
 		}
 	}
-	v.finish(dw, i*gradRows, gradRows, 0, v.co, temp[i*n:], v.ci*v.co, scratch)
+	v.finish(dw, i*gradRows, gradRows, 0, v.co, temp[i*n:], ss, scratch)
 }
 
 func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32) {
@@ -152,18 +161,19 @@ func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32) {
 	c0, o0 := i%rows*v.side, i/rows*v.side
 	nc, no := min(v.side, v.ci-c0), min(v.side, v.co-o0)
 	vs, ds := temp[:freqs*sv], temp[freqs*sv:]
-	sums, out := scratch[:freqs*nc*no], scratch[freqs*nc*no:]
+	ss := v.strideSums()
+	sums, out := scratch[:freqs*ss], scratch[freqs*ss:]
 	for f := range freqs {
 		for t0 := 0; t0 < v.tiles(); t0 += v.block {
 			n := min(v.block, v.tiles()-t0)
 			for _, p := range v.panels {
 				if p.col >= o0 && p.col < o0+no {
-					multiply(p, nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*nc*no+p.col-o0:], no, t0 > 0, nil)
+					multiply(p, nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*ss+p.col-o0:], no, t0 > 0, nil)
 				}
 			}
 		}
 	}
-	v.finish(dw, c0, nc, o0, no, sums, nc*no, out)
+	v.finish(dw, c0, nc, o0, no, sums, ss, out)
 }
 
 // finish transforms sums, nc·no of each frequency, and brings them to the
