@@ -4,9 +4,11 @@ package checkpoint
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 )
@@ -36,5 +38,8 @@ func replace(path string, write func(io.Writer) error) error {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+		return err // some network file systems can't sync a folder: the file is in place all the same
+	}
+	return nil
 }

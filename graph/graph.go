@@ -43,6 +43,7 @@ func (s Shape) Size() int {
 	return n
 }
 
+// Equal says whether two shapes have the same axes.
 func (s Shape) Equal(o Shape) bool { return slices.Equal(s, o) }
 
 func (s Shape) String() string {

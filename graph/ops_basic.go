@@ -51,6 +51,7 @@ func (Add) Infer(in []Type) ([]Type, error) {
 
 func (Add) Gradient(_ *Graph, _ *Node, d []*Value) []*Value { return []*Value{d[0], d[0]} }
 
+// Add is a + b, of one shape.
 func (g *Graph) Add(name string, a, b *Value) *Value { return g.apply1(name, Add{}, a, b) }
 
 // Scale is Factor · x.
@@ -64,6 +65,7 @@ func (o Scale) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.Scale("grad:"+n.Name, d[0], o.Factor)}
 }
 
+// Scale is factor · x.
 func (g *Graph) Scale(name string, x *Value, factor float64) *Value {
 	return g.apply1(name, Scale{factor}, x)
 }
@@ -85,6 +87,7 @@ func (o Reshape) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.Reshape("grad:"+n.Name, d[0], n.In[0].Shape...)}
 }
 
+// Reshape gives x another shape of as many elements.
 func (g *Graph) Reshape(name string, x *Value, shape ...int) *Value {
 	return g.apply1(name, Reshape{shape}, x)
 }
@@ -118,6 +121,7 @@ func (Concat) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return out
 }
 
+// Concat joins values along their first axis.
 func (g *Graph) Concat(name string, in ...*Value) *Value { return g.apply1(name, Concat{}, in...) }
 
 // Slice takes rows [From, To) of the first axis.
@@ -140,6 +144,7 @@ func (o Slice) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.apply1("grad:"+n.Name, PadRows{o.From, rows - o.To}, d[0])}
 }
 
+// Slice takes rows [from, to) of the first axis.
 func (g *Graph) Slice(name string, x *Value, from, to int) *Value {
 	return g.apply1(name, Slice{from, to}, x)
 }

@@ -59,6 +59,7 @@ func (o Conv2D) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	}
 }
 
+// Conv2D adds the convolution of x [N×H×W×C] with w [O×C/Groups×KH×KW].
 func (g *Graph) Conv2D(name string, x, w *Value, c Conv2D) *Value { return g.apply1(name, c, x, w) }
 
 // Conv2DGradInput is the derivative of Conv2D by its images, of shape Input,
@@ -123,6 +124,7 @@ func (o MaxPool2D) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.apply1("grad:"+n.Name, MaxPool2DGrad{o}, n.In[0], d[0])}
 }
 
+// MaxPool2D adds max-pooling of x [N×H×W×C].
 func (g *Graph) MaxPool2D(name string, x *Value, p MaxPool2D) *Value { return g.apply1(name, p, x) }
 
 // MaxPool2DGrad gives each dy to the pixel that was the largest of its window,
@@ -159,6 +161,7 @@ func (GlobalAvgPool) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.apply1("grad:"+n.Name, GlobalAvgPoolGrad{x[1], x[2]}, d[0])}
 }
 
+// GlobalAvgPool adds the mean over the pixels, [N×H×W×C] → [N×C].
 func (g *Graph) GlobalAvgPool(name string, x *Value) *Value {
 	return g.apply1(name, GlobalAvgPool{}, x)
 }

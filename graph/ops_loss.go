@@ -23,6 +23,7 @@ func (CrossEntropy) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.apply1("grad:"+n.Name, CrossEntropyGrad{}, n.In[0], n.In[1], d[0]), nil}
 }
 
+// CrossEntropy is the mean cross-entropy, a scalar, of logits [N×K] and labels int[N].
 func (g *Graph) CrossEntropy(name string, logits, labels *Value) *Value {
 	return g.apply1(name, CrossEntropy{}, logits, labels)
 }

@@ -121,6 +121,7 @@ func (ReLU) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.apply1("grad:"+n.Name, ReLUGrad{}, n.Out[0], d[0])}
 }
 
+// ReLU is max(x, 0).
 func (g *Graph) ReLU(name string, x *Value) *Value { return g.apply1(name, ReLU{}, x) }
 
 // ReLUGrad is dy where the ReLU's result y is positive, 0 elsewhere; operands
@@ -173,6 +174,7 @@ func (o L2Normalize) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.apply1("grad:"+n.Name, L2NormalizeGrad(o), n.In[0], n.Out[0], d[0])}
 }
 
+// L2Normalize divides each row of x [N×D] by its length (eps 1e-12, as PyTorch).
 func (g *Graph) L2Normalize(name string, x *Value) *Value {
 	return g.apply1(name, L2Normalize{1e-12}, x)
 }

@@ -99,7 +99,7 @@ func OpenRun(dir string) (Manifest, error) {
 		return m, fmt.Errorf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
 	}
 	if err := m.Config.Validate(); err != nil {
-		return m, fmt.Errorf("%s: %w", path, err)
+		return m, fmt.Errorf("%s: damaged, or changed by hand: %v", path, err) // not the caller's setting
 	}
 	return m, nil
 }

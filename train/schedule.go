@@ -16,7 +16,7 @@ type Schedule struct {
 	Epochs     int
 	Cosine     bool  // to Rate·0.1³; otherwise ×0.1 after each milestone
 	Milestones []int // ascending, in epochs
-	Warmup     int   // epochs
+	Warmup     int   // epochs, at most half of all
 }
 
 // The reference's constants.
@@ -36,7 +36,7 @@ func NewSchedule(c config.Run) Schedule {
 			s.Warmup = bigWarmup
 		}
 	}
-	s.Warmup = min(s.Warmup, c.Epochs)
+	s.Warmup = min(s.Warmup, c.Epochs/2) // a short run must still train
 	return s
 }
 

@@ -54,7 +54,7 @@ func TestWarmupDefault(t *testing.T) {
 		t.Errorf("explicit warm-up of 3 epochs became %d", w)
 	}
 	c.Epochs = 2
-	if w := NewSchedule(c).Warmup; w != 2 {
-		t.Errorf("a run of 2 epochs warms up over %d", w)
+	if w := NewSchedule(c).Warmup; w != 1 {
+		t.Errorf("a run of 2 epochs warms up over %d, want half of them", w)
 	}
 }
