@@ -25,14 +25,14 @@ type Run struct {
 	BaseTemperature float64 `json:"base_temperature"`
 	ProjectionDim   int     `json:"projection_dim"`
 
-	Epochs       int       `json:"epochs"`
-	Batch        int       `json:"batch"` // images a step
+	Epochs       int       `json:"epochs"` // 0: as many as make MinSteps steps, at least MinEpochs
+	Batch        int       `json:"batch"`  // images a step
 	Rate         float64   `json:"lr"`
 	Momentum     float64   `json:"momentum"`
 	WeightDecay  float64   `json:"weight_decay"`
 	Schedule     string    `json:"schedule"`      // cosine or step
 	Milestones   []int     `json:"milestones"`    // step: the rate falls to a tenth after each of these epochs
-	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up from 0.01 (or from lr, if that is smaller) over this many epochs; -1: as the reference, 10 for batches from 1024, otherwise none
+	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up from 0.01 (or from lr, if that is smaller) over this many epochs; -1: 10 for batches from 1024, as the reference, otherwise a tenth of all
 	Augment      string    `json:"augment"`       // strong, weak or none
 	CropMin      float64   `json:"crop_min"`      // the smallest share of the image that a random crop keeps
 	Flip         bool      `json:"flip"`          // mirror at random
@@ -44,6 +44,14 @@ type Run struct {
 	Workers      int       `json:"workers"` // that load and augment images; 0: one a core
 }
 
+// How many epochs are made of Epochs 0. Contrast needs steps, whatever the size
+// of the data: with some hundreds of images the loss leaves that of uniform
+// features only after some hundreds of steps (docs/log.md).
+const (
+	MinSteps  = 5000
+	MinEpochs = 20
+)
+
 // Default is a configuration for images of the user's own on a CPU: the
 // paper's method and augmentation, with steps small and many enough to learn
 // from some thousands of images, and a warm-up, without which small networks
@@ -52,7 +60,7 @@ func Default() Run {
 	return Run{
 		Method: "selfcon-s", Model: model.Config{Arch: "resnet18", Sub: model.SubFC, Width: 64},
 		Temperature: 0.1, BaseTemperature: 0.07, ProjectionDim: 128,
-		Epochs: 50, Batch: 64, Rate: 0.1, Momentum: 0.9, WeightDecay: 1e-4, Schedule: "cosine", WarmupEpochs: 2,
+		Batch: 64, Rate: 0.1, Momentum: 0.9, WeightDecay: 1e-4, Schedule: "cosine", WarmupEpochs: -1,
 		Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
 	}
 }
@@ -64,7 +72,7 @@ func Quickstart() Run {
 	c.Data = "sample"
 	c.Model.Width, c.Model.Exits, c.Model.Sub = 8, []int{2}, model.SubSmall
 	c.Augment, c.CropMin = "weak", 0.5
-	c.Epochs, c.ValFraction = 16, 0.05
+	c.Epochs, c.WarmupEpochs, c.ValFraction = 20, 2, 0.05
 	return c
 }
 
@@ -136,9 +144,9 @@ func (c Run) Validate() error {
 		name         string
 		v, low, high int
 	}{
-		{"epochs", c.Epochs, 1, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"image", c.Image, 0, 4096},
+		{"epochs", c.Epochs, 0, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"image", c.Image, 0, 4096},
 		{"projection-dim", c.ProjectionDim, 1, 65536}, {"warmup-epochs", c.WarmupEpochs, -1, math.MaxInt32},
-		{"threads", c.Threads, 0, 4096}, {"workers", c.Workers, 0, 4096}, {"width", c.Model.Width, 1, 4096},
+		{"threads", c.Threads, 0, 1024}, {"workers", c.Workers, 0, 4096}, {"width", c.Model.Width, 1, 4096},
 	} {
 		switch {
 		case x.v < x.low:

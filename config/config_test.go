@@ -52,7 +52,7 @@ func TestValidate(t *testing.T) {
 		{"crop-min", func(c *Run) { c.CropMin = 0 }, "greater than 0 and at most 1"},
 		{"crop-min", func(c *Run) { c.CropMin = 1.1 }, "greater than 0 and at most 1"},
 		{"val-fraction", func(c *Run) { c.ValFraction = 1 }, "at least 0 and less than 1"},
-		{"epochs", func(c *Run) { c.Epochs = 0 }, "at least 1"},
+		{"epochs", func(c *Run) { c.Epochs = -1 }, "at least 0"},
 		{"batch", func(c *Run) { c.Batch = 1 }, "at least 2"},
 		{"image", func(c *Run) { c.Image = -1 }, "at least 0"},
 		{"projection-dim", func(c *Run) { c.ProjectionDim = 0 }, "at least 1"},

@@ -90,7 +90,7 @@ func OpenRun(dir string) (Manifest, error) {
 	err := checkpoint.ReadJSON(path, &m)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return m, fmt.Errorf("%s is not the folder of a run: it has no %s", dir, ManifestFile)
+		return m, &config.Error{Setting: "run", Reason: fmt.Sprintf("%s is not the folder of a run: it has no %s", dir, ManifestFile)}
 	case err != nil:
 		return m, err
 	case m.Format != manifestFormat:

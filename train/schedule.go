@@ -23,7 +23,7 @@ type Schedule struct {
 const (
 	decay      = 0.1
 	warmupFrom = 0.01
-	bigBatch   = 1024 // from here on the reference warms up
+	bigBatch   = 1024 // from here on the reference warms up; we do for smaller ones too (docs/log.md)
 	bigWarmup  = 10   // epochs
 )
 
@@ -31,7 +31,7 @@ const (
 func NewSchedule(c config.Run) Schedule {
 	s := Schedule{Rate: c.Rate, Epochs: c.Epochs, Cosine: c.Schedule == "cosine", Milestones: c.Milestones, Warmup: c.WarmupEpochs}
 	if s.Warmup < 0 {
-		s.Warmup = 0
+		s.Warmup = c.Epochs / 10
 		if c.Batch >= bigBatch {
 			s.Warmup = bigWarmup
 		}

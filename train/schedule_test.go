@@ -41,9 +41,15 @@ func TestSchedule(t *testing.T) {
 
 func TestWarmupDefault(t *testing.T) {
 	c := config.Default()
-	c.WarmupEpochs = -1 // as the reference
+	c.Epochs = 100
+	c.WarmupEpochs = 0
 	if w := NewSchedule(c).Warmup; w != 0 {
-		t.Errorf("batch %d warms up over %d epochs, want none", c.Batch, w)
+		t.Errorf("no warm-up became %d epochs", w)
+	}
+	c.WarmupEpochs = -1
+	c.Epochs = 300
+	if w := NewSchedule(c).Warmup; w != 30 {
+		t.Errorf("batch %d warms up over %d of 300 epochs, want a tenth", c.Batch, w)
 	}
 	c.Batch = 1024
 	if w := NewSchedule(c).Warmup; w != 10 {

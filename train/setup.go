@@ -78,6 +78,26 @@ func (s *Setup) Counts() Counts {
 	return n
 }
 
+// commonSide is the commonest longer side of up to 100 images spread over a
+// set, the larger of equals, at most maxDefaultImage.
+func commonSide(ds data.Dataset) (int, error) {
+	count := map[int]int{}
+	best := 0
+	n := min(100, ds.Len())
+	for i := range n {
+		im, err := ds.Image(i * ds.Len() / n)
+		if err != nil {
+			return 0, err
+		}
+		side := min(max(im.Height, im.Width), maxDefaultImage)
+		count[side]++
+		if count[side] > count[best] || count[side] == count[best] && side > best {
+			best = side
+		}
+	}
+	return best, nil
+}
+
 // resolve fills in what depends on the data.
 func (s *Setup) resolve(c *config.Run) error {
 	first, err := s.Train.Image(0)
@@ -87,7 +107,13 @@ func (s *Setup) resolve(c *config.Run) error {
 	facts, known := data.FactsOf(c.Data)
 	c.Model.ImageChannels = first.Channels
 	if c.Image == 0 {
-		c.Image = min(max(first.Height, first.Width), maxDefaultImage)
+		if c.Image, err = commonSide(s.Train); err != nil {
+			return err
+		}
+	}
+	if c.Epochs == 0 {
+		steps := max(1, s.Train.Len()/c.Batch)
+		c.Epochs = max(config.MinEpochs, (config.MinSteps+steps-1)/steps)
 	}
 	c.Model.ImageHeight, c.Model.ImageWidth = c.Image, c.Image
 	switch {

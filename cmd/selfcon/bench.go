@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -69,7 +70,7 @@ with sub-networks have one, fc, after stage 2.`,
   selfcon bench step --conv direct --explain`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			table, err := b.run(explain)
+			table, err := b.run(cmd.Context(), explain)
 			if err != nil {
 				return err
 			}
@@ -101,7 +102,7 @@ with sub-networks have one, fc, after stage 2.`,
 }
 
 // run measures, and returns the program as a table if it should be explained.
-func (b *stepBench) run(explain bool) (string, error) {
+func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	const channels, classes = 3, 100
 	c := config.Default()
 	c.Data, c.Method, c.Batch, c.Image, c.Threads, c.Rate = "random", b.Method, b.Batch, b.Image, b.Threads, 0.05
@@ -169,6 +170,9 @@ func (b *stepBench) run(explain bool) (string, error) {
 	}
 	times := make([]float64, b.Steps+2)
 	for i := range times {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
 		start := time.Now()
 		if _, err := step.Run(in); err != nil {
 			return "", err

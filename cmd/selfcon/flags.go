@@ -25,7 +25,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&c.Data, "data", c.Data, "what to train on, as `FORMAT[:PATH]`: "+formatNames())
-	f.IntVar(&c.Image, "image", c.Image, "side of the square images in pixels (default: as the data has them, at most 64)")
+	f.IntVar(&c.Image, "image", c.Image, "side of the square images in pixels (0: as most of the data has them, at most 64)")
 	f.IntVar(&c.Model.ImageChannels, "channels", c.Model.ImageChannels, "1 (grey) or 3 (RGB) (default: as the data has them)")
 	f.StringVar(&c.Method, "method", c.Method, methodNames())
 	f.Var(&optionalFloat{&c.Alpha}, "alpha", "weight of the sub-networks' term in the starred variant of a selfcon method (default: the plain method)")
@@ -37,14 +37,14 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.StringVar((*string)(&c.Model.Sub), "sub", string(c.Model.Sub), "sub-network: fc, small or same")
 	f.IntVar(&c.ProjectionDim, "projection-dim", c.ProjectionDim, "length of the projections")
 
-	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images")
+	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images (0: as many as make 5,000 steps, at least 20)")
 	f.IntVar(&c.Batch, "batch", c.Batch, "images a step")
 	f.Float64Var(&c.Rate, "lr", c.Rate, "learning rate at the start")
 	f.Float64Var(&c.Momentum, "momentum", c.Momentum, "momentum of SGD")
 	f.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "weight decay of every parameter")
 	f.StringVar(&c.Schedule, "schedule", c.Schedule, "cosine, or step with --milestones")
 	f.Var(&intList{&c.Milestones}, "milestones", "epochs after which a step schedule divides the rate by 10, such as 60,80")
-	f.IntVar(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "linear warm-up from 0.01, or from --lr if that is smaller (-1: as the paper, 10 epochs for batches from 1024, otherwise none)")
+	f.IntVar(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "epochs of linear warm-up (-1: a tenth of all; for batches from 1024, 10 as in the paper)")
 	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "divides the contrast's logits")
 	f.Float64Var(&c.BaseTemperature, "base-temperature", c.BaseTemperature, "the loss is scaled by temperature/base-temperature")
 

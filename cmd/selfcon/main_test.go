@@ -74,12 +74,12 @@ func TestWrongUse(t *testing.T) {
 		{"train --data sample --threads -1", exitUsage, "threads: -1"},
 		{"train --data sample --channels 2", exitUsage, "channels must be 1 (grey), 3 (RGB)"},
 		{"train --data sample --out " + empty, exitUsage, "not empty"},
-		{"train --resume " + empty, exitFailed, "not the folder of a run"},
+		{"train --resume " + empty, exitUsage, "not the folder of a run"},
 		{"train --resume x --lr 1", exitUsage, "leave out --lr"},
 		{"probe", exitUsage, "probe --help"},
 		{"probe --lr 0 " + empty, exitUsage, "rate 0"},
 		{"probe --milestones 3,2 " + empty, exitUsage, "ascending"},
-		{"probe " + empty, exitFailed, "not the folder of a run"},
+		{"probe " + empty, exitUsage, "not the folder of a run"},
 		{"predict", exitUsage, "predict --help"},
 		{"predict x.jpg", exitUsage, "no probed run under runs/"},
 		{"bench", exitUsage, "step"},
@@ -156,7 +156,7 @@ func TestOwnImages(t *testing.T) {
 	photos := shapes(t)
 	t.Chdir(t.TempDir())
 	spec := "imagefolder:" + photos
-	stdout, stderr, code := call(t.Context(), "train", "--data", spec, "--width", "4", "--epochs", "15", "--batch", "12", "--lr", "0.02", "--image", "16", "--out", "runs/a")
+	stdout, stderr, code := call(t.Context(), "train", "--data", spec, "--width", "4", "--epochs", "30", "--batch", "12", "--lr", "0.02", "--image", "16", "--out", "runs/a")
 	if code != exitDone || strings.TrimSpace(stdout) != "runs/a" {
 		t.Fatalf("train: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
@@ -164,8 +164,8 @@ func TestOwnImages(t *testing.T) {
 		t.Errorf("train writes terminal codes into a pipe: %q", stderr)
 	}
 	raw, err := os.ReadFile("runs/a/" + train.MetricsFile)
-	if err != nil || strings.Count(string(raw), "\n") != 15 {
-		t.Errorf("metrics of 15 epochs: %q, %v", raw, err)
+	if err != nil || strings.Count(string(raw), "\n") != 30 {
+		t.Errorf("metrics of 30 epochs: %q, %v", raw, err)
 	}
 	if _, _, code := call(t.Context(), "predict", "--run", "runs/a", filepath.Join(photos, "test/dark/a.png")); code != exitUsage {
 		t.Errorf("predict before probe: exit code %d", code)

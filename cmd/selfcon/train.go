@@ -30,7 +30,7 @@ Ctrl-C stops after the step in work and saves; a long run saves every few minute
 besides. --resume goes on from there and gives, bit for bit, what an
 uninterrupted run gives.`,
 		Example: `  selfcon train --data imagefolder:photos                       # photos/train/<class>/*.jpg, photos/test/<class>/*.jpg
-  selfcon train --data imagefolder:photos --width 16 --epochs 30  # a small network for a slow machine
+  selfcon train --data imagefolder:photos --width 8 --image 32    # a small network: minutes on a laptop
   selfcon train --data cifar10:cifar-10-binary.tar.gz --method supcon --epochs 100
   selfcon train --data fashion-mnist:fashion --exits 1,2,3 --sub small
   selfcon train --resume runs/photos-selfcon-s                    # go on after Ctrl-C`,
@@ -170,7 +170,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	saved := start
 	var metrics error
 	stuck := s.Method.Uniform(len(s.Net.ExitNames()), c.Batch, loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature})
-	warned := false
+	warmup, warned := train.NewSchedule(c).Warmup, false
 	err := t.Run(ctx, func(p train.Progress) {
 		r.training(p)
 		if p.EpochDone {
@@ -182,9 +182,9 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 			}
 			saved = time.Now()
 		}
-		if p.EpochDone && !warned && p.Epoch > c.WarmupEpochs+1 && math.Abs(p.MeanLoss-stuck) < 0.002*stuck {
+		if p.EpochDone && !warned && p.Epoch > warmup && p.Steps >= 1000 && math.Abs(p.MeanLoss-stuck) < 0.002*stuck {
 			warned = true
-			r.sayf("warning: the loss stays at %.4f, that of features which are all the same: nothing is learnt; try a smaller --lr or a longer --warmup-epochs", stuck)
+			r.sayf("warning: the loss stays at %.4f, that of features which are all the same: nothing is learnt; try another --lr, a longer --warmup-epochs, or --method ce to see whether the images can be told apart", stuck)
 		}
 	})
 	r.end()
