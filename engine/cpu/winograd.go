@@ -25,7 +25,12 @@ func (c *compiler) winograd(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 		ci%kernel.WinogradLanes != 0 || co%kernel.WinogradLanes != 0 {
 		return false
 	}
-	return c.opt.Conv == convWinograd || worthWinograd(x, ci, co)
+	if c.opt.Conv == convWinograd {
+		return true
+	}
+	// Plain Go is for being right where there is no assembly: it keeps to the
+	// direct sums, whose error is a fifth (docs/log.md, ReLU decisions).
+	return c.set.Name != "generic" && worthWinograd(x, ci, co)
 }
 
 // worthWinograd says whether the transforms pay. A tile takes 36 multiplications
