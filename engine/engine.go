@@ -160,26 +160,49 @@ func InitialValue(v *graph.Variable, seed uint64) Tensor {
 		return Tensor{v.Shape, make([]int32, n)}
 	}
 	data := make([]float32, n)
+	initialize(data, v, seed)
+	return Tensor{v.Shape, data}
+}
+
+// initialize writes the first value of a float variable over data.
+func initialize(data []float32, v *graph.Variable, seed uint64) {
 	h := fnv.New64a()
 	h.Write([]byte(v.Name))
 	r := rand.New(rand.NewPCG(seed, h.Sum64()))
-	for i := range data {
-		switch v.Init.Kind {
-		case graph.Constant1:
+	switch v.Init.Kind {
+	case graph.Constant1:
+		for i := range data {
 			data[i] = 1
-		case graph.Normal:
+		}
+	case graph.Normal:
+		for i := range data {
 			data[i] = float32(v.Init.Scale * r.NormFloat64())
-		case graph.Uniform:
+		}
+	case graph.Uniform:
+		for i := range data {
 			data[i] = float32(v.Init.Scale * (2*r.Float64() - 1))
 		}
+	default:
+		clear(data)
 	}
-	return Tensor{v.Shape, data}
 }
 
 // Initialize gives every variable of the program its first value.
 func Initialize(e Engine, p *graph.Program, seed uint64) error {
+	// One buffer for all: together they can be as large as the network.
+	most := 0
 	for _, v := range p.Variables {
-		if err := e.Write(v.Name, InitialValue(v, seed)); err != nil {
+		most = max(most, v.Shape.Size())
+	}
+	buffer := make([]float32, most)
+	for _, v := range p.Variables {
+		t := Tensor{v.Shape, buffer[:v.Shape.Size()]}
+		if v.DType == graph.Int {
+			t = InitialValue(v, seed)
+		} else {
+			initialize(buffer[:v.Shape.Size()], v, seed)
+		}
+		if err := e.Write(v.Name, t); err != nil {
 			return err
 		}
 	}

@@ -187,7 +187,9 @@ func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	b.Speed = float64(b.Batch) / b.Step
 	b.Peak, err = peakMemory()
 	if x, ok := step.(*cpu.Executable); ok && explain {
-		return x.Explain(), err
+		s := x.Stats()
+		return x.Explain() + fmt.Sprintf("memory: arena %.1f MB + variables %.1f MB + scratch of the threads %.1f MB = %.1f MB; peak of the process %.1f MB\n",
+			float64(s.Arena)/1e6, float64(s.Variables)/1e6, float64(s.Scratch)/1e6, float64(s.Arena+s.Variables+s.Scratch)/1e6, float64(b.Peak)/1e6), err
 	}
 	return "", err
 }

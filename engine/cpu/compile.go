@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"runtime"
 
 	"selfcon/engine"
 	"selfcon/engine/cpu/kernel"
@@ -45,7 +46,7 @@ func (c *compiler) f(v *graph.Value) []float32 {
 // Compile fuses, orders, plans and builds.
 func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	if e.closed {
-		return nil, fmt.Errorf("cpu: the engine is closed")
+		return nil, errClosed
 	}
 	l := plan.NewList(p)
 	if !e.opt.NoFuse {
@@ -67,9 +68,14 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	}
 
 	x := &Executable{engine: e, program: p}
-	temps := c.place(p, works, x)
+	temps, err := c.place(p, works, x)
+	if err != nil {
+		return nil, err
+	}
 	for i, s := range l.Steps {
-		e.pool.reserve(works[i].scratch)
+		if err := e.pool.reserve(e.memory, works[i].scratch); err != nil {
+			return nil, err
+		}
 		if works[i].build == nil {
 			continue
 		}
@@ -118,7 +124,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 }
 
 // place plans the memory, allocates it and returns each step's temporaries.
-func (c *compiler) place(p *graph.Program, works []work, x *Executable) [][][]float32 {
+func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]float32, error) {
 	var inputs []*graph.Value
 	for _, in := range p.Inputs {
 		inputs = append(inputs, in.Value)
@@ -145,7 +151,17 @@ func (c *compiler) place(p *graph.Program, works []work, x *Executable) [][][]fl
 		}
 	}
 	offsets, total := plan.Assign(items)
-	arena := allocate(total)
+	constants := total // they lie behind what shares memory
+	for _, b := range layout.Buffers {
+		if b.Constant != nil {
+			total += plan.Aligned(b.Size)
+		}
+	}
+	arena, err := c.memory.allocate(total)
+	if err != nil {
+		return nil, err
+	}
+	runtime.AddCleanup(x, c.memory.release, arena) // for a program that is dropped before its engine
 	x.stats.Arena = 4 * total
 	x.stats.InPlace = layout.InPlace
 	for _, it := range items {
@@ -158,7 +174,8 @@ func (c *compiler) place(p *graph.Program, works []work, x *Executable) [][][]fl
 		case b.Variable != nil:
 			memory[i] = c.vars[b.Variable.Name].f
 		case b.Constant != nil:
-			memory[i] = allocate(b.Size)
+			memory[i] = arena[constants : constants+b.Size : constants+b.Size]
+			constants += plan.Aligned(b.Size)
 			for j := range memory[i] {
 				memory[i][j] = float32(b.Constant.Node.Op.(graph.Fill).Value)
 			}
@@ -197,7 +214,7 @@ func (c *compiler) place(p *graph.Program, works []work, x *Executable) [][][]fl
 			first++
 		}
 	}
-	return temps
+	return temps, nil
 }
 
 // emit describes the work of a step. A work without build is nothing to do.

@@ -332,7 +332,8 @@ func TestSwap(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	g := graph.New()
-	g.Output("y", g.Scale("y", g.Input("x", graph.Float, 2), 2))
+	v := g.Variable(graph.Variable{Name: "v", Type: graph.Type{Shape: graph.Shape{2}}})
+	g.Output("y", g.Add("y", g.Input("x", graph.Float, 2), v))
 	p, err := g.Build()
 	if err != nil {
 		t.Fatal(err)
@@ -352,6 +353,12 @@ func TestClosed(t *testing.T) {
 	}
 	if _, err := e.Compile(p); err == nil {
 		t.Error("Compile after Close succeeds")
+	}
+	if _, err := e.Read("v"); err == nil {
+		t.Error("Read after Close succeeds")
+	}
+	if err := e.Write("v", engine.Float32([]float32{1, 2}, 2)); err == nil {
+		t.Error("Write after Close succeeds")
 	}
 }
 

@@ -8,11 +8,13 @@
 package cpu
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
 	"selfcon/engine"
 	"selfcon/engine/cpu/kernel"
+	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
 )
 
@@ -37,7 +39,9 @@ type Engine struct {
 	opt    Options
 	set    *kernel.Set
 	pool   *pool
+	memory *memory
 	vars   map[string]*variable
+	stored int // bytes of the variables
 	closed bool
 }
 
@@ -67,7 +71,13 @@ func New(opt Options) (*Engine, error) {
 			return nil, fmt.Errorf("cpu: %w", err)
 		}
 	}
-	return &Engine{opt: opt, set: set, pool: newPool(opt.Threads), vars: map[string]*variable{}}, nil
+	e := &Engine{opt: opt, set: set, pool: newPool(opt.Threads), memory: &memory{}, vars: map[string]*variable{}}
+	m := e.memory
+	runtime.AddCleanup(e, func(p *pool) { // for an engine that is dropped without Close
+		p.close()
+		m.free()
+	}, e.pool)
+	return e, nil
 }
 
 // Name says how the engine runs, for example "cpu avx512, 2 threads".
@@ -78,15 +88,26 @@ func (e *Engine) Name() string {
 	return fmt.Sprintf("cpu %s, %d threads", e.set.Name, e.opt.Threads)
 }
 
-// Close stops the engine's threads. Its programs can't run any more.
+// errClosed is the error of whatever needs an engine's threads or memory after
+// Close.
+var errClosed = errors.New("cpu: the engine is closed")
+
+// Close stops the engine's threads and frees its memory, that of its programs
+// and of its variables. Its programs can't run any more, and its variables
+// can't be read.
 func (e *Engine) Close() error {
 	e.closed = true
 	e.pool.close()
+	e.memory.free()
 	return nil
 }
 
 // Read copies a variable out.
 func (e *Engine) Read(name string) (engine.Tensor, error) {
+	if e.closed {
+		return engine.Tensor{}, errClosed
+	}
+	defer runtime.KeepAlive(e) // its memory goes with it
 	v, ok := e.vars[name]
 	if !ok {
 		return engine.Tensor{}, fmt.Errorf("cpu: no variable %q", name)
@@ -99,6 +120,10 @@ func (e *Engine) Read(name string) (engine.Tensor, error) {
 
 // Write copies a variable in.
 func (e *Engine) Write(name string, t engine.Tensor) error {
+	if e.closed {
+		return errClosed
+	}
+	defer runtime.KeepAlive(e)
 	v, ok := e.vars[name]
 	if !ok {
 		return fmt.Errorf("cpu: no variable %q", name)
@@ -132,6 +157,8 @@ func (e *Engine) declare(p *graph.Program) error {
 			return fmt.Errorf("cpu: variable %q is %v in this program but %v in an earlier one", v.Name, v.Type, old.Type)
 		}
 	}
+	total := 0
+	fresh := map[string]*variable{}
 	for _, v := range p.Variables {
 		if _, ok := e.vars[v.Name]; ok {
 			continue
@@ -140,9 +167,24 @@ func (e *Engine) declare(p *graph.Program) error {
 		if v.DType == graph.Int {
 			n.n = make([]int32, v.Shape.Size())
 		} else {
-			n.f = allocate(v.Shape.Size())
+			total += plan.Aligned(v.Shape.Size())
+		}
+		fresh[v.Name] = n
+	}
+	block, err := e.memory.allocate(total)
+	if err != nil {
+		return err
+	}
+	for _, v := range p.Variables {
+		n := fresh[v.Name]
+		if n == nil {
+			continue
+		}
+		if size := v.Shape.Size(); v.DType == graph.Float {
+			n.f, block = block[:size:size], block[plan.Aligned(size):]
 		}
 		e.vars[v.Name] = n
 	}
+	e.stored += 4 * total
 	return nil
 }

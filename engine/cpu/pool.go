@@ -28,7 +28,7 @@ type pool struct {
 	wake    []chan struct{}
 	ended   sync.WaitGroup
 
-	scratch  [][]float32 // one a worker
+	scratch  [][]float32 // one a worker, as long as the longest any program needs
 	pointers []pointers  // one a worker
 }
 
@@ -53,12 +53,19 @@ func newPool(threads int) *pool {
 }
 
 // reserve makes sure that every worker has scratch for n floats.
-func (p *pool) reserve(n int) {
-	for w, s := range p.scratch {
-		if len(s) < n {
-			p.scratch[w] = allocate(n)
+func (p *pool) reserve(m *memory, n int) error {
+	for w, old := range p.scratch {
+		if len(old) >= n {
+			continue
 		}
+		s, err := m.allocate(n)
+		if err != nil {
+			return err
+		}
+		m.release(old)
+		p.scratch[w] = s
 	}
+	return nil
 }
 
 // run calls body(worker, i) for every i in [0, n), on all workers at once.
@@ -80,6 +87,7 @@ func (p *pool) run(n int, body func(worker, i int)) {
 	p.loop(0)
 	p.gen.Add(1)
 	p.join()
+	p.body = nil // it holds its engine, which must be free to go
 }
 
 // join waits until nobody runs; as the loop is closed, nobody starts again.

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -57,8 +58,9 @@ type update struct {
 // the first variable changes.
 func (x *Executable) Run(in map[string]engine.Tensor) (map[string]engine.Tensor, error) {
 	if x.engine.closed {
-		return nil, fmt.Errorf("cpu: the engine is closed")
+		return nil, errClosed
 	}
+	defer runtime.KeepAlive(x) // its memory goes with it
 	if err := engine.CheckInputs(x.program, in); err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
@@ -105,10 +107,12 @@ func (x *Executable) Run(in map[string]engine.Tensor) (map[string]engine.Tensor,
 
 // Stats is what a compiled program costs.
 type Stats struct {
-	Arena    int // bytes of memory for values and temporaries
-	Unshared int // bytes without sharing
-	InPlace  int // results that lie on an operand
-	Steps    []StepStats
+	Arena     int // bytes of memory for values, temporaries and constants
+	Unshared  int // bytes without sharing
+	Variables int // bytes of the engine's variables, which its programs share
+	Scratch   int // bytes of the threads' scratch, which its programs share
+	InPlace   int // results that lie on an operand
+	Steps     []StepStats
 }
 
 // StepStats is what one step costs. Last and Best are the times of the last and
@@ -124,6 +128,10 @@ type StepStats struct {
 // Stats reports what the program costs.
 func (x *Executable) Stats() Stats {
 	s := x.stats
+	s.Variables = x.engine.stored
+	for _, w := range x.engine.pool.scratch {
+		s.Scratch += 4 * len(w)
+	}
 	for _, in := range x.steps {
 		s.Steps = append(s.Steps, StepStats{in.name, in.kind, in.bytes, in.flops, in.last, in.best})
 	}

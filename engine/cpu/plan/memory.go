@@ -41,7 +41,8 @@ func Assign(items []Item) (offsets []int, total int) {
 	return offsets, total
 }
 
-func aligned(n int) int { return (n + Align - 1) / Align * Align }
+// Aligned is the next multiple of Align from n.
+func Aligned(n int) int { return (n + Align - 1) / Align * Align }
 
 // place gives the items their offsets in the given order.
 func place(items []Item, order []int) (offsets []int, total int) {
@@ -58,12 +59,12 @@ func place(items []Item, order []int) (offsets []int, total int) {
 				clash = append(clash, j)
 			}
 		}
-		size, at, best, gap := aligned(it.Size), 0, -1, 0
+		size, at, best, gap := Aligned(it.Size), 0, -1, 0
 		for _, j := range clash {
 			if free := offsets[j] - at; free >= size && (best < 0 || free < gap) {
 				best, gap = at, free
 			}
-			at = max(at, offsets[j]+aligned(items[j].Size))
+			at = max(at, offsets[j]+Aligned(items[j].Size))
 		}
 		if best < 0 {
 			best = at

@@ -20,7 +20,7 @@ func TestAssign(t *testing.T) {
 		offsets, total := Assign(items)
 		sum := 0
 		for i, a := range items {
-			sum += aligned(a.Size)
+			sum += Aligned(a.Size)
 			if offsets[i]%Align != 0 || offsets[i] < 0 || offsets[i]+a.Size > total {
 				t.Fatalf("item %d: offset %d, size %d in an arena of %d", i, offsets[i], a.Size, total)
 			}
@@ -36,7 +36,7 @@ func TestAssign(t *testing.T) {
 			live := 0
 			for _, a := range items {
 				if a.First <= s && s <= a.Last {
-					live += aligned(a.Size)
+					live += Aligned(a.Size)
 				}
 			}
 			least = max(least, live)
@@ -53,7 +53,7 @@ func TestAssignReuses(t *testing.T) {
 	for i := range 20 {
 		items = append(items, Item{1000, i, i + 1})
 	}
-	if _, total := Assign(items); total != 2*aligned(1000) {
-		t.Errorf("a chain of 20 takes an arena of %d, not of two items, %d", total, 2*aligned(1000))
+	if _, total := Assign(items); total != 2*Aligned(1000) {
+		t.Errorf("a chain of 20 takes an arena of %d, not of two items, %d", total, 2*Aligned(1000))
 	}
 }
