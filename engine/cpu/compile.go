@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 
 	"selfcon/engine"
@@ -56,18 +57,31 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	}
 	plan.Order(l, !e.opt.NoOrder)
 	c := &compiler{e, e.set, e.pool, l, map[*graph.Value][]float32{}, map[*graph.Value][]int32{}}
-	works := make([]work, len(l.Steps))
-	for i, s := range l.Steps {
-		var ok bool
-		if works[i], ok = c.emit(s); !ok {
-			return nil, fmt.Errorf("cpu: node %s: operation %s is not known", s.Name, s.Kind())
+	works, err := c.describe(l)
+	if err != nil {
+		return nil, err
+	}
+	kept := 0
+	if e.opt.Memory == MemoryLeast {
+		kept = 4 * c.assign(p, l, works).total
+		l = plan.Recompute(l, func(l *plan.List) int {
+			works, err := c.describe(l)
+			if err != nil {
+				return math.MaxInt
+			}
+			return c.assign(p, l, works).total
+		})
+		if works, err = c.describe(l); err != nil {
+			return nil, err
 		}
+		c.list = l
 	}
 	if err := e.declare(p); err != nil {
 		return nil, err
 	}
 
 	x := &Executable{engine: e, program: p}
+	x.stats.Kept = kept
 	temps, err := c.place(p, works, x)
 	if err != nil {
 		return nil, err
@@ -123,23 +137,39 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	return x, nil
 }
 
-// place plans the memory, allocates it and returns each step's temporaries.
-func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]float32, error) {
+// describe is the work of every step of a list.
+func (c *compiler) describe(l *plan.List) ([]work, error) {
+	works := make([]work, len(l.Steps))
+	for i, s := range l.Steps {
+		var ok bool
+		if works[i], ok = c.emit(s); !ok {
+			return nil, fmt.Errorf("cpu: node %s: operation %s is not known", s.Name, s.Kind())
+		}
+	}
+	return works, nil
+}
+
+// placement says where everything lies in the arena.
+type placement struct {
+	*plan.Layout
+	items   []plan.Item // buffers but for variables and constants, then the steps' temporaries
+	offsets []int
+	total   int // floats without the constants, which lie behind the rest
+}
+
+// assign plans the memory of a list.
+func (c *compiler) assign(p *graph.Program, l *plan.List, works []work) placement {
 	var inputs []*graph.Value
 	for _, in := range p.Inputs {
 		inputs = append(inputs, in.Value)
 	}
-	layout := plan.Lay(c.list, inputs, !c.opt.NoReuse)
-
+	layout := plan.Lay(l, inputs, !c.opt.NoReuse)
 	var items []plan.Item
-	var arenaOf = make([]int, len(layout.Buffers))
-	for i, b := range layout.Buffers {
+	for _, b := range layout.Buffers {
 		if b.Variable == nil && b.Constant == nil {
-			arenaOf[i] = len(items)
 			items = append(items, b.Item)
 		}
 	}
-	first := len(items)
 	for i, w := range works {
 		for _, n := range w.temps {
 			items = append(items, plan.Item{Size: n, First: i, Last: i})
@@ -151,7 +181,13 @@ func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]f
 		}
 	}
 	offsets, total := plan.Assign(items)
-	constants := total // they lie behind what shares memory
+	return placement{layout, items, offsets, total}
+}
+
+// place plans the memory, allocates it and returns each step's temporaries.
+func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]float32, error) {
+	layout := c.assign(p, c.list, works)
+	total := layout.total
 	for _, b := range layout.Buffers {
 		if b.Constant != nil {
 			total += plan.Aligned(b.Size)
@@ -164,11 +200,12 @@ func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]f
 	runtime.AddCleanup(x, c.memory.release, arena) // for a program that is dropped before its engine
 	x.stats.Arena = 4 * total
 	x.stats.InPlace = layout.InPlace
-	for _, it := range items {
+	for _, it := range layout.items {
 		x.stats.Unshared += 4 * it.Size
 	}
 
 	memory := make([][]float32, len(layout.Buffers))
+	next, constants := 0, layout.total
 	for i, b := range layout.Buffers {
 		switch {
 		case b.Variable != nil:
@@ -180,8 +217,9 @@ func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]f
 				memory[i][j] = float32(b.Constant.Node.Op.(graph.Fill).Value)
 			}
 		default:
-			o := offsets[arenaOf[i]]
+			o := layout.offsets[next]
 			memory[i] = arena[o : o+b.Size : o+b.Size]
+			next++
 		}
 	}
 	for v, at := range layout.Places {
@@ -209,9 +247,9 @@ func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]f
 	temps := make([][][]float32, len(works))
 	for i, w := range works {
 		for range w.temps {
-			o := offsets[first]
-			temps[i] = append(temps[i], arena[o:o+items[first].Size:o+items[first].Size])
-			first++
+			o, n := layout.offsets[next], layout.items[next].Size
+			temps[i] = append(temps[i], arena[o:o+n:o+n])
+			next++
 		}
 	}
 	return temps, nil

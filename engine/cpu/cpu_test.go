@@ -192,6 +192,8 @@ func TestPassesDoNotMatter(t *testing.T) {
 		}{
 			{"NoOrder", cpu.Options{Threads: 2, NoOrder: true}, 0},
 			{"NoReuse", cpu.Options{Threads: 2, NoReuse: true}, 0},
+			{"Memory", cpu.Options{Threads: 2, Memory: cpu.MemoryLeast}, 0},
+			{"Memory, 3 threads, NoOrder", cpu.Options{Threads: 3, Memory: cpu.MemoryLeast, NoOrder: true}, 0},
 			{"Profile", cpu.Options{Threads: 2, Profile: true}, 0},
 			{"NoFuse", cpu.Options{Threads: 2, NoFuse: true}, 1e-3},
 		} {
@@ -201,6 +203,34 @@ func TestPassesDoNotMatter(t *testing.T) {
 			}
 			same(t, fmt.Sprintf("network %d, %s", i, o.name), state(t, o.opt, c), want, o.tolerance)
 		}
+	}
+}
+
+// Recomputing makes the arena smaller and changes no bit of a network's step.
+func TestRecompute(t *testing.T) {
+	for _, c := range []model.Config{
+		{Arch: "resnet18", Exits: []int{2}, Width: 8, ImageHeight: 16, ImageWidth: 16, ImageChannels: 3},
+		{Arch: "resnet50", Exits: []int{1, 3}, Width: 8, ImageHeight: 64, ImageWidth: 64, ImageChannels: 3, Stem: model.LargeStem},
+	} {
+		p, in := trainingStep(t, c, 4)
+		k := optest.Case{Program: p, Variables: map[string]engine.Tensor{}, Runs: []map[string]engine.Tensor{in, in}}
+		for _, v := range p.Variables {
+			k.Variables[v.Name] = engine.InitialValue(v, 1)
+		}
+		want := state(t, cpu.Options{Threads: 1}, k)
+		for _, o := range []cpu.Options{{Threads: 1}, {Threads: 3}, {Threads: 2, NoOrder: true}, {Threads: 2, NoReuse: true}} {
+			o.Memory = cpu.MemoryLeast
+			same(t, fmt.Sprintf("%s, %+v", c.Arch, o), state(t, o, k), want, 0)
+		}
+		x, err := newEngine(t, cpu.Options{Threads: 1, Memory: cpu.MemoryLeast}).Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := x.(*cpu.Executable).Stats()
+		if 4*s.Arena > 3*s.Kept {
+			t.Errorf("%s: arena of %d bytes, without recomputation %d", c.Arch, s.Arena, s.Kept)
+		}
+		t.Logf("%s: arena of %d bytes, without recomputation %d", c.Arch, s.Arena, s.Kept)
 	}
 }
 
@@ -363,7 +393,7 @@ func TestClosed(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for _, opt := range []cpu.Options{{Threads: -1}, {Kernels: "abacus"}} {
+	for _, opt := range []cpu.Options{{Threads: -1}, {Kernels: "abacus"}, {Memory: "little"}} {
 		if _, err := cpu.New(opt); err == nil {
 			t.Errorf("New(%+v) succeeds", opt)
 		}

@@ -28,11 +28,19 @@ type Options struct {
 	// never takes Winograd's transforms, "winograd" wherever they are possible.
 	Conv string
 
+	// Memory is what to do for less of it: "" nothing that costs time,
+	// MemoryLeast repeats parts of the forward pass in the backward pass
+	// instead of keeping their results. The bits don't depend on it.
+	Memory string
+
 	NoFuse  bool // run every operation of the graph by itself
 	NoOrder bool // keep the program's order
 	NoReuse bool // give every value memory of its own
 	Profile bool // measure each step's time
 }
+
+// MemoryLeast is the choice of Options.Memory besides the empty one.
+const MemoryLeast = "least"
 
 // Engine implements engine.Engine. New makes one.
 type Engine struct {
@@ -63,6 +71,9 @@ func New(opt Options) (*Engine, error) {
 	case "", convDirect, convWinograd:
 	default:
 		return nil, fmt.Errorf("cpu: convolution %q: must be %q, %q or empty", opt.Conv, convDirect, convWinograd)
+	}
+	if opt.Memory != "" && opt.Memory != MemoryLeast {
+		return nil, fmt.Errorf("cpu: memory %q: must be %q or empty", opt.Memory, MemoryLeast)
 	}
 	set := kernel.Best()
 	if opt.Kernels != "" {

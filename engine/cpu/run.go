@@ -109,6 +109,7 @@ func (x *Executable) Run(in map[string]engine.Tensor) (map[string]engine.Tensor,
 type Stats struct {
 	Arena     int // bytes of memory for values, temporaries and constants
 	Unshared  int // bytes without sharing
+	Kept      int // bytes of Arena if nothing were recomputed
 	Variables int // bytes of the engine's variables, which its programs share
 	Scratch   int // bytes of the threads' scratch, which its programs share
 	InPlace   int // results that lie on an operand

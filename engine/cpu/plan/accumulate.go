@@ -22,7 +22,7 @@ func FuseAccumulate(l *List) {
 			if !ok || l.dependsOn(other, p) {
 				continue
 			}
-			l.fuse(&Step{p.Name, ConvGradInputAdd{op}, []*graph.Value{p.In[0], p.In[1], other}, s.Out}, p, s)
+			l.fuse(&Step{p.Name, ConvGradInputAdd{op}, []*graph.Value{p.In[0], p.In[1], other}, s.Out, "FuseAccumulate"}, p, s)
 			return
 		}
 	})

@@ -14,6 +14,7 @@ type Step struct {
 	Op   any
 	In   []*graph.Value
 	Out  []*graph.Value // nil for a result that nothing wants
+	Pass string         // the pass that made it; empty for an operation of the graph
 }
 
 // Kind is the operation's name, such as "Conv2D".
@@ -48,7 +49,7 @@ func NewList(p *graph.Program) *List {
 	}
 	for _, n := range p.Nodes {
 		if !source(n.Op) {
-			l.Steps = append(l.Steps, &Step{n.Name, n.Op, n.In, n.Out})
+			l.Steps = append(l.Steps, &Step{Name: n.Name, Op: n.Op, In: n.In, Out: n.Out})
 		}
 	}
 	for _, o := range p.Outputs {
@@ -59,7 +60,7 @@ func NewList(p *graph.Program) *List {
 		if r, ok := through(u.Value).Node.Op.(graph.Read); ok && r.Variable != u.Variable {
 			// The old value of another variable, which may be about to change.
 			c := &graph.Value{Type: u.Value.Type, ID: -1, Node: u.Value.Node}
-			l.Steps = append(l.Steps, &Step{u.Variable.Name + ".copy", Copy{}, []*graph.Value{u.Value}, []*graph.Value{c}})
+			l.Steps = append(l.Steps, &Step{Name: u.Variable.Name + ".copy", Op: Copy{}, In: []*graph.Value{u.Value}, Out: []*graph.Value{c}})
 			u.Value = c
 		}
 		l.Updates = append(l.Updates, u)

@@ -44,7 +44,7 @@ func FuseNorm(l *List) {
 		}
 		if len(parts) > 1 {
 			out := append([]*graph.Value{y}, s.Out[1:]...)
-			l.fuse(&Step{s.Name, op, in, out}, parts...)
+			l.fuse(&Step{s.Name, op, in, out, "FuseNorm"}, parts...)
 		}
 	})
 }

@@ -23,7 +23,7 @@ func FuseNormGrad(l *List) {
 			if l.dependsOn(x, s) || l.dependsOn(w, s) || l.dependsOn(mean, s) || l.dependsOn(variance, s) {
 				continue
 			}
-			f := &Step{u.Name, NormGrad(op), []*graph.Value{x, w, mean, variance, s.In[1], s.In[0]}, append(append([]*graph.Value(nil), u.Out...), nil)}
+			f := &Step{u.Name, NormGrad(op), []*graph.Value{x, w, mean, variance, s.In[1], s.In[0]}, append(append([]*graph.Value(nil), u.Out...), nil), "FuseNormGrad"}
 			if l.used(dz, u) {
 				f.Out[3] = dz
 			}
