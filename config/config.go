@@ -41,6 +41,7 @@ type Run struct {
 	Std          []float64 `json:"std"`
 	Seed         uint64    `json:"seed"`
 	Threads      int       `json:"threads"` // of the engine; 0: one a core
+	Memory       string    `json:"memory"`  // least: recompute instead of keeping; empty: as is quickest
 	Workers      int       `json:"workers"` // that load and augment images; 0: one a core
 }
 
@@ -170,6 +171,9 @@ func (c Run) Validate() error {
 		if !ok {
 			return bad(x.name, "unknown value %q%s", x.v, suggest.Among(x.v, x.known))
 		}
+	}
+	if c.Memory != "" && c.Memory != "least" {
+		return bad("memory", "unknown value %q%s; leave it out for the quickest step", c.Memory, suggest.Among(c.Memory, []string{"least"}))
 	}
 	if c.Schedule != "step" && len(c.Milestones) > 0 {
 		return bad("milestones", "%v: a %s schedule has none; give --schedule step as well", c.Milestones, c.Schedule)

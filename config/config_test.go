@@ -66,6 +66,7 @@ func TestValidate(t *testing.T) {
 		{"schedule", func(c *Run) { c.Schedule = "cosin" }, `did you mean "cosine"?`},
 		{"augment", func(c *Run) { c.Augment = "" }, "known: strong, weak, none"},
 		{"arch", func(c *Run) { c.Model.Arch = "vgg" }, "known: resnet18"},
+		{"memory", func(c *Run) { c.Memory = "leest" }, `did you mean "least"?`},
 		{"milestones", func(c *Run) { c.Schedule = "step" }, "is missing"},
 		{"milestones", func(c *Run) { c.Milestones = []int{60} }, "--schedule step"},
 		{"milestones", func(c *Run) { c.Schedule, c.Milestones = "step", []int{60, 60} }, "ascending"},
@@ -84,6 +85,7 @@ func TestValidate(t *testing.T) {
 			c.Momentum, c.WeightDecay, c.ValFraction, c.CropMin, c.WarmupEpochs, c.Batch = 0, 0, 0, 1, -1, 2
 		},
 		"a step schedule":  func(c *Run) { c.Schedule, c.Milestones = "step", []int{60, 80} },
+		"least memory":     func(c *Run) { c.Memory = "least" },
 		"a starred method": alpha(0.5),
 		"cross-entropy":    func(c *Run) { c.Method, c.Model.Exits = "ce", nil },
 	} {

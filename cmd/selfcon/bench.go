@@ -47,6 +47,10 @@ type stepBench struct {
 	Device    string  `json:"device"`
 	Engine    string  `json:"engine"`
 	Conv      string  `json:"conv,omitempty"` // the one algorithm of convolutions
+	Memory    string  `json:"memory,omitempty"`
+	Arena     int     `json:"arena_bytes"`
+	Kept      int     `json:"arena_bytes_kept,omitempty"` // without recomputation
+	Repeated  float64 `json:"recomputed_share,omitempty"` // of the step's FLOPs
 	CompileS  float64 `json:"compile_s"`
 	First     float64 `json:"first_step_s"`
 	Step      float64 `json:"step_s"` // the quickest
@@ -82,6 +86,10 @@ with sub-networks have one, fc, after stage 2.`,
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s, width %d, %d images of %d×%d a step, %s\nstep %.4f s (median %.4f, first %.3f, compile %.3f)  %.1f images/s  peak memory %.0f MB\n",
 				b.Arch, b.Method, b.Width, b.Batch, b.Image, b.Image, b.Engine, b.Step, b.Median, b.First, b.CompileS, b.Speed, float64(b.Peak)/1e6)
+			if err == nil && b.Memory != "" {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "arena %.0f MB, %.0f MB without recomputation; recomputed steps are %.1f %% of the step's FLOPs\n",
+					float64(b.Arena)/1e6, float64(b.Kept)/1e6, 100*b.Repeated)
+			}
 			return err
 		},
 	}
@@ -95,6 +103,7 @@ with sub-networks have one, fc, after stage 2.`,
 	f.IntVar(&b.Steps, "steps", b.Steps, "steps to time, after two that are not")
 	machineFlags(f, &b.Threads, nil)
 	f.StringVar(&b.Conv, "conv", b.Conv, `convolutions: "direct", never by Winograd's transforms; "winograd", wherever possible; empty: whichever is quicker`)
+	memoryFlag(cmd, &b.Memory)
 	f.BoolVar(&explain, "explain", explain, "print each instruction's least time to standard error")
 	f.BoolVar(&asJSON, "json", false, "print one line of JSON")
 	complete(cmd, "arch", model.Archs)
@@ -106,6 +115,7 @@ func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	const channels, classes = 3, 100
 	c := config.Default()
 	c.Data, c.Method, c.Batch, c.Image, c.Threads, c.Rate = "random", b.Method, b.Batch, b.Image, b.Threads, 0.05
+	c.Memory = b.Memory
 	c.Model.Arch, c.Model.Width = b.Arch, b.Width
 	if m, err := loss.Parse(b.Method); err == nil && m.NeedsExits() {
 		c.Model.Exits = []int{2}
@@ -130,7 +140,7 @@ func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	default:
 		return "", usagef("--conv %q: must be direct, winograd or empty", b.Conv)
 	}
-	e, err := openCPU(cpu.Options{Threads: b.Threads, Conv: b.Conv, Profile: explain})
+	e, err := openCPU(cpu.Options{Threads: b.Threads, Conv: b.Conv, Memory: b.Memory, Profile: explain})
 	if err != nil {
 		return "", err
 	}
@@ -186,8 +196,13 @@ func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	b.Median = (times[(len(times)-1)/2] + times[len(times)/2]) / 2
 	b.Speed = float64(b.Batch) / b.Step
 	b.Peak, err = peakMemory()
-	if x, ok := step.(*cpu.Executable); ok && explain {
-		s := x.Stats()
+	x, ok := step.(*cpu.Executable)
+	if !ok {
+		return "", err
+	}
+	s := x.Stats()
+	b.Arena, b.Kept, b.Repeated = s.Arena, s.Kept, s.Recomputed()
+	if explain {
 		return x.Explain() + fmt.Sprintf("memory: arena %.1f MB + variables %.1f MB + scratch of the threads %.1f MB = %.1f MB; peak of the process %.1f MB\n",
 			float64(s.Arena)/1e6, float64(s.Variables)/1e6, float64(s.Scratch)/1e6, float64(s.Arena+s.Variables+s.Scratch)/1e6, float64(b.Peak)/1e6), err
 	}

@@ -54,6 +54,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.Float64Var(&c.ValFraction, "val-fraction", c.ValFraction, "share of the training images held out to choose by, if the data has no validation split")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
 	machineFlags(f, &c.Threads, &c.Workers)
+	memoryFlag(cmd, &c.Memory)
 
 	complete(cmd, "data", func() []string {
 		var out []string
@@ -83,6 +84,12 @@ func machineFlags(f *pflag.FlagSet, threads, workers *int) {
 	if workers != nil {
 		f.IntVar(workers, "workers", *workers, "threads that load and augment images (0: one a core); the results do not depend on it")
 	}
+}
+
+// memoryFlag declares how the memory of a training step is dealt with.
+func memoryFlag(cmd *cobra.Command, memory *string) {
+	cmd.Flags().StringVar(memory, "memory", *memory, `"least" recomputes parts of the forward pass instead of keeping their results: about half the memory or less for a sixth more time (default: the quickest); the results do not depend on it`)
+	complete(cmd, "memory", func() []string { return []string{cpu.MemoryLeast} })
 }
 
 // complete offers values for a flag in the shell.

@@ -71,6 +71,7 @@ func TestWrongUse(t *testing.T) {
 		{"train --data sample --schedule step", exitUsage, "--milestones 60,80"},
 		{"train --data sample --milestones 60", exitUsage, "--schedule step"},
 		{"train --data sample --augment stong", exitUsage, `did you mean "strong"?`},
+		{"train --data sample --memory leats", exitUsage, `did you mean "least"?`},
 		{"train --data sample --threads -1", exitUsage, "threads: -1"},
 		{"train --data sample --channels 2", exitUsage, "channels must be 1 (grey), 3 (RGB)"},
 		{"train --data sample --out " + empty, exitUsage, "not empty"},
@@ -86,6 +87,7 @@ func TestWrongUse(t *testing.T) {
 		{"bench setp", exitUsage, `did you mean "step"?`},
 		{"bench step --steps 0", exitUsage, "at least 1"},
 		{"bench step --conv fourier", exitUsage, "winograd"},
+		{"bench step --memory most", exitUsage, "memory: unknown value"},
 		{"bench step --arch vgg", exitUsage, "known: resnet18"},
 		{"completion", exitUsage, "bash"},
 	} {
@@ -274,7 +276,7 @@ func TestInterrupt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--threads", "1")
+	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--threads", "1", "--memory", "least")
 	if code != exitDone {
 		t.Fatalf("resume: exit code %d, %q", code, stderr)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"selfcon/config"
 	"selfcon/engine"
+	"selfcon/engine/cpu"
 	"selfcon/loss"
 	"selfcon/train"
 )
@@ -54,7 +56,7 @@ uninterrupted run gives.`,
 	}
 	runFlags(cmd, &c)
 	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
-	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads and --workers")
+	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers and --memory")
 	return cmd
 }
 
@@ -77,7 +79,7 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 	if err != nil {
 		return "", err
 	}
-	e, err := openEngine(c.Threads)
+	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
 	if err != nil {
 		return "", err
 	}
@@ -103,7 +105,7 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	var extra []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Name != "resume" && f.Name != "threads" && f.Name != "workers" {
+		if !slices.Contains([]string{"resume", "threads", "workers", "memory"}, f.Name) {
 			extra = append(extra, "--"+f.Name)
 		}
 	})
@@ -125,6 +127,14 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 			}
 		}
 	}
+	if cmd.Flags().Changed("memory") {
+		if c.Memory, err = cmd.Flags().GetString("memory"); err != nil {
+			return err
+		}
+		if err := c.Validate(); err != nil {
+			return err
+		}
+	}
 	s, err := train.NewSetup(c)
 	if err != nil {
 		return err
@@ -136,7 +146,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 		return usagef("the data is not what %s began with: %d training, %d validation and %d test images, not %d, %d and %d",
 			dir, now.Train, now.Val, now.Test, m.Images.Train, m.Images.Val, m.Images.Test)
 	}
-	e, err := openEngine(c.Threads)
+	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
 	if err != nil {
 		return err
 	}

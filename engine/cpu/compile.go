@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"runtime"
@@ -93,7 +94,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		if works[i].build == nil {
 			continue
 		}
-		in := instruction{name: s.Name, kind: s.Kind(), run: works[i].build(temps[i]), flops: works[i].flops}
+		in := instruction{name: s.Name, kind: s.Kind(), pass: cmp.Or(s.Pass, "graph"), run: works[i].build(temps[i]), flops: works[i].flops}
 		for _, v := range s.In {
 			in.bytes += 4 * v.Shape.Size()
 		}

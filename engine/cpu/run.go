@@ -25,7 +25,8 @@ type Executable struct {
 }
 
 type instruction struct {
-	name, kind string
+	name, kind, pass string
+
 	run        func()
 	flops      float64
 	bytes      int
@@ -116,11 +117,28 @@ type Stats struct {
 	Steps     []StepStats
 }
 
+// Recomputed is the share of the matrix products' work that the steps of pass
+// Recompute do.
+func (s Stats) Recomputed() float64 {
+	var all, again float64
+	for _, t := range s.Steps {
+		all += t.FLOPs
+		if t.Pass == "Recompute" {
+			again += t.FLOPs
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return again / all
+}
+
 // StepStats is what one step costs. Last and Best are the times of the last and
 // of the fastest run, with Options.Profile; FLOPs counts the matrix products'
 // work.
 type StepStats struct {
 	Name, Kind string
+	Pass       string // of package plan, that made the step; graph for an operation as it is
 	Bytes      int
 	FLOPs      float64
 	Last, Best time.Duration
@@ -134,7 +152,7 @@ func (x *Executable) Stats() Stats {
 		s.Scratch += 4 * len(w)
 	}
 	for _, in := range x.steps {
-		s.Steps = append(s.Steps, StepStats{in.name, in.kind, in.bytes, in.flops, in.last, in.best})
+		s.Steps = append(s.Steps, StepStats{in.name, in.kind, in.pass, in.bytes, in.flops, in.last, in.best})
 	}
 	return s
 }

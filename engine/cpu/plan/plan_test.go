@@ -131,3 +131,50 @@ func TestSwapCopies(t *testing.T) {
 		t.Errorf("steps %v", got)
 	}
 }
+
+// Recompute keeps the order, repeats no step twice and no update at all, and
+// takes the list that is the smallest.
+func TestRecompute(t *testing.T) {
+	g := graph.New()
+	x := g.Input("x", graph.Float, 64, 8)
+	first := x
+	for i := range 9 {
+		n := string(rune('a' + i))
+		v := graph.BatchNormVars{Weight: vector(g, n+".w", 8), Bias: vector(g, n+".b", 8), Mean: vector(g, n+".m", 8), Var: vector(g, n+".v", 8)}
+		x = g.ReLU(n+".relu", g.BatchNorm2D(n, x, v, 1e-5, 0.1, true))
+	}
+	loss := g.CrossEntropy("loss", x, g.Input("labels", graph.Int, 64))
+	g.Output("grad", g.Gradients(loss, []*graph.Value{first})[0])
+	p, l := build(t, g)
+	Order(l, true)
+	peak := func(l *List) int {
+		var items []Item
+		for _, b := range Lay(l, []*graph.Value{p.Inputs[0].Value}, true).Buffers {
+			if b.Variable == nil && b.Constant == nil {
+				items = append(items, b.Item)
+			}
+		}
+		_, total := Assign(items)
+		return total
+	}
+	m := Recompute(l, peak)
+	inOrder(t, m)
+	if before, now := peak(l), peak(m); 3*now > 2*before {
+		t.Errorf("%d elements, before %d", now, before)
+	}
+	seen := map[string]int{}
+	for _, s := range m.Steps {
+		if s.Pass == "Recompute" {
+			seen[s.Name]++
+			if seen[s.Name] > 1 || s.Kind() == "Lerp" {
+				t.Errorf("step %s (%s) is repeated %d times", s.Name, s.Kind(), seen[s.Name])
+			}
+		}
+	}
+	if len(seen) == 0 {
+		t.Error("nothing is repeated")
+	}
+	if again := Recompute(l, func(*List) int { return 1 }); again != l {
+		t.Error("a list that is no smaller is taken")
+	}
+}
