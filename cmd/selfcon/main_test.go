@@ -286,7 +286,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestBenchStep(t *testing.T) {
-	stdout, stderr, code := call(t.Context(), "bench", "step", "--width", "2", "--image", "8", "--batch", "4", "--steps", "2", "--threads", "2", "--json")
+	stdout, stderr, code := call(t.Context(), "bench", "step", "--width", "2", "--image", "8", "--batch", "4", "--steps", "2", "--threads", "2", "--memory", "least", "--explain", "--json")
 	if code != exitDone || strings.Count(stdout, "\n") != 1 {
 		t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
 	}
@@ -294,9 +294,14 @@ func TestBenchStep(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"arch", "method", "batch", "image", "steps", "threads", "precision", "device", "engine", "first_step_s", "step_s", "step_s_median", "images_per_s", "peak_bytes"} {
+	for _, key := range []string{"arch", "method", "batch", "image", "steps", "threads", "precision", "device", "engine", "first_step_s", "step_s", "step_s_median", "images_per_s", "peak_bytes", "arena_bytes", "arena_bytes_kept"} {
 		if got[key] == nil {
 			t.Errorf("no %q in %s", key, stdout)
+		}
+	}
+	for _, want := range []string{"balance: ", "memory: arena "} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("no %q in %s", want, stderr)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"selfcon/engine"
 	"selfcon/engine/cpu"
@@ -234,6 +235,23 @@ func TestRecompute(t *testing.T) {
 	}
 }
 
+// Balance counts rounds of tasks: with what lies outside of loops for one
+// thread only.
+func TestBalance(t *testing.T) {
+	s := cpu.Stats{Threads: 2, Steps: []cpu.StepStats{
+		{Best: 60, Loops: []cpu.Loop{{Tasks: 3, Time: 20}, {Tasks: 8, Time: 40}}}, // tasks of 10 each
+		{Best: 10},
+	}}
+	for threads, want := range map[int]float64{1: 1, 2: 120. / 70, 4: 120. / 40, 64: 120. / 30} {
+		if got := s.Balance(threads); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%d threads: %g, want %g", threads, got, want)
+		}
+	}
+	if got := (cpu.Stats{Threads: 2, Steps: make([]cpu.StepStats, 1)}).Balance(2); got != 0 {
+		t.Errorf("without times %g, want 0", got)
+	}
+}
+
 func TestFusesResNet(t *testing.T) {
 	p, in := trainingStep(t, model.Config{Arch: "resnet18", Exits: []int{2}, Width: 8, ImageHeight: 8, ImageWidth: 8, ImageChannels: 1}, 2)
 	e := newEngine(t, cpu.Options{Threads: 2, Profile: true})
@@ -261,8 +279,20 @@ func TestFusesResNet(t *testing.T) {
 	if _, err := x.Run(in); err != nil {
 		t.Fatal(err)
 	}
-	if table := x.(*cpu.Executable).Explain(); !strings.Contains(table, "encoder.layer1.0.conv1") {
-		t.Errorf("Explain:\n%s", table)
+	table := x.(*cpu.Executable).Explain()
+	for _, want := range []string{"encoder.layer1.0.conv1", "%peak", " FuseNormGrad ", " graph ", "balance: 2 threads "} {
+		if !strings.Contains(table, want) {
+			t.Errorf("Explain lacks %q:\n%s", want, table)
+		}
+	}
+	for _, step := range x.(*cpu.Executable).Stats().Steps {
+		var loops time.Duration
+		for _, l := range step.Loops {
+			loops += l.Time
+		}
+		if loops > step.Best || step.Kind == "Norm" && len(step.Loops) != 2 { // statistics, then the norm itself
+			t.Errorf("step %s (%s): %s, loops %v", step.Name, step.Kind, step.Best, step.Loops)
+		}
 	}
 	if allocs := testing.AllocsPerRun(5, func() {
 		if _, err := x.Run(in); err != nil {

@@ -83,6 +83,7 @@ func New(opt Options) (*Engine, error) {
 		}
 	}
 	e := &Engine{opt: opt, set: set, pool: newPool(opt.Threads), memory: &memory{}, vars: map[string]*variable{}}
+	e.pool.profile = opt.Profile
 	m := e.memory
 	runtime.AddCleanup(e, func(p *pool) { // for an engine that is dropped without Close
 		p.close()

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // pool runs loops on a fixed number of goroutines, the caller's among them.
@@ -30,6 +31,16 @@ type pool struct {
 
 	scratch  [][]float32 // one a worker, as long as the longest any program needs
 	pointers []pointers  // one a worker
+
+	profile bool   // note every loop in loops
+	loops   []Loop // until the caller empties it
+}
+
+// Loop is a loop that a step ran on all threads: its tasks and how long they
+// took together.
+type Loop struct {
+	Tasks int
+	Time  time.Duration
 }
 
 func newPool(threads int) *pool {
@@ -70,6 +81,16 @@ func (p *pool) reserve(m *memory, n int) error {
 
 // run calls body(worker, i) for every i in [0, n), on all workers at once.
 func (p *pool) run(n int, body func(worker, i int)) {
+	if !p.profile {
+		p.each(n, body)
+		return
+	}
+	start := time.Now()
+	p.each(n, body)
+	p.loops = append(p.loops, Loop{n, time.Since(start)})
+}
+
+func (p *pool) each(n int, body func(worker, i int)) {
 	if n <= 1 || p.threads == 1 {
 		for i := range n {
 			body(0, i)
