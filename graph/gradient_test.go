@@ -185,11 +185,19 @@ func gradientCases() []gradientCase {
 		add(graph.Slice{From: 0, To: 1}, random(r, s...))
 		add(graph.PadRows{Before: 2, After: 3}, random(r, s...))
 		add(graph.ReLU{}, apart(r, s...))
+		add(graph.Sigmoid{}, random(r, s...))
+		add(graph.SiLU{}, random(r, s...))
+		add(graph.Dropout{P: 0.5, Seed: 1, Key: r.Uint64(), Rows: true}, random(r, s...), engine.Tensor{Shape: graph.Shape{}, Data: []int32{5}})
 		for _, p := range []float64{0, 0.4, 0.9} {
 			add(graph.Dropout{P: p, Seed: 1, Key: r.Uint64()}, random(r, s...), engine.Tensor{Shape: graph.Shape{}, Data: []int32{5}})
 		}
 	}
 
+	add(graph.ScaleChannels{}, random(r, 1, 1, 1, 1), random(r, 1, 1))
+	add(graph.ScaleChannels{}, random(r, 2, 3, 4, 5), random(r, 2, 5))
+	add(graph.AddBias{}, random(r, 2, 3, 4, 5), random(r, 5))
+	add(graph.Conv2D{Stride: 2, Pad: 1, PadEnd: 1, Groups: 1}, random(r, 2, 6, 8, 3), random(r, 4, 3, 5, 5))
+	add(graph.Conv2D{Stride: 2, PadEnd: 1, Groups: 4}, random(r, 2, 8, 6, 4), random(r, 4, 1, 3, 3))
 	for _, s := range []struct{ n, h, w, c, kh, kw, o, stride, pad, groups int }{
 		{1, 1, 1, 1, 1, 1, 1, 1, 0, 1},
 		{2, 5, 5, 3, 3, 3, 5, 1, 1, 1},

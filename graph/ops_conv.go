@@ -7,8 +7,10 @@ import "fmt"
 //
 //	y[n,oy,ox,o] = Σ_{i,ky,kx} x[n, oy·Stride−Pad+ky, ox·Stride−Pad+kx, i] · w[o,i,ky,kx]
 //
-// with zeros outside the image; y is [N×OH×OW×O], OH = (H+2·Pad−KH)/Stride+1.
-type Conv2D struct{ Stride, Pad, Groups int }
+// with zeros outside the image; y is [N×OH×OW×O], OH = (H+2·Pad+PadEnd−KH)/Stride+1.
+// PadEnd is rows and columns of zeros beyond Pad at the bottom and the right
+// alone: TensorFlow's SAME padding is uneven where the stride is 2.
+type Conv2D struct{ Stride, Pad, Groups, PadEnd int }
 
 func (o Conv2D) Infer(in []Type) ([]Type, error) {
 	if err := operands(in, Float, Float); err != nil {
@@ -27,8 +29,8 @@ func (o Conv2D) shape(x, w Shape) (Shape, error) {
 	if len(x) != 4 || len(w) != 4 {
 		return nil, fmt.Errorf("takes images [N×H×W×C] and a kernel [O×I×KH×KW], not %v and %v", x, w)
 	}
-	if o.Stride < 1 || o.Pad < 0 || o.Groups < 1 {
-		return nil, fmt.Errorf("stride %d, padding %d, groups %d: must be at least 1, 0 and 1", o.Stride, o.Pad, o.Groups)
+	if o.Stride < 1 || o.Pad < 0 || o.PadEnd < 0 || o.Groups < 1 {
+		return nil, fmt.Errorf("stride %d, padding %d, further padding at the end %d, groups %d: must be at least 1, 0, 0 and 1", o.Stride, o.Pad, o.PadEnd, o.Groups)
 	}
 	if w[1]*o.Groups != x[3] {
 		return nil, fmt.Errorf("kernel %v in %d group(s) takes %d channels, but the images %v have %d", w, o.Groups, w[1]*o.Groups, x, x[3])
@@ -36,7 +38,7 @@ func (o Conv2D) shape(x, w Shape) (Shape, error) {
 	if w[0]%o.Groups != 0 {
 		return nil, fmt.Errorf("%d output channels do not divide into %d groups", w[0], o.Groups)
 	}
-	oh, ow := ConvOut(x[1], w[2], o.Stride, o.Pad), ConvOut(x[2], w[3], o.Stride, o.Pad)
+	oh, ow := ConvOut(x[1]+o.PadEnd, w[2], o.Stride, o.Pad), ConvOut(x[2]+o.PadEnd, w[3], o.Stride, o.Pad)
 	if oh < 1 || ow < 1 {
 		return nil, fmt.Errorf("images of %d×%d are too small for a %d×%d window with padding %d", x[1], x[2], w[2], w[3], o.Pad)
 	}

@@ -49,18 +49,18 @@ func (o MatMul) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{da, db}
 }
 
-// AddBias adds b [C] to every row of x [N×C].
+// AddBias adds b [C] to every row of x [N×C] or pixel of x [N×H×W×C].
 type AddBias struct{}
 
 func (AddBias) Infer(in []Type) ([]Type, error) {
 	if err := operands(in, Float, Float); err != nil {
 		return nil, err
 	}
-	if err := rank(in, 0, 2, "rows [N×C]"); err != nil {
+	if err := rows(in); err != nil {
 		return nil, err
 	}
-	if !in[1].Shape.Equal(in[0].Shape[1:]) {
-		return nil, fmt.Errorf("bias %v does not fit rows %v", in[1].Shape, in[0].Shape)
+	if x := in[0].Shape; !in[1].Shape.Equal(x[len(x)-1:]) {
+		return nil, fmt.Errorf("bias %v does not fit rows %v", in[1].Shape, x)
 	}
 	return in[:1], nil
 }
@@ -69,17 +69,25 @@ func (AddBias) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{d[0], g.apply1("grad:"+n.Name, SumRows{}, d[0])}
 }
 
-// SumRows is the sum of the rows of x: [N×C] → [C].
+// rows checks that operand 0 has channels, the last axis, of something.
+func rows(in []Type) error {
+	if len(in[0].Shape) < 2 {
+		return fmt.Errorf("operand 0 must be rows [N×C] or images [N×H×W×C], not %v", in[0].Shape)
+	}
+	return nil
+}
+
+// SumRows is the sum over all axes but the last: [N×C] or [N×H×W×C] → [C].
 type SumRows struct{}
 
 func (SumRows) Infer(in []Type) ([]Type, error) {
 	if err := operands(in, Float); err != nil {
 		return nil, err
 	}
-	if err := rank(in, 0, 2, "rows [N×C]"); err != nil {
+	if err := rows(in); err != nil {
 		return nil, err
 	}
-	return []Type{{in[0].Shape[1:], Float}}, nil
+	return []Type{{in[0].Shape[len(in[0].Shape)-1:], Float}}, nil
 }
 
 // Linear is x·wᵀ + b with x [N×I], w [O×I], b [O] (torch.nn.functional.linear).

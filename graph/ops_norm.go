@@ -132,11 +132,22 @@ func (ReLUGrad) Infer(in []Type) ([]Type, error) { return Add{}.Infer(in) }
 
 // Dropout zeroes each element with probability P and scales the others by
 // 1/(1−P). Operands x and step, an int scalar (a Counter variable); element i
-// is kept where Random(Seed, Key, step, i) ≥ P, the step sign-extended. It is its
-// own derivative.
+// is kept where Random(Seed, Key, step, i) ≥ P, the step sign-extended. With
+// Rows, all elements of a row of the first axis share the draw of its number i:
+// whole images are zeroed (drop-connect, stochastic depth). It is its own
+// derivative.
 type Dropout struct {
 	P         float64
 	Seed, Key uint64
+	Rows      bool
+}
+
+// Group is how many elements of a tensor of shape s share a draw.
+func (o Dropout) Group(s Shape) int {
+	if o.Rows {
+		return s[1:].Size()
+	}
+	return 1
 }
 
 func (o Dropout) Infer(in []Type) ([]Type, error) {
@@ -148,6 +159,9 @@ func (o Dropout) Infer(in []Type) ([]Type, error) {
 	}
 	if len(in[1].Shape) != 0 {
 		return nil, fmt.Errorf("the step must be a scalar, not %v", in[1])
+	}
+	if o.Rows && len(in[0].Shape) == 0 {
+		return nil, fmt.Errorf("drops rows of the first axis, but operand 0 is a scalar")
 	}
 	return in[:1], nil
 }

@@ -280,6 +280,18 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 		return c.unary(s, c.set.ReLU), true
 	case graph.ReLUGrad:
 		return c.binary(s, c.set.ReLUGrad), true
+	case graph.Sigmoid:
+		return c.sigmoid(s), true
+	case graph.SigmoidGrad:
+		return c.sigmoidGrad(s), true
+	case graph.SiLU:
+		return c.silu(s), true
+	case graph.SiLUGrad:
+		return c.siluGrad(s), true
+	case graph.ScaleChannels:
+		return c.scaleChannels(s), true
+	case graph.ScaleChannelsGrad:
+		return c.scaleChannelsGrad(s), true
 	case graph.Lerp:
 		return c.lerp(s, op), true
 	case graph.Dropout:

@@ -47,23 +47,6 @@ func (c *compiler) lerp(s *plan.Step, op graph.Lerp) work {
 	})
 }
 
-func (c *compiler) dropout(s *plan.Step, op graph.Dropout) work {
-	scale := float32(1 / (1 - op.P))
-	return plain(func() func() {
-		y, x, step := c.f(s.Out[0]), c.f(s.In[0]), c.ints[s.In[1]]
-		return c.blocks(len(y), 4096, func(lo, hi int) {
-			at := uint64(int64(step[0]))
-			for i := lo; i < hi; i++ {
-				if graph.Random(op.Seed, op.Key, at, uint64(i)) >= op.P {
-					y[i] = x[i] * scale
-				} else {
-					y[i] = 0
-				}
-			}
-		})
-	})
-}
-
 func (c *compiler) sgd(s *plan.Step, op graph.SGD) work {
 	momentum, decay := float32(op.Momentum), float32(op.WeightDecay)
 	return plain(func() func() {

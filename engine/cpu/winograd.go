@@ -21,7 +21,7 @@ func (c *compiler) winograd(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 		return false
 	}
 	co, ci := kernelShape[0], kernelShape[1]
-	if kernelShape[2] != 3 || kernelShape[3] != 3 || o.Stride != 1 || o.Pad != 1 || o.Groups != 1 ||
+	if kernelShape[2] != 3 || kernelShape[3] != 3 || o.Stride != 1 || o.Pad != 1 || o.PadEnd != 0 || o.Groups != 1 ||
 		ci%kernel.WinogradLanes != 0 || co%kernel.WinogradLanes != 0 {
 		return false
 	}

@@ -104,7 +104,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		case graph.Input, graph.Read:
 			continue
 		}
-		for _, family := range []func(*graph.Node) kernel{basic, convolution, linear, norm, loss} {
+		for _, family := range []func(*graph.Node) kernel{basic, convolution, linear, norm, gate, loss} {
 			if k := family(n); k != nil {
 				c.kernels[i] = k
 			}

@@ -50,8 +50,9 @@ func norm(n *graph.Node) kernel {
 		return func(in []tensor) ([]tensor, error) {
 			out := make([]float64, len(in[0].f))
 			step := uint64(int64(in[1].n[0]))
+			group := o.Group(n.In[0].Shape)
 			for i, x := range in[0].f {
-				if graph.Random(o.Seed, o.Key, step, uint64(i)) >= o.P {
+				if graph.Random(o.Seed, o.Key, step, uint64(i/group)) >= o.P {
 					out[i] = x / (1 - o.P)
 				}
 			}

@@ -10,14 +10,14 @@ type pair struct{ out, in int }
 func inPlace(op any) []pair {
 	switch o := op.(type) {
 	case graph.Add, graph.Dropout, graph.Scale, graph.ReLU, graph.Lerp, graph.AddBias,
-		graph.L2Normalize, graph.CrossEntropyGrad, graph.BatchNormInference:
+		graph.Sigmoid, graph.SiLU, graph.ScaleChannels, graph.L2Normalize, graph.CrossEntropyGrad, graph.BatchNormInference:
 		if _, ok := op.(graph.Add); ok {
 			return []pair{{0, 0}, {0, 1}}
 		}
 		return []pair{{0, 0}}
 	case graph.BatchNorm:
 		return []pair{{0, 0}}
-	case graph.ReLUGrad:
+	case graph.ReLUGrad, graph.SigmoidGrad, graph.SiLUGrad:
 		return []pair{{0, 1}, {0, 0}}
 	case graph.BatchNormGrad:
 		return []pair{{0, 4}, {0, 0}}

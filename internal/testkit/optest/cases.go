@@ -16,14 +16,11 @@ import (
 // kernels work in, and small networks. The numbers, and some of the shapes,
 // depend on the seed.
 func Cases(seed uint64) []Case {
-	b := &builder{Rand: rand.New(rand.NewPCG(seed, 1))}
-	b.basic()
-	b.convolution()
-	b.pooling()
-	b.linear()
-	b.norm()
-	b.loss()
-	b.networks()
+	b := &builder{}
+	for i, group := range []func(){b.basic, b.convolution, b.pooling, b.linear, b.norm, b.gates, b.loss, b.networks} {
+		b.Rand = rand.New(rand.NewPCG(seed, uint64(i+1))) // a group's cases do not depend on the others'
+		group()
+	}
 	return b.cases
 }
 
@@ -119,39 +116,46 @@ func (b *builder) basic() {
 }
 
 // convShape is one convolution.
-type convShape struct{ n, h, w, c, kh, kw, o, stride, pad, groups int }
+type convShape struct{ n, h, w, c, kh, kw, o, stride, pad, groups, padEnd int }
 
 func (b *builder) convolution() {
 	shapes := []convShape{
-		{1, 1, 1, 1, 1, 1, 1, 1, 0, 1},
-		{2, 5, 5, 3, 3, 3, 7, 1, 1, 1},
-		{1, 7, 9, 1, 3, 3, 5, 2, 1, 1},
-		{3, 8, 6, 5, 1, 1, 13, 1, 0, 1},
-		{1, 6, 7, 3, 1, 1, 5, 2, 0, 1},    // 1×1 that skips pixels
-		{2, 5, 5, 4, 1, 1, 4, 1, 1, 1},    // a border of padding alone
-		{1, 3, 3, 6, 3, 3, 4, 1, 0, 1},    // one pixel of output
-		{2, 2, 2, 7, 3, 3, 9, 1, 1, 1},    // a kernel larger than the image
-		{2, 1, 1, 16, 1, 1, 8, 1, 0, 1},   // a linear layer
-		{2, 9, 9, 8, 2, 2, 8, 2, 0, 1},    // an even kernel, a last pixel unused
-		{1, 8, 8, 3, 2, 2, 5, 3, 0, 1},    // a stride beyond the kernel
-		{1, 5, 6, 13, 5, 3, 7, 2, 2, 1},   // a kernel that is not square
-		{1, 11, 13, 3, 7, 7, 17, 2, 3, 1}, // ImageNet's first layer
-		{1, 7, 7, 12, 3, 3, 8, 1, 2, 4},
-		{2, 9, 7, 4, 3, 3, 6, 3, 1, 2},
-		{2, 7, 7, 17, 3, 3, 17, 2, 1, 17}, // depthwise
-		{1, 6, 5, 5, 3, 3, 10, 1, 1, 5},   // depthwise, two outputs a channel
-		{2, 6, 6, 33, 3, 3, 33, 1, 1, 1},
-		{1, 4, 4, 70, 3, 3, 130, 1, 1, 1},
-		{2, 14, 15, 70, 1, 1, 200, 1, 0, 1},
-		{5, 8, 8, 64, 3, 3, 64, 1, 1, 1},
-		{3, 16, 16, 32, 3, 3, 64, 2, 1, 1},
-		{2, 32, 32, 3, 3, 3, 64, 1, 1, 1}, // CIFAR's first layer
-		{1, 40, 37, 16, 3, 3, 24, 1, 1, 1},
-		{9, 4, 4, 48, 3, 3, 40, 1, 1, 1},
+		{1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0},
+		{2, 5, 5, 3, 3, 3, 7, 1, 1, 1, 0},
+		{1, 7, 9, 1, 3, 3, 5, 2, 1, 1, 0},
+		{3, 8, 6, 5, 1, 1, 13, 1, 0, 1, 0},
+		{1, 6, 7, 3, 1, 1, 5, 2, 0, 1, 0},    // 1×1 that skips pixels
+		{2, 5, 5, 4, 1, 1, 4, 1, 1, 1, 0},    // a border of padding alone
+		{1, 3, 3, 6, 3, 3, 4, 1, 0, 1, 0},    // one pixel of output
+		{2, 2, 2, 7, 3, 3, 9, 1, 1, 1, 0},    // a kernel larger than the image
+		{2, 1, 1, 16, 1, 1, 8, 1, 0, 1, 0},   // a linear layer
+		{2, 9, 9, 8, 2, 2, 8, 2, 0, 1, 0},    // an even kernel, a last pixel unused
+		{1, 8, 8, 3, 2, 2, 5, 3, 0, 1, 0},    // a stride beyond the kernel
+		{1, 5, 6, 13, 5, 3, 7, 2, 2, 1, 0},   // a kernel that is not square
+		{1, 11, 13, 3, 7, 7, 17, 2, 3, 1, 0}, // ImageNet's first layer
+		{1, 7, 7, 12, 3, 3, 8, 1, 2, 4, 0},
+		{2, 9, 7, 4, 3, 3, 6, 3, 1, 2, 0},
+		{2, 7, 7, 17, 3, 3, 17, 2, 1, 17, 0}, // depthwise
+		{1, 6, 5, 5, 3, 3, 10, 1, 1, 5, 0},   // depthwise, two outputs a channel
+		{2, 6, 6, 33, 3, 3, 33, 1, 1, 1, 0},
+		{1, 4, 4, 70, 3, 3, 130, 1, 1, 1, 0},
+		{2, 14, 15, 70, 1, 1, 200, 1, 0, 1, 0},
+		{5, 8, 8, 64, 3, 3, 64, 1, 1, 1, 0},
+		{3, 16, 16, 32, 3, 3, 64, 2, 1, 1, 0},
+		{2, 32, 32, 3, 3, 3, 64, 1, 1, 1, 0}, // CIFAR's first layer
+		{1, 40, 37, 16, 3, 3, 24, 1, 1, 1, 0},
+		{9, 4, 4, 48, 3, 3, 40, 1, 1, 1, 0},
+		{2, 8, 8, 5, 3, 3, 7, 2, 0, 1, 1}, // TensorFlow's SAME padding of even sizes
+		{2, 9, 6, 3, 5, 5, 4, 2, 1, 1, 1},
+		{2, 8, 10, 17, 5, 5, 17, 2, 1, 17, 1}, // the same, depthwise
+		{1, 16, 16, 40, 3, 3, 40, 2, 0, 40, 1},
+		{2, 4, 4, 16, 3, 3, 32, 1, 1, 1, 1}, // as Winograd's, but for the end
+		{1, 3, 4, 6, 3, 3, 5, 1, 0, 1, 4},   // a border of the end's padding alone
+		{3, 8, 8, 32, 5, 5, 32, 1, 2, 32, 0},
 	}
 	channels := []int{1, 3, 5, 7, 13, 17, 33}
 	for range 8 {
-		s := convShape{1 + b.IntN(3), 1 + b.IntN(12), 1 + b.IntN(12), channels[b.IntN(7)], 1 + b.IntN(4), 1 + b.IntN(4), channels[b.IntN(7)], 1 + b.IntN(3), b.IntN(3), 1}
+		s := convShape{1 + b.IntN(3), 1 + b.IntN(12), 1 + b.IntN(12), channels[b.IntN(7)], 1 + b.IntN(4), 1 + b.IntN(4), channels[b.IntN(7)], 1 + b.IntN(3), b.IntN(3), 1, b.IntN(2)}
 		if b.IntN(2) == 0 {
 			s.groups = 1 + b.IntN(3)
 			s.c, s.o = (s.c%7+1)*s.groups, (s.o%7+1)*s.groups
@@ -160,11 +164,11 @@ func (b *builder) convolution() {
 		shapes = append(shapes, s)
 	}
 	for _, s := range shapes {
-		name := fmt.Sprintf("%d×%d×%d×%d,%d×%d→%d,stride%d,pad%d,groups%d", s.n, s.h, s.w, s.c, s.kh, s.kw, s.o, s.stride, s.pad, s.groups)
-		c := graph.Conv2D{Stride: s.stride, Pad: s.pad, Groups: s.groups}
+		name := fmt.Sprintf("%d×%d×%d×%d,%d×%d→%d,stride%d,pad%d+%d,groups%d", s.n, s.h, s.w, s.c, s.kh, s.kw, s.o, s.stride, s.pad, s.padEnd, s.groups)
+		c := graph.Conv2D{Stride: s.stride, Pad: s.pad, PadEnd: s.padEnd, Groups: s.groups}
 		x := b.normal(s.n, s.h, s.w, s.c)
 		w := b.normal(s.o, s.c/s.groups, s.kh, s.kw)
-		dy := b.normal(s.n, graph.ConvOut(s.h, s.kh, s.stride, s.pad), graph.ConvOut(s.w, s.kw, s.stride, s.pad), s.o)
+		dy := b.normal(s.n, graph.ConvOut(s.h+s.padEnd, s.kh, s.stride, s.pad), graph.ConvOut(s.w+s.padEnd, s.kw, s.stride, s.pad), s.o)
 		b.op(name, c, x, w)
 		b.op(name, graph.Conv2DGradInput{Conv: c, Input: x.Shape}, dy, w)
 		b.op(name, graph.Conv2DGradWeight{Conv: c, Kernel: w.Shape}, x, dy)
@@ -284,6 +288,31 @@ func (b *builder) norm() {
 	b.op("short_rows", graph.L2Normalize{Eps: 1e-2}, short)
 	y := engine.Float32([]float32{0, 0, 0, 3e-2, 0, -4e-2, 0.6, 0, 0.8}, 3, 3)
 	b.op("short_rows", graph.L2NormalizeGrad{Eps: 1e-2}, short, y, b.normal(3, 3))
+}
+
+func (b *builder) gates() {
+	for _, s := range [][]int{{}, {1}, {17}, {3, 5, 7, 13}, {70, 500}} {
+		name := graph.Shape(s).String()
+		for _, scale := range []float64{1, 30} { // 30: exp overflows unless it is kept from it
+			wide := func() float64 { return scale * b.NormFloat64() }
+			b.op(fmt.Sprintf("%s,%g", name, scale), graph.Sigmoid{}, b.draw(wide, s...))
+			b.op(fmt.Sprintf("%s,%g", name, scale), graph.SiLU{}, b.draw(wide, s...))
+			b.op(fmt.Sprintf("%s,%g", name, scale), graph.SiLUGrad{}, b.draw(wide, s...), b.normal(s...))
+		}
+		b.op(name, graph.SigmoidGrad{}, b.draw(b.Float64, s...), b.normal(s...))
+		if len(s) == 0 {
+			continue
+		}
+		o := graph.Dropout{P: 0.4, Seed: b.Uint64(), Key: b.Uint64(), Rows: true}
+		b.op(name+",rows", o, b.normal(s...), engine.Int32([]int32{b.Int32()}))
+	}
+	for _, s := range [][]int{{1, 1, 1, 1}, {2, 3, 5, 7}, {3, 8, 8, 33}, {2, 30, 31, 20}} {
+		name := graph.Shape(s).String()
+		b.op(name, graph.ScaleChannels{}, b.normal(s...), b.normal(s[0], s[3]))
+		b.op(name, graph.ScaleChannelsGrad{}, b.normal(s...), b.normal(s...))
+		b.op(name, graph.AddBias{}, b.normal(s...), b.normal(s[3]))
+		b.op(name, graph.SumRows{}, b.normal(s...))
+	}
 }
 
 func moments(x []float32, c int) (mean, variance engine.Tensor) {

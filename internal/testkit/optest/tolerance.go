@@ -48,10 +48,19 @@ func (s *single) bound(in, out []engine.Tensor) [][]float64 {
 			return [][]float64{nil}
 		}
 		return [][]float64{scaled(unit, result(0))}
-	case graph.Scale, graph.Dropout, graph.GlobalAvgPoolGrad:
+	case graph.Scale, graph.Dropout, graph.GlobalAvgPoolGrad, graph.ScaleChannels, graph.SigmoidGrad:
 		return [][]float64{scaled(4*unit, result(0))}
 	case graph.Add, graph.AddBias, graph.Lerp:
 		return [][]float64{scaled(4*unit, s.absolute(in)[0])}
+	case graph.Sigmoid, graph.SiLU:
+		return [][]float64{gateBound(f[0], result(0))}
+	case graph.SiLUGrad: // dy·σ(x)·(1 + x·(1 − σ(x))): its terms may cancel
+		b := make([]float64, len(f[0]))
+		for i, x := range f[0] {
+			sigma := 1 / (1 + math.Exp(-x))
+			b[i] = 8*unit*math.Abs(f[1][i])*sigma*(1+math.Abs(x)*(1-sigma)) + math.Abs(f[1][i]*x)*gateTiny
+		}
+		return [][]float64{b}
 	case graph.MaxPool2DGrad: // at most Size² windows share a pixel
 		return [][]float64{scaled(terms(o.Pool.Size*o.Pool.Size), s.absolute(in, 0)[0])}
 	case graph.SGD: // p − lr·m, with −lr for the sum of absolute values
@@ -71,8 +80,8 @@ func (s *single) bound(in, out []engine.Tensor) [][]float64 {
 
 	// Sums of products.
 	case graph.SumRows:
-		return [][]float64{scaled(terms(in[0].Shape[0]), s.absolute(in)[0])}
-	case graph.GlobalAvgPool:
+		return [][]float64{scaled(terms(in[0].Shape.Size()/out[0].Shape.Size()), s.absolute(in)[0])}
+	case graph.GlobalAvgPool, graph.ScaleChannelsGrad:
 		return [][]float64{scaled(terms(in[0].Shape[1]*in[0].Shape[2]), s.absolute(in)[0])}
 	case graph.MatMul:
 		k := in[0].Shape[1]
@@ -115,6 +124,20 @@ func (s *single) bound(in, out []engine.Tensor) [][]float64 {
 		return [][]float64{contrastGradBound(o.Contrast, f[0], in[0].Shape, in[1].Data.([]int32), f[2], f[3][0])}
 	}
 	panic(fmt.Sprintf("optest: no rounding bound for %s: add it to tolerance.go", s.node.Kind()))
+}
+
+// gateTiny is what a sigmoid may be where it is less: the exponential of the
+// other side then leaves float32's range.
+const gateTiny = 1e-38
+
+// gateBound: an exponential good to two units, of an exact operand, and a few
+// roundings; y is at most |x| times what the sigmoid may be instead of less.
+func gateBound(x, y []float64) []float64 {
+	b := make([]float64, len(x))
+	for i, v := range y {
+		b[i] = 8*unit*math.Abs(v) + max(1, math.Abs(x[i]))*gateTiny
+	}
+	return b
 }
 
 func (s *single) convBound(in []engine.Tensor, k int) [][]float64 {
