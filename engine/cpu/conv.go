@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
 )
@@ -66,29 +67,55 @@ func phase(a, pad, k, s int) (first, taps, p int) {
 	return first, taps, taps - 1 - (a+pad)/s
 }
 
+// correlator is a way to compute a correlation: first the weights are packed,
+// then tasks fill the result, or add to it with acc. Tasks are independent and
+// set by the shape alone.
+type correlator interface {
+	flops() float64
+	packedLen() int
+	scratch() int // floats for each worker
+	packTasks() int
+	pack(i int, packed, w, scratch []float32)
+	tasks() int
+	run(i int, x, packed, y, scratch []float32, acc bool)
+}
+
+// newCorrelator chooses one for a correlation that Winograd's transforms don't
+// do.
+func newCorrelator(set *kernel.Set, f *corr) correlator {
+	if f.single() {
+		return newPointwise(set, f)
+	}
+	f.prepare(set)
+	return f
+}
+
 func (c *compiler) conv(s *plan.Step, op graph.Conv2D) work {
 	f := forward(op, s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape)
 	if c.winograd(op, s.In[0].Shape, s.In[1].Shape) {
 		return c.winoCorrelate(s, f, nil)
 	}
-	return c.correlate(s, []*corr{f}, nil)
+	return c.correlate(s, []correlator{newCorrelator(c.set, f)}, nil)
 }
 
 func (c *compiler) convGradInput(s *plan.Step, op graph.Conv2DGradInput, add *graph.Value) work {
-	parts := backward(op.Conv, op.Input, s.In[1].Shape, s.In[0].Shape)
+	phases := backward(op.Conv, op.Input, s.In[1].Shape, s.In[0].Shape)
 	if c.winograd(op.Conv, op.Input, s.In[1].Shape) {
-		return c.winoCorrelate(s, parts[0], add) // with stride 1 there is one
+		return c.winoCorrelate(s, phases[0], add) // with stride 1 there is one
+	}
+	var parts []correlator
+	for _, p := range phases {
+		parts = append(parts, newCorrelator(c.set, p))
 	}
 	return c.correlate(s, parts, add)
 }
 
 // correlate runs correlations of the same images, operand 0, that fill result 0
 // between them, or add to it where there is something to add to.
-func (c *compiler) correlate(s *plan.Step, parts []*corr, add *graph.Value) work {
+func (c *compiler) correlate(s *plan.Step, parts []correlator, add *graph.Value) work {
 	var k work
 	packs, tasks, size := 0, 0, 0
 	for _, p := range parts {
-		p.prepare(c.set)
 		k.scratch = max(k.scratch, p.scratch())
 		k.flops += p.flops()
 		packs += p.packTasks()

@@ -250,6 +250,9 @@ func (c *compiler) convGradWeight(s *plan.Step, op graph.Conv2DGradWeight) work 
 	if c.winograd(op.Conv, s.In[0].Shape, op.Kernel) {
 		return c.winoGradWeight(s, op)
 	}
+	if f := forward(op.Conv, s.In[0].Shape, op.Kernel, s.In[1].Shape); f.single() {
+		return c.pointGradWeight(s, op)
+	}
 	v := newWgrad(c.set, op.Conv, s.In[0].Shape, op.Kernel, s.In[1].Shape)
 	pool := c.pool
 	return work{

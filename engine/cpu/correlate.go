@@ -17,6 +17,7 @@ type corr struct {
 	groups, ci, co int // channels of a group: in, out
 
 	weights
+	set        *kernel.Set
 	mode       corrMode
 	panels     []panel // the output channels of a group
 	cols       int     // output channels of a group, filled up to whole panels
@@ -83,6 +84,7 @@ func panelsFor(set *kernel.Set, n int) (panels []panel, cols int) {
 
 // prepare chooses how to compute the correlation, by its shape alone.
 func (c *corr) prepare(set *kernel.Set) {
+	c.set = set
 	c.panels, c.cols = panelsFor(set, c.co)
 	inside := c.py <= 0 && c.px <= 0 &&
 		(c.oh-1)*c.stride-c.py+c.kh <= c.h && (c.ow-1)*c.stride-c.px+c.kw <= c.w
@@ -169,7 +171,7 @@ func (c *corr) scratch() int {
 	case gather:
 		n += m*c.depth + m*c.cols
 	}
-	return max(n, len(c.tap)*min(packChannels, c.ci)*maxCols)
+	return max(n, min(c.in, c.out)*min(packChannels, c.ci)*maxCols)
 }
 
 // packTasks and pack lay out the weights for the product: for each group and
@@ -192,43 +194,26 @@ func (c *corr) pack(i int, dst, w, scratch []float32) {
 	g := i / chunks / len(c.panels)
 	nr := p.tile.NR
 	dst = dst[g*c.k()*c.cols+p.col*c.k():][:c.k()*nr]
-	sorted := scratch[:len(c.tap)*n*nr]
-	c.sortTaps(sorted, p, l0, n, w[g*c.group:])
-	for t := range c.tap {
-		copy(dst[(t*c.ci+l0)*nr:][:n*nr], sorted[t*n*nr:])
-	}
-}
-
-// sortTaps brings the weights of n input channels, from l0, of a panel from the
-// order of the variable to tap, channel, column.
-func (c *corr) sortTaps(sorted []float32, p panel, l0, n int, w []float32) {
-	nr := p.tile.NR
-	w = w[l0*c.in+p.col*c.out:]
-	// Outside the smaller stride's loop goes the larger's: w is read in order.
-	if p.width < nr {
-		clear(sorted[:len(c.tap)*n*nr])
-	}
-	if c.in < c.out {
-		for o := range p.width {
-			for l := range n {
-				c.spreadTaps(sorted[l*nr+o:], w[l*c.in+o*c.out:], n*nr)
-			}
+	w = w[g*c.group+l0*c.in+p.col*c.out:]
+	if p.width < nr || nr%kernel.WinogradLanes != 0 {
+		for t, tap := range c.tap {
+			packPanel(c.set, dst[(t*c.ci+l0)*nr:], p, n, w[tap:], c.in, c.out)
 		}
+		return
+	}
+	all := min(c.in, c.out) // taps of the variable
+	if c.in < c.out {
+		// A column's weights lie side by side for all channels.
+		c.set.Transpose(scratch, nr, w, c.out, nr, n*all)
 	} else {
 		for l := range n {
-			for o := range p.width {
-				c.spreadTaps(sorted[l*nr+o:], w[l*c.in+o*c.out:], n*nr)
-			}
+			c.set.Transpose(scratch[l*all*nr:], nr, w[l*c.in:], c.out, nr, all)
 		}
 	}
-}
-
-// spreadTaps puts one weight of each tap into dst, row apart.
-func (c *corr) spreadTaps(dst, w []float32, row int) {
-	at := 0
-	for _, t := range c.tap {
-		dst[at] = w[t]
-		at += row
+	for t, tap := range c.tap {
+		for l := range n {
+			copy(dst[(t*c.ci+l0+l)*nr:][:nr], scratch[(l*all+tap)*nr:])
+		}
 	}
 }
 
