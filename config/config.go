@@ -15,11 +15,13 @@ import (
 
 // Run is the whole configuration of a training run.
 type Run struct {
-	Data   string       `json:"data"`   // format or format:path, see data.Formats
-	Image  int          `json:"image"`  // images are squares of this many pixels; 0: the longer side of the data's first, at most 64
-	Method string       `json:"method"` // see loss.Methods
-	Alpha  *float64     `json:"alpha"`  // the starred variant's weight; nil: the plain method
-	Model  model.Config `json:"model"`
+	Data       string       `json:"data"`                 // format or format:path, see data.Formats
+	ClassOrder string       `json:"class_order"`          // of names that become labels, see data.Options; empty: lexicographic
+	ClassList  []string     `json:"class_list,omitempty"` // the only classes to read, in label order; nil: all
+	Image      int          `json:"image"`                // images are squares of this many pixels; 0: the longer side of the data's first, at most 64
+	Method     string       `json:"method"`               // see loss.Methods
+	Alpha      *float64     `json:"alpha"`                // the starred variant's weight; nil: the plain method
+	Model      model.Config `json:"model"`
 
 	Temperature     float64 `json:"temperature"`
 	BaseTemperature float64 `json:"base_temperature"`
@@ -62,7 +64,7 @@ func Default() Run {
 		Method: "selfcon-s", Model: model.Config{Arch: "resnet18", Sub: model.SubFC, Width: 64},
 		Temperature: 0.1, BaseTemperature: 0.07, ProjectionDim: 128,
 		Batch: 64, Rate: 0.1, Momentum: 0.9, WeightDecay: 1e-4, Schedule: "cosine", WarmupEpochs: -1,
-		Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
+		ClassOrder: "lexicographic", Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
 	}
 }
 

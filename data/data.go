@@ -39,4 +39,6 @@ type Splits struct {
 	Train Dataset
 	Val   Dataset
 	Test  Dataset
+	// Notes are what a person should know: files that were passed over.
+	Notes []string
 }

@@ -113,6 +113,11 @@ func FuzzDecode(f *testing.F) {
 	} {
 		f.Add(raw)
 	}
+	for _, m := range membersOf(f, "testdata/images.tar.gz") {
+		if kindOf(m.body) != nil {
+			f.Add(m.body)
+		}
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, channels := range []int{1, 3} {
 			im, err := decodeImage("x", raw, channels)
@@ -120,6 +125,57 @@ func FuzzDecode(f *testing.F) {
 			if err == nil && (im.Channels != channels || im.Width < 1 || im.Height < 1 || len(im.Pix) != im.Width*im.Height*channels) {
 				t.Errorf("%d bytes of %d×%d×%d", len(im.Pix), im.Height, im.Width, im.Channels)
 			}
+		}
+	})
+}
+
+func FuzzArchive(f *testing.F) {
+	p := pngOf(f, flat(2, 2, red))
+	m := []member{{"train/a/1.png", p}, {"train/b/1.png", p}, {"test/a/1.png", p}, {"test/b/../b/1.png", p}}
+	f.Add(zipOf(f, m))
+	f.Add(tarOf(f, m))
+	f.Add(gz(f, tarOf(f, m)))
+	f.Add(zipOf(f, []member{{"../x", p}}))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		a, err := openArchive("x", bytes.NewReader(raw), int64(len(raw)), "an archive")
+		onlyDataErrors(t, err)
+		if err != nil {
+			return
+		}
+		s, err := splitImageTree(a.descend(), Options{Channels: 3})
+		onlyDataErrors(t, err)
+		if err != nil {
+			return
+		}
+		for i := range min(s.Train.Len(), 10) {
+			_, err := s.Train.Image(i)
+			onlyDataErrors(t, err)
+		}
+	})
+}
+
+func FuzzOrientation(f *testing.F) {
+	for _, m := range membersOf(f, "testdata/images.tar.gz") {
+		if k := kindOf(m.body); k != nil {
+			f.Add(m.body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, k := range imageKinds {
+			if o := orientation(k.name, raw); o < 1 || o > 8 {
+				t.Errorf("orientation %d", o)
+			}
+		}
+	})
+}
+
+func FuzzClassList(f *testing.F) {
+	f.Add([]byte("a\nb\tx\n# y\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		names, err := parseClassList("x", raw)
+		onlyDataErrors(t, err)
+		if err == nil && len(names) == 0 {
+			t.Error("no names and no error")
 		}
 	})
 }

@@ -1,86 +1,98 @@
 package data
 
 import (
+	"cmp"
 	"fmt"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// imageFolder is a split kept as image files, decoded when asked for.
-type imageFolder struct {
+// imageFiles is a split kept as image files, decoded when asked for.
+type imageFiles struct {
+	tree     tree
 	channels int // 1 or 3
 	classes  []string
-	files    []string
+	files    []string // in the tree
 	labels   []int32
 }
 
-func (d *imageFolder) Len() int          { return len(d.files) }
-func (d *imageFolder) Classes() []string { return d.classes }
-func (d *imageFolder) Label(i int) int   { return int(d.labels[i]) }
-func (d *imageFolder) Name(i int) string { return d.files[i] }
+func (d *imageFiles) Len() int          { return len(d.files) }
+func (d *imageFiles) Classes() []string { return d.classes }
+func (d *imageFiles) Label(i int) int   { return int(d.labels[i]) }
+func (d *imageFiles) Name(i int) string { return d.tree.at(d.files[i]) }
 
-func (d *imageFolder) Image(i int) (Image, error) {
-	raw, err := os.ReadFile(d.files[i])
+func (d *imageFiles) Image(i int) (Image, error) {
+	raw, err := d.tree.read(d.files[i])
 	if err != nil {
-		return Image{}, readFailed(d.files[i], err)
+		return Image{}, err
 	}
-	return decodeImage(d.files[i], raw, d.channels)
+	return decodeImage(d.Name(i), raw, d.channels)
 }
 
-const imageFolderWant = "a folder with train/<class>/*.jpg, *.jpeg or *.png"
+const imageFolderWant = "a folder with train/<class>/<image>, or a .zip, .tar or .tar.gz of one"
 
-// openImageFolder lists the files of an image folder.
+// splitOf is "train", "val" or "test" for a folder's name that means one, or "".
+func splitOf(name string) string {
+	switch strings.ToLower(name) {
+	case "train", "training":
+		return "train"
+	case "val", "valid", "validation", "dev":
+		return "val"
+	case "test", "testing":
+		return "test"
+	}
+	return ""
+}
+
+// openImageFolder lists the files of an image folder, or of an archive of one.
 //
 //   - Splits are the folders train, val (or valid, or validation) and test;
 //     without any of them, the folders are classes, all for training.
-//   - Classes are the folders in a split, in lexicographic order of bytes, as
-//     torchvision's ImageFolder has them. All splits must have the same.
-//   - Images are the files in a class's folder, at any depth, whose extension
-//     is .jpg, .jpeg or .png in any case; in torchvision's order: folder by
-//     folder, sorted by path, then by name. Links are followed.
-//   - What begins with a dot is skipped. So are other files.
+//   - Classes are the folders in a split, in the order of opt: lexicographic
+//     by bytes, as torchvision's ImageFolder has them, unless something else is
+//     asked for. All splits must have the same.
+//   - Images are the files in a class's folder, at any depth, whose extension is
+//     an image's in any case; in torchvision's order: folder by folder, sorted
+//     by path, then by name. Links are followed.
+//   - What is hidden is skipped (see isHidden). Other files are too, and noted.
 func openImageFolder(root string, opt Options) (Splits, error) {
-	if err := isFolder(root, imageFolderWant); err != nil {
+	t, err := openTree(root, imageFolderWant)
+	if err != nil {
 		return Splits{}, err
 	}
-	folders, err := subfolders(root)
+	return splitImageTree(t, opt)
+}
+
+func splitImageTree(t tree, opt Options) (Splits, error) {
+	folders, err := subfolders(t, "")
 	if err != nil {
 		return Splits{}, err
 	}
 	if len(folders) == 0 {
-		return Splits{}, badf(root, "no folders in it: it should be %s", imageFolderWant)
+		return Splits{}, badf(t.at(""), "no folders in it: it should be %s", imageFolderWant)
 	}
-	split := func(names ...string) (string, error) {
-		var found []string
-		for _, f := range folders {
-			if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, f) }) {
-				found = append(found, f)
-			}
+	dirs := map[string]string{}
+	for _, f := range folders {
+		split := splitOf(f)
+		if split == "" {
+			continue
 		}
-		if len(found) > 1 {
-			return "", badf(root, "folders %s are the same split: keep one", strings.Join(found, " and "))
+		if first, twice := dirs[split]; twice {
+			return Splits{}, badf(t.at(""), "folders %s and %s are the same split: keep one", first, f)
 		}
-		if len(found) == 0 {
-			return "", nil
-		}
-		return filepath.Join(root, found[0]), nil
+		dirs[split] = f
 	}
-	var paths [3]string
-	for i, names := range [3][]string{{"train"}, {"val", "valid", "validation"}, {"test"}} {
-		if paths[i], err = split(names...); err != nil {
-			return Splits{}, err
-		}
+	if len(dirs) > 0 && dirs["train"] == "" {
+		return Splits{}, badf(t.at(""), "there is a folder %s but no folder train", cmp.Or(dirs["val"], dirs["test"]))
 	}
-	if paths[0] == "" {
-		if other := paths[1] + paths[2]; other != "" {
-			return Splits{}, badf(root, "there is a folder %s but no folder train", filepath.Base(other))
-		}
-		paths[0] = root
+	classes, err := opt.classes(t, dirs["train"])
+	if err != nil {
+		return Splits{}, err
 	}
-	train, err := readImageFolder(paths[0])
+	var s Splits
+	train, err := readClasses(t, dirs["train"], classes, &s)
 	if err != nil {
 		return Splits{}, err
 	}
@@ -89,181 +101,195 @@ func openImageFolder(root string, opt Options) (Splits, error) {
 			return Splits{}, err
 		}
 	}
-	s := Splits{Train: train}
-	for i, to := range []*Dataset{&s.Val, &s.Test} {
-		path := paths[i+1]
-		if path == "" {
+	s.Train = train
+	for split, to := range map[string]*Dataset{"val": &s.Val, "test": &s.Test} {
+		dir := dirs[split]
+		if dir == "" {
 			continue
 		}
-		d, err := readImageFolder(path)
+		got, err := classFolders(t, dir)
 		if err != nil {
 			return Splits{}, err
 		}
-		if err := sameClasses(path, d.classes, paths[0], train.classes); err != nil {
+		if err := sameClasses(t, dir, got, dirs["train"], classes, opt.Classes != nil); err != nil {
 			return Splits{}, err
 		}
-		d.classes, d.channels = train.classes, train.channels
+		d, err := readClasses(t, dir, classes, &s)
+		if err != nil {
+			return Splits{}, err
+		}
+		d.channels = train.channels
 		*to = d
 	}
 	return s, nil
 }
 
-// readImageFolder lists one split.
-func readImageFolder(dir string) (*imageFolder, error) {
-	classes, err := subfolders(dir)
+// classes are the class folders of a split in label order: as opt lists them, or
+// all there are in its order.
+func (opt Options) classes(t tree, dir string) ([]string, error) {
+	found, err := classFolders(t, dir)
 	if err != nil {
 		return nil, err
 	}
-	if len(classes) == 0 {
-		return nil, badf(dir, "no class folders in it: images must be in %s", filepath.Join(dir, "<class>"))
+	if opt.Classes == nil {
+		opt.sort(found)
+		return found, nil
 	}
-	d := &imageFolder{classes: classes}
+	if missing := without(opt.Classes, found); len(missing) > 0 {
+		return nil, badf(t.at(dir), "no folder for %s of the class list", classNames(missing))
+	}
+	return slices.Clone(opt.Classes), nil
+}
+
+func classFolders(t tree, dir string) ([]string, error) {
+	found, err := subfolders(t, dir)
+	if err == nil && len(found) == 0 {
+		err = badf(t.at(dir), "no class folders in it: images must be in %s", t.at(path.Join(dir, "<class>")))
+	}
+	return found, err
+}
+
+// readClasses lists one split, and notes in s what it passes over.
+func readClasses(t tree, dir string, classes []string, s *Splits) (*imageFiles, error) {
+	d := &imageFiles{tree: t, classes: classes}
+	var other passedOver
 	for label, class := range classes {
-		path := filepath.Join(dir, class)
-		var found []fileGroup
-		other := "" // a file that is no image
-		if err := walkImages(path, nil, &found, &other); err != nil {
+		before := len(d.files)
+		mark := other.count
+		if err := d.addImages(path.Join(dir, class), int32(label), &other); err != nil {
 			return nil, err
 		}
-		if len(found) == 0 {
-			reason := "no images in this class folder: it must have .jpg, .jpeg or .png files"
-			if other != "" {
-				reason += " (there is " + other + ")"
+		if len(d.files) == before {
+			reason := "no images in this class folder: it must have files such as .jpg, .png or .webp"
+			if other.count > mark {
+				reason += " (there is " + path.Base(other.last) + ")"
 			}
-			return nil, &Error{Path: path, Reason: reason}
-		}
-		slices.SortFunc(found, func(a, b fileGroup) int { return strings.Compare(a.dir, b.dir) })
-		for _, g := range found {
-			for _, name := range g.names {
-				d.files = append(d.files, filepath.Join(g.dir, name))
-				d.labels = append(d.labels, int32(label))
-			}
+			return nil, badf(t.at(path.Join(dir, class)), "%s", reason)
 		}
 	}
+	other.note(t, s)
 	return d, nil
 }
 
-// fileGroup is the images directly in one folder.
-type fileGroup struct {
-	dir   string
-	names []string // sorted
+// passedOver are files that are no images, by their names.
+type passedOver struct {
+	count       int
+	first, last string
 }
 
-// walkImages collects the images under dir. above are the folders it is in, to
-// stop at a link that leads back.
-func walkImages(dir string, above []os.FileInfo, found *[]fileGroup, other *string) error {
-	self, err := os.Stat(dir)
-	if err != nil {
-		return readFailed(dir, err)
+func (p *passedOver) add(name string) {
+	if p.count++; p.count == 1 {
+		p.first = name
 	}
-	for _, a := range above {
-		if os.SameFile(a, self) {
-			return badf(dir, "is a link to a folder that it is in")
-		}
+	p.last = name
+}
+
+func (p *passedOver) note(t tree, s *Splits) {
+	switch {
+	case p.count == 1:
+		s.Notes = append(s.Notes, fmt.Sprintf("%s is passed over: its name is not that of an image (%s)", t.at(p.first), imageNames))
+	case p.count > 1:
+		s.Notes = append(s.Notes, fmt.Sprintf("%d files are passed over: their names are not those of images (%s); the first is %s", p.count, imageNames, t.at(p.first)))
 	}
-	above = append(above, self)
-	entries, err := os.ReadDir(dir) // sorted by name
-	if err != nil {
-		return readFailed(dir, err)
+}
+
+// addImages adds the images under dir, folder by folder in the order of paths.
+func (d *imageFiles) addImages(dir string, label int32, other *passedOver) error {
+	type group struct {
+		dir   string
+		names []string
 	}
-	g := fileGroup{dir: dir}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		path := filepath.Join(dir, e.Name())
-		folder, err := leadsToFolder(path, e)
-		switch {
-		case err != nil:
+	var groups []group
+	var walk func(dir string) error
+	walk = func(dir string) error {
+		entries, err := d.tree.list(dir)
+		if err != nil {
 			return err
-		case folder:
-			if err := walkImages(path, above, found, other); err != nil {
-				return err
-			}
-		case isImageName(e.Name()):
-			g.names = append(g.names, e.Name())
-		default:
-			*other = e.Name()
 		}
+		g := group{dir: dir}
+		for _, e := range entries {
+			switch {
+			case e.dir:
+				if err := walk(path.Join(dir, e.name)); err != nil {
+					return err
+				}
+			case isImageName(e.name):
+				g.names = append(g.names, e.name)
+			default:
+				other.add(path.Join(dir, e.name))
+			}
+		}
+		if len(g.names) > 0 {
+			groups = append(groups, g)
+		}
+		return nil
 	}
-	if len(g.names) > 0 {
-		*found = append(*found, g)
+	if err := walk(dir); err != nil {
+		return err
+	}
+	slices.SortFunc(groups, func(a, b group) int { return strings.Compare(a.dir, b.dir) })
+	for _, g := range groups {
+		for _, name := range g.names {
+			d.files = append(d.files, path.Join(g.dir, name))
+			d.labels = append(d.labels, label)
+		}
 	}
 	return nil
 }
 
-func isImageName(name string) bool {
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".jpg", ".jpeg", ".png":
-		return true
-	}
-	return false
-}
-
-// subfolders are the names of the folders in dir that don't begin with a dot,
-// sorted by bytes.
-func subfolders(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+// subfolders are the names of the folders in dir that aren't hidden, sorted by
+// bytes.
+func subfolders(t tree, dir string) ([]string, error) {
+	entries, err := t.list(dir)
 	if err != nil {
-		return nil, readFailed(dir, err)
+		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		folder, err := leadsToFolder(filepath.Join(dir, e.Name()), e)
-		if err != nil {
-			return nil, err
-		}
-		if folder {
-			names = append(names, e.Name())
+		if e.dir {
+			names = append(names, e.name)
 		}
 	}
-	slices.Sort(names)
 	return names, nil
 }
 
-// leadsToFolder says whether an entry is a folder or a link to one.
-func leadsToFolder(path string, e os.DirEntry) (bool, error) {
-	if e.Type()&os.ModeSymlink == 0 {
-		return e.IsDir(), nil
-	}
-	st, err := os.Stat(path)
-	if err != nil {
-		return false, readFailed(path, err)
-	}
-	return st.IsDir(), nil
-}
-
-// sameClasses is an error unless a split has exactly the training classes.
-func sameClasses(path string, got []string, trainPath string, want []string) error {
+// sameClasses is an error unless a split has exactly the training classes, or,
+// with a class list, at least those.
+func sameClasses(t tree, dir string, got []string, trainDir string, want []string, listed bool) error {
 	missing, extra := without(want, got), without(got, want)
+	if listed {
+		extra = nil
+	}
 	if len(missing)+len(extra) == 0 {
 		return nil
 	}
 	var reasons []string
 	if len(missing) > 0 {
-		reasons = append(reasons, fmt.Sprintf("no folder for %s of %s", classList(missing), trainPath))
+		reasons = append(reasons, fmt.Sprintf("no folder for %s of %s", classNames(missing), t.at(trainDir)))
 	}
 	if len(extra) > 0 {
-		reasons = append(reasons, fmt.Sprintf("%s not in %s", classList(extra), trainPath))
+		reasons = append(reasons, fmt.Sprintf("%s not in %s", classNames(extra), t.at(trainDir)))
 	}
-	return badf(path, "%s: all splits must have the same class folders", strings.Join(reasons, ", and "))
+	return badf(t.at(dir), "%s: all splits must have the same class folders", strings.Join(reasons, ", and "))
 }
 
-// without are the elements of a that are not in b, both sorted.
+// without are the elements of a that are not in b, in the order of a.
 func without(a, b []string) []string {
+	in := make(map[string]bool, len(b))
+	for _, v := range b {
+		in[v] = true
+	}
 	var out []string
 	for _, v := range a {
-		if _, ok := slices.BinarySearch(b, v); !ok {
+		if !in[v] {
 			out = append(out, v)
 		}
 	}
 	return out
 }
 
-func classList(names []string) string {
+// classNames are some classes, for messages: class "a", or classes "a", "b" and 3 more.
+func classNames(names []string) string {
 	const most = 4
 	what := "class "
 	if len(names) > 1 {
@@ -282,16 +308,18 @@ func classList(names []string) string {
 
 // probeChannels is 1 if the first image of every class is stored as grey
 // without alpha, else 3.
-func probeChannels(d *imageFolder) (int, error) {
-	for i, path := range d.files {
-		if i > 0 && d.labels[i] == d.labels[i-1] {
+func probeChannels(d *imageFiles) (int, error) {
+	seen := make([]bool, len(d.classes))
+	for i, name := range d.files {
+		if seen[d.labels[i]] {
 			continue
 		}
-		raw, err := os.ReadFile(path)
+		seen[d.labels[i]] = true
+		raw, err := d.tree.read(name)
 		if err != nil {
-			return 0, readFailed(path, err)
+			return 0, err
 		}
-		h, err := readHeader(path, raw)
+		h, err := readHeader(d.Name(i), raw)
 		if err != nil {
 			return 0, err
 		}

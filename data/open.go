@@ -19,6 +19,13 @@ type Options struct {
 	// when the first image of every training class is stored as grey without
 	// alpha, and RGB otherwise.
 	Channels int
+	// Order is how class names become labels where a set doesn't number them
+	// itself: Lexicographic (also if empty) or Natural.
+	Order string
+	// Classes are the classes to read, in label order, and no others (see
+	// ReadClassList); nil for all that there are. Sets that number their classes
+	// themselves (IDX, CIFAR) take none.
+	Classes []string
 }
 
 // Format is one kind of source that Open reads.
@@ -80,7 +87,7 @@ var formats = []Format{
 	},
 	{
 		Name:      "imagefolder",
-		Reads:     "a folder train/<class>/*.jpg|jpeg|png, with val (or valid, validation) and test folders beside train if there are any; or class folders alone, all for training",
+		Reads:     "a folder train/<class>/<image>, with val (or valid, validation) and test folders beside train if there are any; or class folders alone, all for training; or a .zip, .tar or .tar.gz of one, read in place",
 		Example:   "imagefolder:photos",
 		needsPath: true,
 		openOpt:   openImageFolder,
@@ -109,6 +116,12 @@ func Open(spec string, opt Options) (Splits, error) {
 	}
 	if opt.Channels != 0 && opt.Channels != 1 && opt.Channels != 3 {
 		return Splits{}, &SpecError{spec, "channels must be 1 (grey), 3 (RGB) or 0 (as the set has)"}
+	}
+	if opt.Order != "" && opt.Order != Lexicographic && opt.Order != Natural {
+		return Splits{}, &SpecError{spec, fmt.Sprintf("unknown order of classes %q%s", opt.Order, suggest.Among(opt.Order, Orders()))}
+	}
+	if f.openOpt == nil && opt.Classes != nil {
+		return Splits{}, &SpecError{spec, "numbers its classes itself and takes no class list"}
 	}
 	if f.openOpt != nil {
 		return f.openOpt(path, opt)

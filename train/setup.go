@@ -22,6 +22,7 @@ type Setup struct {
 	// data has none.
 	Train, Val, Test data.Dataset
 	Classes          []string
+	Notes            []string // what a person should know about the data
 }
 
 // statImages is how many training images measure the mean and deviation of
@@ -38,11 +39,11 @@ func NewSetup(c config.Run) (*Setup, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	splits, err := data.Open(c.Data, data.Options{Channels: c.Model.ImageChannels})
+	splits, err := data.Open(c.Data, data.Options{Channels: c.Model.ImageChannels, Order: c.ClassOrder, Classes: c.ClassList})
 	if err != nil {
 		return nil, err
 	}
-	s := &Setup{Train: splits.Train, Val: splits.Val, Test: splits.Test, Classes: splits.Train.Classes()}
+	s := &Setup{Train: splits.Train, Val: splits.Val, Test: splits.Test, Classes: splits.Train.Classes(), Notes: splits.Notes}
 	if len(s.Classes) < 2 {
 		return nil, &config.Error{Setting: "data", Reason: fmt.Sprintf("%s has %d class; at least 2 are needed to tell apart", c.Data, len(s.Classes))}
 	}

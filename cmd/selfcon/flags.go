@@ -25,6 +25,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&c.Data, "data", c.Data, "what to train on, as `FORMAT[:PATH]`: "+formatNames())
+	classFlags(cmd, &c.ClassOrder, &c.ClassList)
 	f.IntVar(&c.Image, "image", c.Image, "side of the square images in pixels (0: as most of the data has them, at most 64)")
 	f.IntVar(&c.Model.ImageChannels, "channels", c.Model.ImageChannels, "1 (grey) or 3 (RGB) (default: as the data has them)")
 	f.StringVar(&c.Method, "method", c.Method, methodNames())
@@ -76,6 +77,29 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	} {
 		complete(cmd, name, func() []string { return values })
 	}
+}
+
+// classFlags declares which classes of a dataset are read, in which order.
+func classFlags(cmd *cobra.Command, order *string, list *[]string) {
+	f := cmd.Flags()
+	f.StringVar(order, "class-order", *order, "how class names become labels: "+strings.Join(data.Orders(), " (2 after 100) or ")+" (2 before 100)")
+	f.Var(&classList{to: list}, "classes", "read only the classes in this `file`, a name a line in label order (such as ImageNet-100's)")
+	complete(cmd, "class-order", data.Orders)
+}
+
+// classList is a flag that takes the names out of a file.
+type classList struct {
+	to   *[]string
+	path string
+}
+
+func (l *classList) String() string { return l.path }
+func (*classList) Type() string     { return "file" }
+
+func (l *classList) Set(path string) (err error) {
+	l.path = path
+	*l.to, err = data.ReadClassList(path)
+	return err
 }
 
 // machineFlags declares how much of the machine to use.

@@ -209,6 +209,11 @@ func TestOwnImages(t *testing.T) {
 	if _, stderr, code := call(t.Context(), "predict", bad); code != exitBadData || !strings.Contains(stderr, bad) {
 		t.Errorf("predict of a broken image: exit code %d, %q", code, stderr)
 	}
+	// A bad image among good ones costs no more than itself.
+	stdout, stderr, code = call(t.Context(), "predict", "--json", bad, filepath.Join(photos, "test/dark/a.png"))
+	if code != exitBadData || !strings.Contains(stderr, bad) || !strings.Contains(stdout, `"class":"dark"`) || strings.Count(stdout, "\n") != 1 {
+		t.Errorf("predict of a broken and a good image: exit code %d, %q, %q", code, stdout, stderr)
+	}
 	// Classifiers of another network are refused.
 	probeFile := "runs/a/" + train.ProbeFile
 	err = checkpoint.WriteTensors(probeFile, checkpoint.File{Tensors: []checkpoint.Named{

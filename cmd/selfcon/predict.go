@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -26,9 +27,10 @@ func predictCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "predict [--run RUN] IMAGE…",
 		Short: "Classify images at each exit of a probed run",
-		Long: `Classify image files (JPEG, PNG) and print the class and its probability at each
-exit and for their ensemble. The run must have been probed: its classifiers are
-those of selfcon probe.`,
+		Long: `Classify image files (JPEG, PNG, GIF, BMP, TIFF, WebP) and print the class and its
+probability at each exit and for their ensemble. The run must have been probed:
+its classifiers are those of selfcon probe. Files that can't be read are named at
+the end, and the exit code is 3; the others are classified all the same.`,
 		Example: `  selfcon predict --run runs/photos-selfcon-s cat.jpg dog.png
   selfcon predict --json cat.jpg     # the newest probed run under runs/, one line of JSON an image`,
 		Args: cobra.MinimumNArgs(1),
@@ -40,19 +42,23 @@ those of selfcon probe.`,
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "using %s\n", run)
 			}
-			predictions, err := predict(cmd.Context(), run, args, threads)
+			good, unread := readable(args)
+			if len(good) == 0 {
+				return unread
+			}
+			predictions, err := predict(cmd.Context(), run, good, threads)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				for _, p := range predictions {
-					if err := json.NewEncoder(cmd.OutOrStdout()).Encode(p); err != nil {
-						return err
-					}
-				}
-				return nil
+			if !asJSON {
+				return errors.Join(printPredictions(cmd.OutOrStdout(), predictions), unread)
 			}
-			return printPredictions(cmd.OutOrStdout(), predictions)
+			for _, p := range predictions {
+				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(p); err != nil {
+					return err
+				}
+			}
+			return unread
 		},
 	}
 	f := cmd.Flags()
@@ -74,6 +80,20 @@ type vote struct {
 	Exit        string  `json:"exit"`
 	Class       string  `json:"class"`
 	Probability float64 `json:"probability"`
+}
+
+// readable parts paths into those of images that can be decoded and an error
+// about the others, so that one bad file costs no more than itself.
+func readable(paths []string) (good []string, unread error) {
+	files := data.Files(paths, 3)
+	for i, p := range paths {
+		if _, err := files.Image(i); err != nil {
+			unread = errors.Join(unread, err)
+			continue
+		}
+		good = append(good, p)
+	}
+	return good, unread
 }
 
 func predict(ctx context.Context, dir string, paths []string, threads int) ([]prediction, error) {

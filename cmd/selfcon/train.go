@@ -79,6 +79,9 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 	if err != nil {
 		return "", err
 	}
+	for _, note := range s.Notes {
+		r.sayf("note: %s", note)
+	}
 	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
 	if err != nil {
 		return "", err

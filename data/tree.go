@@ -1,0 +1,395 @@
+package data
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// tree is a folder of files, or an archive read as one. Names are relative to
+// its root, with slashes; "" is the root itself. It is safe for concurrent use.
+type tree interface {
+	// at says where name is, for messages.
+	at(name string) string
+	// list is what a folder holds, but for what is hidden (see isHidden), sorted by bytes.
+	list(dir string) ([]entry, error)
+	// read is a file's content; the caller must not write to it.
+	read(name string) ([]byte, error)
+}
+
+type entry struct {
+	name string // without its folder
+	dir  bool
+}
+
+// maxFile bounds one file of a set, and one member of an archive unpacked.
+const maxFile = 256 << 20
+
+// isHidden is true for what file managers and archivers leave behind: names
+// that begin with a dot, and a few folders of theirs. It is never an image or a
+// class.
+func isHidden(name string) bool {
+	switch name {
+	case "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found":
+		return true
+	}
+	return strings.HasPrefix(name, ".")
+}
+
+// openTree opens a folder, or a .zip, .tar or .tar.gz file as one. want says
+// what it should be.
+func openTree(root, want string) (tree, error) {
+	st, err := os.Stat(root)
+	if err != nil {
+		return nil, readFailed(root, err)
+	}
+	if st.IsDir() {
+		return folder(root), nil
+	}
+	f, err := os.Open(root)
+	if err != nil {
+		return nil, readFailed(root, err)
+	}
+	a, err := openArchive(root, f, st.Size(), want)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return a.descend(), nil
+}
+
+// folder is a folder on disk; links are followed.
+type folder string
+
+func (d folder) at(name string) string {
+	if d == "" {
+		return name
+	}
+	return filepath.Join(string(d), filepath.FromSlash(name))
+}
+
+func (d folder) read(name string) ([]byte, error) {
+	at := d.at(name)
+	f, err := os.Open(at)
+	if err != nil {
+		return nil, readFailed(at, err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, readFailed(at, err)
+	}
+	if st.IsDir() {
+		return nil, badf(at, "is a folder, not a file")
+	}
+	if st.Size() > maxFile {
+		return nil, badf(at, "%d bytes: files of more than %d are not read", st.Size(), maxFile)
+	}
+	raw, err := readExactly(f, st.Size())
+	if err != nil {
+		return nil, readFailed(at, err)
+	}
+	return raw, nil
+}
+
+func (d folder) list(dir string) ([]entry, error) {
+	at := d.at(dir)
+	if err := d.looped(dir); err != nil {
+		return nil, err
+	}
+	found, err := os.ReadDir(at) // sorted
+	if err != nil {
+		return nil, readFailed(at, err)
+	}
+	var out []entry
+	for _, e := range found {
+		if isHidden(e.Name()) {
+			continue
+		}
+		is := e.IsDir()
+		if e.Type()&os.ModeSymlink != 0 {
+			path := filepath.Join(at, e.Name())
+			st, err := os.Stat(path)
+			if err != nil {
+				return nil, readFailed(path, err)
+			}
+			is = st.IsDir()
+		}
+		out = append(out, entry{e.Name(), is})
+	}
+	return out, nil
+}
+
+// looped is an error if dir is a folder that it is in, through a link.
+func (d folder) looped(dir string) error {
+	self, err := os.Stat(d.at(dir))
+	if err != nil {
+		return readFailed(d.at(dir), err)
+	}
+	for above := dir; above != ""; {
+		if above = path.Dir(above); above == "." {
+			above = ""
+		}
+		if st, err := os.Stat(d.at(above)); err == nil && os.SameFile(st, self) {
+			return badf(d.at(dir), "is a link to a folder that it is in")
+		}
+	}
+	return nil
+}
+
+// archive is a zip or tar file read in place: nothing is unpacked to disk, so
+// that no name in it can lead anywhere. Links in it are passed over.
+type archive struct {
+	path    string
+	root    string // a folder in it that stands for the root, with a slash behind, or ""
+	folders map[string][]entry
+	members map[string]archived
+}
+
+// archived is a file of an archive: its bytes, in memory or still to be read.
+type archived struct {
+	size int64
+	body []byte                                  // of a compressed tar
+	open func(size int64) (io.ReadCloser, error) // otherwise
+}
+
+func (a *archive) at(name string) string { return a.path + ": " + a.root + name }
+
+func (a *archive) list(dir string) ([]entry, error) {
+	key := strings.TrimSuffix(a.root+dir, "/")
+	found, ok := a.folders[key]
+	if !ok {
+		return nil, badf(a.at(dir), "no such folder in the archive").because(os.ErrNotExist)
+	}
+	return found, nil
+}
+
+func (a *archive) read(name string) ([]byte, error) {
+	m, ok := a.members[a.root+name]
+	if !ok {
+		return nil, badf(a.at(name), "no such file in the archive").because(os.ErrNotExist)
+	}
+	if m.body != nil || m.open == nil {
+		return m.body, nil
+	}
+	r, err := m.open(m.size)
+	if err != nil {
+		return nil, readFailed(a.at(name), err)
+	}
+	defer r.Close()
+	raw, err := readExactly(r, m.size)
+	if err == nil {
+		// To the end, where a zip's checksum is.
+		if n, end := r.Read(make([]byte, 1)); n > 0 {
+			err = errors.New("it is longer than its header says")
+		} else if end != nil && end != io.EOF {
+			err = end
+		}
+	}
+	if err != nil {
+		return nil, readFailed(a.at(name), err)
+	}
+	return raw, nil
+}
+
+// descend goes into a folder that is the archive's only entry, as when a
+// folder was packed whole.
+func (a *archive) descend() *archive {
+	for {
+		top := a.folders[strings.TrimSuffix(a.root, "/")]
+		if len(top) != 1 || !top[0].dir || splitOf(top[0].name) != "" {
+			return a
+		}
+		inner := a.folders[a.root+top[0].name]
+		if !slices.ContainsFunc(inner, func(e entry) bool { return e.dir }) {
+			return a
+		}
+		down := *a
+		down.root += top[0].name + "/"
+		a = &down
+	}
+}
+
+// add enters a member. A name that leads out of the archive is an error.
+func (a *archive) add(name string, m archived) error {
+	clean := path.Clean(strings.ReplaceAll(name, `\`, "/"))
+	if path.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, "../") {
+		return badf(a.path, "a file in it is named %q, which leads out of the archive", name)
+	}
+	if strings.Count(clean, "/") > maxDepth {
+		return badf(a.path, "a file in it lies more than %d folders deep: %.80q…", maxDepth, name)
+	}
+	parts := strings.Split(clean, "/")
+	if slices.ContainsFunc(parts, isHidden) {
+		return nil
+	}
+	if _, twice := a.members[clean]; twice {
+		return badf(a.path+": "+clean, "the archive has two files of this name")
+	}
+	a.members[clean] = m
+	return nil
+}
+
+// maxDepth is how deep folders may lie in each other in an archive.
+const maxDepth = 64
+
+// index makes the folders' lists from the members' names.
+func (a *archive) index() error {
+	a.folders = map[string][]entry{"": nil}
+	made := map[string]bool{}
+	for name := range a.members {
+		for child, isDir := name, false; child != ""; isDir = true {
+			if isDir {
+				if made[child] {
+					break
+				}
+				made[child] = true
+				if _, file := a.members[child]; file {
+					return badf(a.path+": "+child, "is both a file and a folder in the archive")
+				}
+			}
+			dir, base := path.Split(child)
+			dir = strings.TrimSuffix(dir, "/")
+			a.folders[dir] = append(a.folders[dir], entry{base, isDir})
+			child = dir
+		}
+	}
+	for _, list := range a.folders {
+		slices.SortFunc(list, func(x, y entry) int { return strings.Compare(x.name, y.name) })
+	}
+	return nil
+}
+
+// openArchive lists a zip or tar file (plain or gzipped), told apart by its
+// first bytes, and keeps f open for the members.
+func openArchive(path string, f archiveFile, size int64, want string) (*archive, error) {
+	a := &archive{path: path, members: map[string]archived{}}
+	head := make([]byte, 4)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return nil, readFailed(path, err)
+	}
+	switch head = head[:n]; {
+	case bytes.HasPrefix(head, []byte("PK")):
+		err = a.addZip(f, size)
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		err = a.addGzippedTar(f, want)
+	default:
+		err = a.addTar(f, want)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(a.members) == 0 {
+		return nil, badf(path, "no files in this archive: it should be %s", want)
+	}
+	return a, a.index()
+}
+
+// archiveFile is an *os.File, or in tests a *bytes.Reader.
+type archiveFile interface {
+	io.ReadSeeker
+	io.ReaderAt
+}
+
+func (a *archive) addZip(f archiveFile, size int64) error {
+	z, err := zip.NewReader(f, size)
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
+		return badf(a.path, "damaged zip archive: %v", err)
+	}
+	for _, m := range z.File {
+		if !m.Mode().IsRegular() {
+			continue
+		}
+		n := m.UncompressedSize64
+		if n > maxFile || n/maxDeflate > m.CompressedSize64 {
+			return badf(a.path+": "+m.Name, "%d bytes, packed into %d: not a file that is read from an archive", n, m.CompressedSize64)
+		}
+		if err := a.add(m.Name, archived{size: int64(n), open: func(int64) (io.ReadCloser, error) { return m.Open() }}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachInTar calls each with the regular files of a tar archive.
+func eachInTar(path string, r io.Reader, want string, each func(h *tar.Header, body io.Reader) error) error {
+	t := tar.NewReader(r)
+	for first := true; ; first = false {
+		h, err := t.Next()
+		switch {
+		case err == io.EOF && !first:
+			return nil
+		case err != nil && first && (errors.Is(err, tar.ErrHeader) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+			return badf(path, "is a file, and neither a zip nor a tar archive: it should be %s", want)
+		case errors.Is(err, tar.ErrHeader):
+			return badf(path, "damaged tar archive: %v", err)
+		case errors.Is(err, tar.ErrInsecurePath): // add says so, with the name
+		case err != nil:
+			return readFailed(path, err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		if h.Size > maxFile {
+			return badf(path+": "+h.Name, "%d bytes: files of more than %d are not read", h.Size, int64(maxFile))
+		}
+		for key := range h.PAXRecords {
+			if strings.HasPrefix(key, "GNU.sparse") {
+				return badf(path+": "+h.Name, "is stored with holes (a sparse file), which is not read")
+			}
+		}
+		if err := each(h, t); err != nil {
+			return err
+		}
+	}
+}
+
+// addTar enters the places of members: headers are read, bodies are skipped.
+func (a *archive) addTar(f archiveFile, want string) error {
+	return eachInTar(a.path, f, want, func(h *tar.Header, _ io.Reader) error {
+		at, err := f.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return readFailed(a.path, err)
+		}
+		return a.add(h.Name, archived{size: h.Size, open: func(n int64) (io.ReadCloser, error) {
+			return io.NopCloser(io.NewSectionReader(f, at, n)), nil
+		}})
+	})
+}
+
+// maxGzippedTar bounds what a gzipped tar holds, since it can't be read in
+// place and is kept in memory.
+const maxGzippedTar = 2 << 30
+
+func (a *archive) addGzippedTar(f io.Reader, want string) error {
+	z, _, err := maybeGzip(a.path, f)
+	if err != nil {
+		return err
+	}
+	total := int64(0)
+	err = eachInTar(a.path, z, want, func(h *tar.Header, body io.Reader) error {
+		if total += h.Size; total > maxGzippedTar {
+			return badf(a.path, "more than %d GiB unpacked, which would have to be kept in memory: gunzip it, a plain .tar is read in place", maxGzippedTar>>30)
+		}
+		raw, err := readExactly(body, h.Size)
+		if err != nil {
+			return readFailed(a.path+": "+h.Name, err)
+		}
+		return a.add(h.Name, archived{size: h.Size, body: raw})
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, z); err != nil { // to gzip's checksum
+		return readFailed(a.path, err)
+	}
+	return nil
+}
