@@ -2,209 +2,70 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"selfcon/config"
-	"selfcon/engine"
 	"selfcon/engine/cpu"
-	"selfcon/graph"
-	"selfcon/loss"
-	"selfcon/model"
-	"selfcon/train"
 )
 
 func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "bench",
-		Short:   "Measure this machine",
-		Example: "  selfcon bench step --arch resnet18 --method selfcon-s --batch 64 --image 32 --threads 2",
-		Args:    noCommand,
+		Use:   "bench",
+		Short: "Measure this machine",
+		Example: `  selfcon bench step --arch resnet18 --method selfcon-s --batch 64 --image 32 --threads 2
+  selfcon bench inference --batch 1`,
+		Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usagef("say what to measure: %v; see %s --help", names(cmd), cmd.CommandPath())
 		},
 	}
-	cmd.AddCommand(benchStepCommand())
+	cmd.AddCommand(benchStepCommand(), benchInferenceCommand())
 	return cmd
 }
 
-// stepBench is what bench step measures and prints.
-type stepBench struct {
-	Arch      string  `json:"arch"`
-	Method    string  `json:"method"`
-	Batch     int     `json:"batch"` // labelled images; two-view methods see twice as many
-	Image     int     `json:"image"`
-	Width     int     `json:"width"`
-	Steps     int     `json:"steps"`
-	Threads   int     `json:"threads"`
-	Precision string  `json:"precision"`
-	Device    string  `json:"device"`
-	Engine    string  `json:"engine"`
-	Conv      string  `json:"conv,omitempty"` // the one algorithm of convolutions
-	Memory    string  `json:"memory,omitempty"`
-	Arena     int     `json:"arena_bytes"`
-	Kept      int     `json:"arena_bytes_kept,omitempty"` // without recomputation
-	Repeated  float64 `json:"recomputed_share,omitempty"` // of the step's FLOPs
-	CompileS  float64 `json:"compile_s"`
-	First     float64 `json:"first_step_s"`
-	Step      float64 `json:"step_s"` // the quickest
-	Median    float64 `json:"step_s_median"`
-	Speed     float64 `json:"images_per_s"` // batch over the quickest step
-	Peak      int64   `json:"peak_bytes"`   // the process's peak resident set
-}
+// timings are the seconds that runs took.
+type timings struct{ first, best, median float64 }
 
-func benchStepCommand() *cobra.Command {
-	b := stepBench{Arch: "resnet18", Method: "selfcon-s", Batch: 64, Image: 32, Width: 64, Steps: 6, Precision: "fp32", Device: "cpu"}
-	asJSON, explain := false, false
-	cmd := &cobra.Command{
-		Use:   "step",
-		Short: "Time a training step and its memory, on random images",
-		Long: `Time one whole training step (forward, loss, backward, update) on random images
-with random labels of 100 classes, and the process's peak resident set. Methods
-with sub-networks have one, fc, after stage 2.`,
-		Example: `  selfcon bench step
-  selfcon bench step --arch resnet50 --image 224 --batch 8 --threads 2 --json
-  selfcon bench step --width 8 --image 28 --batch 64
-  selfcon bench step --conv direct --explain`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			table, err := b.run(cmd.Context(), explain)
-			if err != nil {
-				return err
-			}
-			if explain {
-				fmt.Fprint(cmd.ErrOrStderr(), table)
-			}
-			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(b)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s, width %d, %d images of %d×%d a step, %s\nstep %.4f s (median %.4f, first %.3f, compile %.3f)  %.1f images/s  peak memory %.0f MB\n",
-				b.Arch, b.Method, b.Width, b.Batch, b.Image, b.Image, b.Engine, b.Step, b.Median, b.First, b.CompileS, b.Speed, float64(b.Peak)/1e6)
-			if err == nil && b.Memory != "" {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "arena %.0f MB, %.0f MB without recomputation; recomputed steps are %.1f %% of the step's FLOPs\n",
-					float64(b.Arena)/1e6, float64(b.Kept)/1e6, 100*b.Repeated)
-			}
-			return err
-		},
-	}
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.StringVar(&b.Arch, "arch", b.Arch, "resnet18, resnet34, resnet50, resnet101")
-	f.StringVar(&b.Method, "method", b.Method, methodNames())
-	f.IntVar(&b.Batch, "batch", b.Batch, "images a step")
-	f.IntVar(&b.Image, "image", b.Image, "side of the square images in pixels")
-	f.IntVar(&b.Width, "width", b.Width, "channels of the first stage")
-	f.IntVar(&b.Steps, "steps", b.Steps, "steps to time, after two that are not")
-	machineFlags(f, &b.Threads, nil)
-	f.StringVar(&b.Conv, "conv", b.Conv, `convolutions: "direct", never by Winograd's transforms; "winograd", wherever possible; empty: whichever is quicker`)
-	memoryFlag(cmd, &b.Memory)
-	f.BoolVar(&explain, "explain", explain, "print each instruction's least time to standard error")
-	f.BoolVar(&asJSON, "json", false, "print one line of JSON")
-	complete(cmd, "arch", model.Archs)
-	return cmd
-}
-
-// run measures, and returns the program as a table if it should be explained.
-func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
-	const channels, classes = 3, 100
-	c := config.Default()
-	c.Data, c.Method, c.Batch, c.Image, c.Threads, c.Rate = "random", b.Method, b.Batch, b.Image, b.Threads, 0.05
-	c.Memory = b.Memory
-	c.Model.Arch, c.Model.Width = b.Arch, b.Width
-	if m, err := loss.Parse(b.Method); err == nil && m.NeedsExits() {
-		c.Model.Exits = []int{2}
-	}
-	if err := c.Validate(); err != nil {
-		return "", err
-	}
-	if b.Steps < 1 || b.Image < 1 {
-		return "", usagef("--steps %d and --image %d: must be at least 1", b.Steps, b.Image)
-	}
-	c.Model.ImageHeight, c.Model.ImageWidth, c.Model.ImageChannels = b.Image, b.Image, channels
-	net, err := model.New(c.Model)
-	if err != nil {
-		return "", usageError{err}
-	}
-	method, err := c.LossMethod()
-	if err != nil {
-		return "", err
-	}
-	switch b.Conv {
-	case "", "direct", "winograd":
-	default:
-		return "", usagef("--conv %q: must be direct, winograd or empty", b.Conv)
-	}
-	e, err := openCPU(cpu.Options{Threads: b.Threads, Conv: b.Conv, Memory: b.Memory, Profile: explain})
-	if err != nil {
-		return "", err
-	}
-	defer e.Close()
-	b.Engine = e.Name()
-	if b.Threads == 0 {
-		b.Threads = runtime.GOMAXPROCS(0) // what 0 stands for
-	}
-
-	start := time.Now()
-	prog, err := train.NewStep(net, train.NewStepConfig(c, method, classes))
-	if err != nil {
-		return "", usageError{err}
-	}
-	step, err := e.Compile(prog)
-	if err != nil {
-		return "", err
-	}
-	if err := engine.Initialize(e, prog, 0); err != nil {
-		return "", err
-	}
-	b.CompileS = time.Since(start).Seconds()
-	r := rand.New(rand.NewPCG(0, 0))
-	shape := graph.Shape{method.Views * b.Batch, b.Image, b.Image, channels}
-	images := make([]float32, shape.Size())
-	for i := range images {
-		images[i] = float32(r.NormFloat64())
-	}
-	labels := make([]int32, b.Batch)
-	for i := range labels {
-		labels[i] = r.Int32N(classes)
-	}
-	in := map[string]engine.Tensor{
-		train.InputImages: {Shape: shape, Data: images},
-		train.InputLabels: engine.Int32(labels, b.Batch),
-		train.InputRate:   engine.Scalar(c.Rate),
-	}
-	times := make([]float64, b.Steps+2)
+// timeRuns calls run steps times after a first one and a second that is not
+// counted either.
+func timeRuns(ctx context.Context, steps int, run func() error) (timings, error) {
+	times := make([]float64, steps+2)
 	for i := range times {
 		if err := ctx.Err(); err != nil {
-			return "", err
+			return timings{}, err
 		}
 		start := time.Now()
-		if _, err := step.Run(in); err != nil {
-			return "", err
+		if err := run(); err != nil {
+			return timings{}, err
 		}
 		times[i] = time.Since(start).Seconds()
 	}
-	b.First = times[0]
+	t := timings{first: times[0]}
 	times = times[2:]
 	slices.Sort(times)
-	b.Step = times[0]
-	b.Median = (times[(len(times)-1)/2] + times[len(times)/2]) / 2
-	b.Speed = float64(b.Batch) / b.Step
-	b.Peak, err = peakMemory()
-	x, ok := step.(*cpu.Executable)
-	if !ok {
-		return "", err
+	t.best = times[0]
+	t.median = (times[(len(times)-1)/2] + times[len(times)/2]) / 2
+	return t, nil
+}
+
+func convFlag(f *pflag.FlagSet, conv *string) {
+	f.StringVar(conv, "conv", *conv, `convolutions: "direct", never by Winograd's transforms; "winograd", wherever possible; empty: whichever is quicker`)
+}
+
+func checkConv(conv string) error {
+	switch conv {
+	case "", "direct", "winograd":
+		return nil
 	}
-	s := x.Stats()
-	b.Arena, b.Kept, b.Repeated = s.Arena, s.Kept, s.Recomputed()
-	if explain {
-		return x.Explain() + fmt.Sprintf("memory: arena %.1f MB + variables %.1f MB + scratch of the threads %.1f MB = %.1f MB; peak of the process %.1f MB\n",
-			float64(s.Arena)/1e6, float64(s.Variables)/1e6, float64(s.Scratch)/1e6, float64(s.Arena+s.Variables+s.Scratch)/1e6, float64(b.Peak)/1e6), err
-	}
-	return "", err
+	return usagef("--conv %q: must be direct, winograd or empty", conv)
+}
+
+// memoryLine says what memory a program takes, beside the process's peak.
+func memoryLine(s cpu.Stats, peak int64) string {
+	return fmt.Sprintf("memory: arena %.1f MB + variables %.1f MB + scratch of the threads %.1f MB = %.1f MB; peak of the process %.1f MB\n",
+		float64(s.Arena)/1e6, float64(s.Variables)/1e6, float64(s.Scratch)/1e6, float64(s.Arena+s.Variables+s.Scratch)/1e6, float64(peak)/1e6)
 }

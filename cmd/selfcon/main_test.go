@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"image"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,9 @@ import (
 
 	"selfcon/checkpoint"
 	"selfcon/engine"
+	"selfcon/engine/oracle"
+	"selfcon/graph"
+	"selfcon/model"
 	"selfcon/train"
 )
 
@@ -89,6 +93,9 @@ func TestWrongUse(t *testing.T) {
 		{"bench step --conv fourier", exitUsage, "winograd"},
 		{"bench step --memory most", exitUsage, "memory: unknown value"},
 		{"bench step --arch vgg", exitUsage, "known: resnet18"},
+		{"bench inference --batch 0", exitUsage, "at least 1"},
+		{"bench inference --conv fourier", exitUsage, "winograd"},
+		{"bench inference --arch vgg", exitUsage, "known: resnet18"},
 		{"completion", exitUsage, "bash"},
 	} {
 		_, stderr, code := call(t.Context(), strings.Fields(c.args)...)
@@ -102,7 +109,7 @@ func TestWrongUse(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"", "train", "probe", "predict", "quickstart", "bench", "bench step", "version", "completion"} {
+	for _, args := range []string{"", "train", "probe", "predict", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
 		stdout, _, code := call(t.Context(), append(strings.Fields(args), "--help")...)
 		if code != exitDone || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("selfcon %s --help: exit code %d, no examples in %q", args, code, stdout)
@@ -307,6 +314,70 @@ func TestBenchStep(t *testing.T) {
 	for _, want := range []string{"balance: ", "memory: arena "} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in %s", want, stderr)
+		}
+	}
+}
+
+func TestBenchInference(t *testing.T) {
+	dir := t.TempDir()
+	weights, sample := filepath.Join(dir, "w.safetensors"), filepath.Join(dir, "s.safetensors")
+	stdout, stderr, code := call(t.Context(), "bench", "inference", "--width", "2", "--image", "8", "--batch", "3", "--steps", "2", "--threads", "2", "--explain", "--json", "--weights", weights, "--sample", sample)
+	if code != exitDone || strings.Count(stdout, "\n") != 1 || !strings.Contains(stderr, "memory: arena ") {
+		t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+	var got map[string]any
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"arch", "batch", "image", "width", "steps", "threads", "engine", "first_step_s", "step_s", "step_s_median", "images_per_s", "peak_bytes", "arena_bytes"} {
+		if got[key] == nil {
+			t.Errorf("no %q in %s", key, stdout)
+		}
+	}
+	w, err := checkpoint.ReadTensors(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := checkpoint.ReadTensors(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The definition computes the same features from the two files.
+	net, err := model.New(model.Config{Arch: "resnet18", Width: 2, ImageHeight: 8, ImageWidth: 8, ImageChannels: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := graph.New()
+	g.Output("features", net.Encode(g, g.Input("images", graph.Float, 3, 8, 8, 3), false)[0])
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := oracle.New()
+	defer e.Close()
+	x, err := e.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkpoint.Restore(e, p.Variables, w); err != nil {
+		t.Fatal(err)
+	}
+	tensors := map[string]engine.Tensor{}
+	for _, n := range s.Tensors {
+		tensors[n.Name] = n.Tensor
+	}
+	out, err := x.Run(map[string]engine.Tensor{"images": tensors["images"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, features := out["features"].Float64s(), tensors["features"].Float64s()
+	if len(features) != len(want) {
+		t.Fatalf("%d features, want %d", len(features), len(want))
+	}
+	for i, v := range want {
+		// 20 layers of float32 on features of about 1.
+		if math.Abs(features[i]-v) > 1e-5 {
+			t.Fatalf("feature %d is %g, want %g", i, features[i], v)
 		}
 	}
 }
