@@ -20,7 +20,7 @@ type Run struct {
 	ClassList  []string     `json:"class_list,omitempty"` // the only classes to read, in label order; nil: all
 	Image      int          `json:"image"`                // images are squares of this many pixels; 0: the longer side of the data's first, at most 64
 	Method     string       `json:"method"`               // see loss.Methods
-	Alpha      *float64     `json:"alpha"`                // the starred variant's weight; nil: the plain method
+	Alpha      *float64     `json:"alpha"`                // the starred variant's weight, above 0; nil, which is not the same as 0: the plain method
 	Model      model.Config `json:"model"`
 
 	Temperature     float64 `json:"temperature"`
@@ -116,10 +116,10 @@ func (c Run) Validate() error {
 		return err
 	}
 	if m.NeedsExits() && len(c.Model.Exits) == 0 {
-		return bad("exits", "%s contrasts sub-networks with the backbone and needs at least one exit, such as --exits 2", c.Method)
+		return bad("exits", "%s trains sub-networks with the backbone and needs at least one exit, such as --exits 2", c.Method)
 	}
 	if !m.NeedsExits() && len(c.Model.Exits) > 0 {
-		return bad("exits", "%s trains the backbone alone; leave the exits out (methods with exits: selfcon-s, selfcon-m, …)", c.Method)
+		return bad("exits", "%s trains the backbone alone; leave the exits out (methods with exits: selfcon-s, selfcon-m, selfcon, kd, …)", c.Method)
 	}
 	for _, x := range []struct {
 		name     string

@@ -254,6 +254,13 @@ func gradientCases() []gradientCase {
 	add(graph.CrossEntropy{}, random(r, 1, 5), ints(3))
 	add(graph.CrossEntropy{}, random(r, 6, 3), ints(0, 2, 1, 1, 0, 2))
 
+	for _, temperature := range []float64{0.5, 1, 3} {
+		for _, s := range [][2]int{{1, 1}, {1, 5}, {6, 3}} {
+			add(graph.Distill{Temperature: temperature}, random(r, s[0], s[1]), random(r, s[0], s[1]))
+			cases[len(cases)-1].wrt = []int{0} // the teacher is held fixed
+		}
+	}
+
 	for _, o := range contrasts() {
 		for _, labels := range []engine.Tensor{ints(0), ints(0, 1, 0, 2, 1), ints(0, 1, 2, 3), ints(7, 7, 7)} {
 			rows := o.Exits * o.Views * labels.Shape[0]

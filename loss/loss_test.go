@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func run(t *testing.T, m Method, z [][]float64, labels []int32, dim int, tau Tem
 	}
 	y := g.Input("labels", graph.Int, len(labels))
 	in["labels"] = engine.Int32(labels, len(labels))
-	l := m.Add(g, values, y, tau)
+	l := m.Add(g, Heads{Projections: values}, y, tau)
 	g.Output("loss", l)
 	for i, d := range g.Gradients(l, values) {
 		g.Output("d"+string(rune('a'+i)), d)
@@ -58,7 +59,7 @@ func TestUniform(t *testing.T) {
 	tau := Temperatures{Tau: 0.1, Base: 0.07}
 	const dim, exits = 4, 3
 	for _, m := range Methods() {
-		if !m.Contrastive() {
+		if m.OneStage() {
 			continue
 		}
 		variants := []Method{m}
@@ -77,8 +78,47 @@ func TestUniform(t *testing.T) {
 				}
 			}
 			got, _ := run(t, v, z, labels, dim, tau)
-			if want := v.Uniform(exits, len(labels), tau); math.Abs(got-want) > 1e-12*want {
+			if want := v.Uniform(exits, len(labels), 0, tau); math.Abs(got-want) > 1e-12*want {
 				t.Errorf("%s: loss %.15g of collapsed features, want %.15g", v.Name, got, want)
+			}
+		}
+	}
+}
+
+// Methods of one stage: equal logits and collapsed projections give Uniform,
+// with any number of exits.
+func TestUniformOneStage(t *testing.T) {
+	labels := []int32{0, 1, 4, 1}
+	tau := Temperatures{Tau: 0.1, Base: 0.07}
+	const classes, dim = 5, 3
+	for _, m := range Methods() {
+		for exits := 1; m.OneStage() && exits <= 4; exits++ {
+			if m.NeedsExits() && exits == 1 {
+				continue
+			}
+			g := graph.New()
+			var h Heads
+			for e := range exits {
+				l := g.Apply(fmt.Sprint("logits", e), graph.Fill{Shape: graph.Shape{len(labels), classes}, Value: 0.7})[0]
+				h.Logits = append(h.Logits, l)
+				z := g.Apply(fmt.Sprint("z", e), graph.Fill{Shape: graph.Shape{len(labels), dim}, Value: 1 / math.Sqrt(dim)})[0]
+				h.Projections = append(h.Projections, z)
+			}
+			g.Output("loss", m.Add(g, h, g.Input("labels", graph.Int, len(labels)), tau))
+			p, err := g.Build()
+			if err != nil {
+				t.Fatal(err)
+			}
+			exe, err := oracle.New().Compile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := exe.Run(map[string]engine.Tensor{"labels": engine.Int32(labels, len(labels))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := out["loss"].Item(), m.Uniform(exits, len(labels), classes, tau); math.Abs(got-want) > 1e-12*want {
+				t.Errorf("%s, %d exits: loss %.15g of equal logits, want %.15g", m.Name, exits, got, want)
 			}
 		}
 	}
@@ -115,6 +155,12 @@ func TestParse(t *testing.T) {
 		}
 	}
 	m, _ := Parse("selfcon-s")
+	for _, name := range []string{"supcon", "selfcon", "kd"} {
+		m, _ := Parse(name)
+		if _, err := m.WithAlpha(0.5); err == nil || !strings.Contains(err.Error(), name+" has none") {
+			t.Errorf("%s with alpha: %v", name, err)
+		}
+	}
 	for _, a := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		if _, err := m.WithAlpha(a); err == nil {
 			t.Errorf("alpha %v is taken", a)
@@ -127,7 +173,7 @@ func TestAddErrors(t *testing.T) {
 	labels := g.Input("labels", graph.Int, 4)
 	z := g.Input("z", graph.Float, 4, 2)
 	m, _ := Parse("selfcon-s")
-	m.Add(g, []*graph.Value{z}, labels, Temperatures{0.1, 0.07})
+	m.Add(g, Heads{Projections: []*graph.Value{z}}, labels, Temperatures{0.1, 0.07})
 	if g.Err() == nil || !strings.Contains(g.Err().Error(), "at least one sub-network") {
 		t.Errorf("selfcon-s on one exit: %v", g.Err())
 	}

@@ -25,7 +25,14 @@ var methods = []Method{
 		Terms: []Term{{1, Main, Main, graph.SameLabel}}},
 	{Name: "simclr", Views: 2, About: "contrastive without labels: the other view of the image",
 		Terms: []Term{{1, Main, Main, graph.SameImage}}},
-	{Name: "ce", Views: 1, Labels: true, About: "cross-entropy of the backbone's classifier, in one stage"},
+	{Name: "ce", Views: 1, Labels: true, About: "one stage: cross-entropy of the backbone's classifier",
+		Classifiers: &Classifiers{}},
+	{Name: "subnet_ce", Views: 1, Labels: true, About: "one stage: cross-entropy of every exit's classifier",
+		Classifiers: &Classifiers{Subs: 1}},
+	{Name: "kd", Views: 1, Labels: true, About: "one stage: cross-entropy, and the sub-networks learn the backbone's probabilities",
+		Classifiers: &Classifiers{Subs: 0.5, Distill: 0.5, Temperature: 3}},
+	{Name: "selfcon", Views: 1, Labels: true, About: "one stage: cross-entropy of every exit, and each sub-network contrasted with the backbone",
+		Classifiers: &Classifiers{Subs: 1}, Terms: []Term{{0.8, Pairs, All, graph.SameLabel}}},
 }
 
 // Methods lists the known objectives.
@@ -51,10 +58,10 @@ func Parse(name string) (Method, error) {
 //	S* = supcon-s(F) + α·L_G   M* = supcon(F) + α·L_G   SU* = α·L_G   MU* = simclr(F) + α·L_G
 func (m Method) WithAlpha(alpha float64) (Method, error) {
 	if !(alpha > 0) || math.IsInf(alpha, 0) {
-		return m, fmt.Errorf("alpha %g must be positive; leave alpha out for plain %s", alpha, m.Name)
+		return m, fmt.Errorf("alpha %g must be positive (0 would leave the sub-networks out of the loss); leave alpha out for plain %s", alpha, m.Name)
 	}
-	if !m.NeedsExits() {
-		return m, fmt.Errorf("alpha weights the sub-networks' term of the selfcon methods; %s has none", m.Name)
+	if !m.NeedsExits() || m.OneStage() {
+		return m, fmt.Errorf("alpha weights the sub-networks' term of selfcon-s, -m, -su and -mu; %s has none", m.Name)
 	}
 	positives := graph.SameImage
 	if m.Labels {

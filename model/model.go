@@ -180,6 +180,20 @@ func (n *Network) Project(g *graph.Graph, features []*graph.Value, dim int) []*g
 	return out
 }
 
+// ProjectLinear adds a projection of one linear layer to each exit's features,
+// then L2 normalisation (one-stage training; reference: CEResNet). The
+// backbone's layer stays as it starts.
+func (n *Network) ProjectLinear(g *graph.Graph, features []*graph.Value, dim int) []*graph.Value {
+	b := &builder{g: g}
+	out := make([]*graph.Value, len(features))
+	for i, f := range features {
+		b.frozen = i == len(features)-1
+		name := n.headName("f_fc", "feat_fc", i)
+		out[i] = g.L2Normalize(name+".normalize", b.linear(name, f, dim))
+	}
+	return out
+}
+
 // Classify adds a linear classifier to each exit's features and returns the
 // logits [N×classes] (one-stage training; reference: CEResNet).
 func (n *Network) Classify(g *graph.Graph, features []*graph.Value, classes int) []*graph.Value {
@@ -202,6 +216,7 @@ func (n *Network) headName(main, sub string, i int) string {
 type builder struct {
 	g        *graph.Graph
 	training bool
+	frozen   bool // linear layers are not trained
 }
 
 func channels(x *graph.Value) int {
@@ -245,7 +260,7 @@ func (b *builder) norm(name string, x *graph.Value) *graph.Value {
 func (b *builder) linear(name string, x *graph.Value, out int) *graph.Value {
 	in := channels(x)
 	init := graph.Init{Kind: graph.Uniform, Scale: 1 / math.Sqrt(float64(in))}
-	w := b.g.Variable(graph.Variable{Name: name + ".weight", Trainable: true, Init: init, Type: graph.Type{Shape: graph.Shape{out, in}}})
-	bias := b.g.Variable(graph.Variable{Name: name + ".bias", Trainable: true, Init: init, Type: graph.Type{Shape: graph.Shape{out}}})
+	w := b.g.Variable(graph.Variable{Name: name + ".weight", Trainable: !b.frozen, Init: init, Type: graph.Type{Shape: graph.Shape{out, in}}})
+	bias := b.g.Variable(graph.Variable{Name: name + ".bias", Trainable: !b.frozen, Init: init, Type: graph.Type{Shape: graph.Shape{out}}})
 	return b.g.Linear(name, x, w, bias)
 }

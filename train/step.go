@@ -56,12 +56,7 @@ func NewStep(net *model.Network, c StepConfig) (*graph.Program, error) {
 	}
 	g := graph.New()
 	heads, labels := forward(g, net, c, true)
-	var total *graph.Value
-	if c.Method.Contrastive() {
-		total = c.Method.Add(g, heads, labels, c.Temperatures)
-	} else {
-		total = g.CrossEntropy("loss", heads[len(heads)-1], labels)
-	}
+	total := c.Method.Add(g, heads, labels, c.Temperatures)
 	g.Output(OutputLoss, total)
 	rate := g.Input(InputRate, graph.Float)
 	params := g.Trainable()
@@ -92,17 +87,26 @@ func NewForward(net *model.Network, c StepConfig) (*graph.Program, error) {
 }
 
 // forward adds the inputs, the network and its heads.
-func forward(g *graph.Graph, net *model.Network, c StepConfig, training bool) (heads []*graph.Value, labels *graph.Value) {
+func forward(g *graph.Graph, net *model.Network, c StepConfig, training bool) (heads loss.Heads, labels *graph.Value) {
 	images := g.Input(InputImages, graph.Float, c.Method.Views*c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels)
 	labels = g.Input(InputLabels, graph.Int, c.Batch)
 	features := net.Encode(g, images, training)
-	if c.Method.Contrastive() {
-		heads = net.Project(g, features, c.Dim)
-	} else {
-		heads = net.Classify(g, features, c.Classes)
+	m := c.Method
+	if m.OneStage() {
+		heads.Logits = net.Classify(g, features, c.Classes)
+	}
+	switch {
+	case m.Contrastive() && m.OneStage():
+		heads.Projections = net.ProjectLinear(g, features, c.Dim)
+	case m.Contrastive():
+		heads.Projections = net.Project(g, features, c.Dim)
 	}
 	if c.Expose {
-		for i, h := range heads {
+		exits := heads.Projections
+		if m.OneStage() {
+			exits = heads.Logits
+		}
+		for i, h := range exits {
 			g.Output(fmt.Sprint(OutputExit, i), h)
 		}
 	}

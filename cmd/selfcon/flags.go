@@ -29,12 +29,12 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.IntVar(&c.Image, "image", c.Image, "side of the square images in pixels (0: as most of the data has them, at most 64)")
 	f.IntVar(&c.Model.ImageChannels, "channels", c.Model.ImageChannels, "1 (grey) or 3 (RGB) (default: as the data has them)")
 	f.StringVar(&c.Method, "method", c.Method, methodNames())
-	f.Var(&optionalFloat{&c.Alpha}, "alpha", "weight of the sub-networks' term in the starred variant of a selfcon method (default: the plain method)")
+	f.Var(&optionalFloat{&c.Alpha}, "alpha", "weight above 0 of the sub-networks' term in the starred variant of selfcon-s, -m, -su or -mu (default: the plain method, which is not alpha 0)")
 
 	f.StringVar(&c.Model.Arch, "arch", c.Model.Arch, strings.Join(model.Archs(), ", "))
 	f.IntVar(&c.Model.Width, "width", c.Model.Width, "channels of the first stage")
 	f.StringVar((*string)(&c.Model.Stem), "stem", string(c.Model.Stem), "small (3×3) or large (7×7 stride 2, max-pool) (default: small up to 64 pixels)")
-	f.Var(&intList{&c.Model.Exits}, "exits", "stages after which a sub-network exits, such as 2 or 1,2,3 (default: 2 for selfcon methods, otherwise none)")
+	f.Var(&intList{&c.Model.Exits}, "exits", "stages after which a sub-network exits, such as 2 or 1,2,3 (default: 2 for selfcon methods, subnet_ce and kd, otherwise none)")
 	f.StringVar((*string)(&c.Model.Sub), "sub", string(c.Model.Sub), "sub-network: fc, small or same")
 	f.IntVar(&c.ProjectionDim, "projection-dim", c.ProjectionDim, "length of the projections")
 

@@ -182,7 +182,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	start := time.Now()
 	saved := start
 	var metrics error
-	stuck := s.Method.Uniform(len(s.Net.ExitNames()), c.Batch, loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature})
+	stuck := s.Method.Uniform(len(s.Net.ExitNames()), c.Batch, len(s.Classes), loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature})
 	warmup, warned := train.NewSchedule(c).Warmup, false
 	err := t.Run(ctx, func(p train.Progress) {
 		r.training(p)

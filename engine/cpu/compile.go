@@ -343,6 +343,10 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 		return c.crossEntropy(s), true
 	case graph.CrossEntropyGrad:
 		return c.crossEntropyGrad(s), true
+	case graph.Distill:
+		return c.distill(s, op), true
+	case graph.DistillGrad:
+		return c.distillGrad(s, op), true
 	case graph.Contrast:
 		return c.contrast(s, op), true
 	case graph.ContrastGrad:

@@ -31,7 +31,7 @@ func trainingStep(tb testing.TB, c model.Config, batch int) (*graph.Program, map
 	images := g.Input("images", graph.Float, shape...)
 	labels := g.Input("labels", graph.Int, batch)
 	rate := g.Input("lr", graph.Float)
-	total := method.Add(g, net.Project(g, net.Encode(g, images, true), 128), labels, loss.Temperatures{Tau: 0.1, Base: 0.07})
+	total := method.Add(g, loss.Heads{Projections: net.Project(g, net.Encode(g, images, true), 128)}, labels, loss.Temperatures{Tau: 0.1, Base: 0.07})
 	g.Output("loss", total)
 	params := g.Trainable()
 	for i, d := range g.Gradients(total, params) {

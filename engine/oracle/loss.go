@@ -52,7 +52,7 @@ func loss(n *graph.Node) kernel {
 			return floats(contrastGrad(o.Contrast, in[0].f, d, in[1].n, in[2].f, in[3].f[0])), nil
 		}
 	}
-	return nil
+	return distill(n)
 }
 
 // contrast works by one row of similarities at a time. The lse of an anchor

@@ -183,13 +183,52 @@ func (c *Case) network() (*model.Network, error) {
 
 func method(name string, alpha *float64, oneStage bool) (loss.Method, error) {
 	m, err := loss.Parse(name)
-	if err != nil || oneStage == m.Contrastive() {
+	if err != nil || oneStage != m.OneStage() {
 		return m, &Unsupported{"method " + name}
 	}
 	if alpha != nil && !oneStage {
 		m, err = m.WithAlpha(*alpha)
 	}
 	return m, err
+}
+
+// start builds what a case describes: the network, its training step compiled
+// with the variables filled, and the inputs of a step.
+func (c *Case) start(e engine.Engine) (*model.Network, train.StepConfig, engine.Executable, map[string]engine.Tensor, error) {
+	fail := func(err error) (*model.Network, train.StepConfig, engine.Executable, map[string]engine.Tensor, error) {
+		return nil, train.StepConfig{}, nil, nil, err
+	}
+	net, err := c.network()
+	if err != nil {
+		return fail(err)
+	}
+	m, err := method(c.Method, c.Alpha, c.OneStage)
+	if err != nil {
+		return fail(err)
+	}
+	if m.Views != c.Expected.Views || len(c.Labels) != c.Batch {
+		return fail(fmt.Errorf("%s: %d views and %d labels for batch %d; %s has %d views", c.Name, c.Expected.Views, len(c.Labels), c.Batch, c.Method, m.Views))
+	}
+	cfg := train.StepConfig{
+		Method: m, Temperatures: loss.Temperatures{Tau: c.Tau, Base: c.BaseTau}, Dim: 128, Classes: c.Classes,
+		Batch: c.Batch, SGD: graph.SGD{Momentum: 0.9, WeightDecay: 1e-4}, Expose: true,
+	}
+	prog, err := train.NewStep(net, cfg)
+	if err != nil {
+		return fail(err)
+	}
+	step, err := e.Compile(prog)
+	if err != nil {
+		return fail(err)
+	}
+	if err := c.setVariables(e, prog); err != nil {
+		return fail(err)
+	}
+	return net, cfg, step, map[string]engine.Tensor{
+		train.InputImages: c.images(m.Views),
+		train.InputLabels: engine.Int32(c.Labels, c.Batch),
+		train.InputRate:   engine.Scalar(c.Rate),
+	}, nil
 }
 
 // Run trains the case on an engine and compares every stored figure.
@@ -201,36 +240,9 @@ func (c *Case) Run(e engine.Engine, tol Tolerance) (Report, error) {
 // evaluation after the last step only if none is left out.
 func (c *Case) RunSteps(e engine.Engine, tol Tolerance, steps int) (Report, error) {
 	r := Report{Name: c.Name}
-	net, err := c.network()
+	net, cfg, step, in, err := c.start(e)
 	if err != nil {
 		return r, err
-	}
-	m, err := method(c.Method, c.Alpha, c.OneStage)
-	if err != nil {
-		return r, err
-	}
-	if m.Views != c.Expected.Views || len(c.Labels) != c.Batch {
-		return r, fmt.Errorf("%s: %d views and %d labels for batch %d; %s has %d views", c.Name, c.Expected.Views, len(c.Labels), c.Batch, c.Method, m.Views)
-	}
-	cfg := train.StepConfig{
-		Method: m, Temperatures: loss.Temperatures{Tau: c.Tau, Base: c.BaseTau}, Dim: 128, Classes: c.Classes,
-		Batch: c.Batch, SGD: graph.SGD{Momentum: 0.9, WeightDecay: 1e-4}, Expose: true,
-	}
-	prog, err := train.NewStep(net, cfg)
-	if err != nil {
-		return r, err
-	}
-	step, err := e.Compile(prog)
-	if err != nil {
-		return r, err
-	}
-	if err := c.setVariables(e, prog); err != nil {
-		return r, err
-	}
-	in := map[string]engine.Tensor{
-		train.InputImages: c.images(m.Views),
-		train.InputLabels: engine.Int32(c.Labels, c.Batch),
-		train.InputRate:   engine.Scalar(c.Rate),
 	}
 	x := c.Expected
 	lim := newLimits(tol, c)
@@ -447,7 +459,7 @@ func (c LossCase) Run(e engine.Engine, tol Tolerance) (Report, error) {
 		}
 		in[name] = engine.Tensor{Shape: graph.Shape{rows, c.Dim}, Data: data}
 	}
-	l := m.Add(g, z, g.Input("labels", graph.Int, len(c.Labels)), loss.Temperatures{Tau: c.Tau, Base: c.BaseTau})
+	l := m.Add(g, loss.Heads{Projections: z}, g.Input("labels", graph.Int, len(c.Labels)), loss.Temperatures{Tau: c.Tau, Base: c.BaseTau})
 	g.Output("loss", l)
 	needed := z
 	if !m.NeedsExits() {

@@ -1,6 +1,14 @@
 package golden
 
-import "math"
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"selfcon/engine"
+	"selfcon/engine/oracle"
+	"selfcon/train"
+)
 
 // limit is the allowed relative error of a tensor's stored figures.
 type limit struct {
@@ -37,6 +45,10 @@ type limits struct {
 //   - The yardstick of the gradients is about norms, where errors of elements
 //     cancel; single elements and sums stray further, by single. (Measured, with
 //     assembly and plain Go alike: 2 to 4 times.)
+//   - A draw can be lucky. Where a ReLU's operand is so close to 0 that rounding
+//     decides, the error is either tiny or that decision's whole share of the
+//     gradient; draws (see Sensitivity) are added to the yardstick of the cases
+//     for which they were needed.
 //   - floor is for figures that PyTorch happened to hit: 256 roundings through the
 //     layers. After an update the losses carry the gradients' error as well.
 func newLimits(tol Tolerance, c *Case) limits {
@@ -46,6 +58,7 @@ func newLimits(tol Tolerance, c *Case) limits {
 	}
 	const spread, single = 8, 4
 	floor := math.Exp2(8 - 24)
+	gradient := max(c.Yardstick.Gradient, draws[c.Name])
 	worst := 0.0 // of the losses, up to each step
 	upTo := make([]float64, c.Steps)
 	for s := range upTo {
@@ -60,13 +73,13 @@ func newLimits(tol Tolerance, c *Case) limits {
 	}
 	return limits{
 		forward:    at(upTo[0]),
-		gradient:   at(c.Yardstick.Gradient),
-		evaluation: at(max(worst, c.Yardstick.Gradient)),
+		gradient:   at(gradient),
+		evaluation: at(max(worst, gradient)),
 		loss: func(s int) float64 {
 			if s == 0 {
 				return at(upTo[0]).l2
 			}
-			return at(max(upTo[s], c.Yardstick.Gradient)).l2
+			return at(max(upTo[s], gradient)).l2
 		},
 	}
 }
@@ -77,4 +90,48 @@ func newLimits(tol Tolerance, c *Case) limits {
 // sums over rows and the gradient's second product double it twice.
 func lossFloat32(tau float64, dim int) float64 {
 	return 4 * float64(dim+1) * math.Exp2(-24) / tau
+}
+
+// draws are the largest of Sensitivity's figures for seeds 0 to 5, rounded
+// down, of cases whose stored yardstick was a lucky draw. Of this one they are
+// 1.3e-4, 1e-7, 1.9e-5 (PyTorch's own), 1.1e-4, 1.1e-4 and 1e-7: whole decisions
+// of ReLUs, or none.
+var draws = map[string]float64{"resnet18-onestage-selfcon": 1.2e-4}
+
+// Sensitivity is one more draw of a case's rounding errors: the worst relative
+// error of a gradient's norm in the first step, computed in float64 from weights
+// that are off by up to half a unit in the last place of float32, at random.
+// Rounding alone, wherever it happens, moves a gradient by that much.
+func (c *Case) Sensitivity(seed uint64) (float64, error) {
+	e := jittered{oracle.New(), rand.New(rand.NewPCG(seed, 1))}
+	_, _, step, in, err := c.start(e)
+	if err != nil {
+		return 0, err
+	}
+	out, err := step.Run(in)
+	if err != nil {
+		return 0, err
+	}
+	worst := 0.0
+	for _, p := range c.Expected.Parameters {
+		if p.Trainable {
+			worst = max(worst, math.Abs(summarise(out[train.OutputGrad+p.Name].Float64s()).L2-p.Grad.L2)/p.Grad.L2)
+		}
+	}
+	return worst, nil
+}
+
+// jittered is the oracle with everything that is written to it off by up to
+// half a unit in float32's last place.
+type jittered struct {
+	*oracle.Engine
+	r *rand.Rand
+}
+
+func (e jittered) Write(name string, t engine.Tensor) error {
+	data := slices.Clone(t.Float64s())
+	for i := range data {
+		data[i] *= 1 + math.Exp2(-24)*(2*e.r.Float64()-1)
+	}
+	return e.Engine.Write(name, engine.Tensor{Shape: t.Shape, Data: data})
 }

@@ -354,6 +354,12 @@ func (b *builder) loss() {
 			labels := b.labels(s[0], s[1])
 			b.op(name, graph.CrossEntropy{}, logits, labels)
 			b.op(name, graph.CrossEntropyGrad{}, logits, labels, scalar(-0.7))
+			teacher := b.draw(func() float64 { return scale * b.NormFloat64() }, s[0], s[1])
+			for _, temperature := range []float64{1, 3} {
+				name := fmt.Sprintf("%s,temperature%g", name, temperature)
+				b.op(name, graph.Distill{Temperature: temperature}, logits, teacher)
+				b.op(name, graph.DistillGrad{Temperature: temperature}, logits, teacher, scalar(-0.7))
+			}
 		}
 	}
 	both, last := []bool{true, true}, []bool{false, true}

@@ -118,6 +118,10 @@ func (s *single) bound(in, out []engine.Tensor) [][]float64 {
 		return [][]float64{{crossEntropyBound(f[0], in[0].Shape)}}
 	case graph.CrossEntropyGrad:
 		return [][]float64{crossEntropyGradBound(f[0], in[1].Data.([]int32), in[0].Shape, f[2][0])}
+	case graph.Distill:
+		return [][]float64{{distillBound(f[0], f[1], in[0].Shape, o.Temperature)}}
+	case graph.DistillGrad:
+		return [][]float64{distillGradBound(f[0], f[1], in[0].Shape, o.Temperature, f[2][0])}
 	case graph.Contrast:
 		return contrastBound(o, f[0], in[0].Shape, result(1))
 	case graph.ContrastGrad:
@@ -272,6 +276,33 @@ func crossEntropyGradBound(logits []float64, labels []int32, s graph.Shape, dlos
 			out[r*classes+k] = scale * p[k] * (terms(classes) + 8*unit*largestOf(row))
 		}
 		out[r*classes+int(labels[r])] += scale * 4 * unit
+	}
+	return out
+}
+
+// distillBound: the teacher's probabilities are off relatively, as in
+// crossEntropyGradBound, and multiply log-probabilities that are off as in
+// crossEntropyBound; those are as large as the logits are apart.
+func distillBound(student, teacher []float64, s graph.Shape, temperature float64) float64 {
+	apart := 2*largestOf(student)/temperature + math.Log(float64(s[1]))
+	p := terms(s[1]) + 8*unit*largestOf(teacher)/temperature
+	return temperature * temperature * (p*apart + terms(s[0]+s[1])*(apart+1))
+}
+
+// distillGradBound: the difference of two probabilities, each off relatively.
+func distillGradBound(student, teacher []float64, s graph.Shape, temperature, dloss float64) []float64 {
+	rows, classes := s[0], s[1]
+	out := make([]float64, len(student))
+	for r := range rows {
+		for _, logits := range [][]float64{student, teacher} {
+			row := make([]float64, classes)
+			for k := range row {
+				row[k] = logits[r*classes+k] / temperature
+			}
+			for k, p := range softmax(row, -1) {
+				out[r*classes+k] += temperature * math.Abs(dloss) / float64(rows) * p * (terms(classes) + 8*unit*largestOf(row))
+			}
+		}
 	}
 	return out
 }
