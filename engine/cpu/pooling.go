@@ -1,87 +1,119 @@
 package cpu
 
 import (
-	"math"
-
+	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
 )
 
-// window is the pixels of an image under a pooling window.
-func poolWindow(op graph.MaxPool2D, o, size int) (lo, hi int) {
-	lo = o*op.Stride - op.Pad
-	return max(0, lo), min(size, lo+op.Size)
+// span is positions in a row whose windows have the same taps inside the image:
+// all of them, or at the border fewer.
+type span struct {
+	first, count int // positions
+	tap, taps    int
+	at           int // the pixel under the first position's first tap
 }
+
+// spans cuts positions, of windows of k pixels at every stride-th pixel of size,
+// the first at -pad, into spans. Windows without a pixel have none.
+func spans(positions, k, stride, pad, size int) []span {
+	var all []span
+	for o := range positions {
+		at := o*stride - pad
+		lo := max(0, -at)
+		s := span{o, 1, lo, min(k, size-at) - lo, at + lo}
+		if s.taps <= 0 {
+			continue
+		}
+		if n := len(all); n > 0 && all[n-1].tap == lo && all[n-1].taps == s.taps && all[n-1].first+all[n-1].count == o {
+			all[n-1].count++
+			continue
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// rowSpans is for each row its span, of that row alone.
+func rowSpans(positions, k, stride, pad, size int) []span {
+	rows := make([]span, positions)
+	for _, s := range spans(positions, k, stride, pad, size) {
+		for i := range s.count {
+			rows[s.first+i] = span{s.first + i, 1, s.tap, s.taps, s.at + i*stride}
+		}
+	}
+	return rows
+}
+
+// poolWindows is what max pooling and its derivative go through.
+func poolWindows(op graph.MaxPool2D, x, y graph.Shape) (rows, cols []span) {
+	return rowSpans(y[1], op.Size, op.Stride, op.Pad, x[1]), spans(y[2], op.Size, op.Stride, op.Pad, x[2])
+}
+
+// blockRows is how many rows of width floats a task takes: some hundred
+// kilobytes.
+func blockRows(width int) int { return max(1, 32768/width) }
 
 // maxPool shares out rows of the result. A NaN in a window is its maximum.
 func (c *compiler) maxPool(s *plan.Step, op graph.MaxPool2D) work {
 	in, out := s.In[0].Shape, s.Out[0].Shape
 	h, w, n := in[1], in[2], in[3]
+	rows, cols := poolWindows(op, in, out)
 	return plain(func() func() {
 		x, y := c.f(s.In[0]), c.f(s.Out[0])
-		return c.blocks(out[0]*out[1], 1, func(row, _ int) {
-			img, oy := row/out[1], row%out[1]
-			y0, y1 := poolWindow(op, oy, h)
-			for ox := range out[2] {
-				x0, x1 := poolWindow(op, ox, w)
-				to := y[(row*out[2]+ox)*n:][:n]
-				first := true
-				for iy := y0; iy < y1; iy++ {
-					for ix := x0; ix < x1; ix++ {
-						from := x[((img*h+iy)*w+ix)*n:][:n]
-						if first {
-							copy(to, from)
-							first = false
-							continue
-						}
-						for j, v := range from {
-							if v > to[j] || v != v {
-								to[j] = v
-							}
-						}
-					}
+		return c.blocks(out[0]*out[1], blockRows(out[2]*n), func(lo, hi int) {
+			for row := lo; row < hi; row++ {
+				r := rows[row%out[1]]
+				from, to := x[(row/out[1]*h+r.at)*w*n:], y[row*out[2]*n:]
+				for _, s := range cols {
+					c.set.MaxPool(to[s.first*n:], from[s.at*n:], kernel.Windows{
+						Pixels: s.count, C: n, Step: op.Stride * n, Row: w * n, Tap: n, KH: r.taps, KW: s.taps,
+					})
 				}
 			}
 		})
 	})
 }
 
-// maxPoolGrad finds each window's largest pixel again; an image is one task,
-// so that overlapping windows add in order.
+// maxPoolGrad shares out rows of dx. It finds each window's largest pixel again,
+// for every task with rows of the window; an element of dx adds up its windows
+// in order.
 func (c *compiler) maxPoolGrad(s *plan.Step, op graph.MaxPool2DGrad) work {
 	in, out := s.In[0].Shape, s.In[1].Shape
 	h, w, n := in[1], in[2], in[3]
+	rows, cols := poolWindows(op.Pool, in, out)
+	// Windows that two tasks share should be few, and tasks enough for threads.
+	size := even(h, max(poolGradRows, 4*op.Pool.Size))
+	parts := blocksOf(h, size)
 	pool := c.pool
-	return work{scratch: 2 * n, build: func([][]float32) func() {
+	return plain(func() func() {
 		x, dy, dx := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0])
-		body := func(worker, img int) {
-			best := pool.scratch[worker][:n]
-			at := pool.scratch[worker][n : 2*n] // positions, as the bits of an int32
-			clear(dx[img*h*w*n:][:h*w*n])
-			for o := range out[1] * out[2] {
-				y0, y1 := poolWindow(op.Pool, o/out[2], h)
-				x0, x1 := poolWindow(op.Pool, o%out[2], w)
-				first := true
-				for iy := y0; iy < y1; iy++ {
-					for ix := x0; ix < x1; ix++ {
-						p := (img*h+iy)*w + ix
-						bits := math.Float32frombits(uint32(p - img*h*w))
-						for j, v := range x[p*n:][:n] {
-							if first || v > best[j] || v != v {
-								best[j], at[j] = v, bits
-							}
-						}
-						first = false
-					}
+		body := func(_, i int) {
+			img, y0 := i/parts, i%parts*size
+			y1, clean := min(h, y0+size), y0
+			x, dx, dy := x[img*h*w*n:][:h*w*n], dx[img*h*w*n:][:h*w*n], dy[img*out[1]*out[2]*n:]
+			for oy, r := range rows {
+				lo, hi := max(y0, r.at), min(y1, r.at+r.taps)
+				if lo >= hi {
+					continue
 				}
-				for j, d := range dy[(img*out[1]*out[2]+o)*n:][:n] {
-					dx[(img*h*w+int(math.Float32bits(at[j])))*n+j] += d
+				if clean < hi {
+					clear(dx[clean*w*n : hi*w*n])
+					clean = hi
+				}
+				for _, s := range cols {
+					c.set.MaxPoolGrad(dx[(lo*w+s.at)*n:], x[(r.at*w+s.at)*n:], dy[(oy*out[2]+s.first)*n:], kernel.Windows{
+						Pixels: s.count, C: n, Step: op.Pool.Stride * n, Row: w * n, Tap: n, KH: r.taps, KW: s.taps,
+					}, lo-r.at, hi-r.at)
 				}
 			}
+			clear(dx[clean*w*n : y1*w*n])
 		}
-		return func() { pool.run(in[0], body) }
-	}}
+		return func() { pool.run(in[0]*parts, body) }
+	})
 }
+
+const poolGradRows = 16 // rows of dx a task, at least
 
 func (c *compiler) avgPool(s *plan.Step) work {
 	in := s.In[0].Shape

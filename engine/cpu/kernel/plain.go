@@ -21,6 +21,7 @@ var plain = funcs{
 	scaleShAR: scaleShiftAddReLUPlain,
 	bnGrad:    bnGradPlain,
 	transpose: transposePlain,
+	windows:   windows{maxPoolPlain, maxPoolGradPlain, depthwisePlain, depthwiseGradPlain},
 	winograd:  winograd{1, winoInPlain, winoOutPlain, winoKernelPlain, winoGradPlain, winoKernelGradPlain},
 	peak:      peakPlain,
 	peakFLOP:  16,

@@ -58,6 +58,7 @@ type funcs struct {
 	scaleShAR func(dst, x, r, scale, shift []float32, rows, c int)
 	bnGrad    func(dx, dy, x, a, b, d []float32, rows, c int)
 	transpose func(dst *float32, dstStep int, src *float32, srcStep int, rows, cols int)
+	windows
 	winograd
 	peak     func(iters int)
 	peakFLOP int // floating-point operations an iteration of peak does

@@ -152,6 +152,15 @@ func (b *builder) convolution() {
 		{2, 4, 4, 16, 3, 3, 32, 1, 1, 1, 1}, // as Winograd's, but for the end
 		{1, 3, 4, 6, 3, 3, 5, 1, 0, 1, 4},   // a border of the end's padding alone
 		{3, 8, 8, 32, 5, 5, 32, 1, 2, 32, 0},
+		{2, 15, 13, 40, 3, 3, 40, 1, 1, 40, 0},
+		{2, 14, 14, 24, 3, 3, 24, 2, 1, 24, 0},
+		{1, 13, 15, 70, 5, 5, 70, 2, 2, 70, 0},
+		{3, 7, 7, 130, 5, 5, 130, 1, 2, 130, 0},
+		{1, 3, 4, 9, 5, 5, 9, 1, 2, 9, 0},     // a kernel larger than the image
+		{1, 2, 3, 6, 3, 2, 6, 2, 3, 6, 0},     // windows in the padding alone
+		{1, 9, 8, 11, 2, 1, 11, 3, 0, 11, 0},  // pixels in no window
+		{1, 70, 5, 16, 3, 3, 16, 1, 1, 16, 0}, // more rows than a block
+		{2, 6, 6, 8, 1, 7, 24, 1, 3, 8, 0},    // three outputs a channel
 	}
 	channels := []int{1, 3, 5, 7, 13, 17, 33}
 	for range 8 {
@@ -160,6 +169,12 @@ func (b *builder) convolution() {
 			s.groups = 1 + b.IntN(3)
 			s.c, s.o = (s.c%7+1)*s.groups, (s.o%7+1)*s.groups
 		}
+		s.h, s.w = max(s.h, s.kh-2*s.pad), max(s.w, s.kw-2*s.pad)
+		shapes = append(shapes, s)
+	}
+	for range 6 { // depthwise
+		c := 1 + b.IntN(80)
+		s := convShape{1 + b.IntN(3), 1 + b.IntN(20), 1 + b.IntN(20), c, 1 + b.IntN(5), 1 + b.IntN(5), c * (1 + b.IntN(4)/3), 1 + b.IntN(3), b.IntN(4), c, b.IntN(3) / 2}
 		s.h, s.w = max(s.h, s.kh-2*s.pad), max(s.w, s.kw-2*s.pad)
 		shapes = append(shapes, s)
 	}
@@ -176,10 +191,11 @@ func (b *builder) convolution() {
 }
 
 func (b *builder) pooling() {
-	for _, s := range []struct {
+	type shape struct {
 		n, h, w, c int
 		pool       graph.MaxPool2D
-	}{
+	}
+	shapes := []shape{
 		{1, 1, 1, 1, graph.MaxPool2D{Size: 1, Stride: 1}},
 		{2, 8, 8, 3, graph.MaxPool2D{Size: 2, Stride: 2}},
 		{1, 7, 9, 5, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}}, // windows overlap
@@ -188,7 +204,14 @@ func (b *builder) pooling() {
 		{2, 7, 5, 70, graph.MaxPool2D{Size: 2, Stride: 1, Pad: 1}},
 		{1, 9, 4, 7, graph.MaxPool2D{Size: 2, Stride: 3}}, // pixels in no window
 		{3, 16, 16, 64, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}},
-	} {
+		{1, 45, 6, 9, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}}, // more rows than a block
+		{1, 50, 3, 4, graph.MaxPool2D{Size: 4, Stride: 1, Pad: 2}},
+	}
+	for range 4 {
+		size := 1 + b.IntN(5)
+		shapes = append(shapes, shape{1 + b.IntN(3), size + b.IntN(30), size + b.IntN(12), 1 + b.IntN(80), graph.MaxPool2D{Size: size, Stride: 1 + b.IntN(4), Pad: b.IntN(size/2 + 1)}})
+	}
+	for _, s := range shapes {
 		oh, ow := graph.ConvOut(s.h, s.pool.Size, s.pool.Stride, s.pool.Pad), graph.ConvOut(s.w, s.pool.Size, s.pool.Stride, s.pool.Pad)
 		for _, numbers := range []struct {
 			name string
@@ -197,6 +220,12 @@ func (b *builder) pooling() {
 			{"", b.NormFloat64},
 			{",ties", func() float64 { return float64(b.IntN(3)) }},
 			{",negative", func() float64 { return -1 - b.Float64() }}, // padding must not win
+			{",NaN", func() float64 { // is the largest
+				if b.IntN(20) == 0 {
+					return math.NaN()
+				}
+				return b.NormFloat64()
+			}},
 		} {
 			name := fmt.Sprintf("%d×%d×%d×%d,%d×%d,stride%d,pad%d%s", s.n, s.h, s.w, s.c, s.pool.Size, s.pool.Size, s.pool.Stride, s.pool.Pad, numbers.name)
 			x := b.draw(numbers.draw, s.n, s.h, s.w, s.c)
