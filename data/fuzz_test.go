@@ -179,3 +179,42 @@ func FuzzClassList(f *testing.F) {
 		}
 	})
 }
+
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte("path,label,split\na.png,x,train\nb.png,y,test\n"))
+	f.Add([]byte("file\tclass\na.png\t3\n"))
+	f.Add([]byte("{\"path\":\"a\",\"label\":1}\n{\"path\":\"b\",\"label\":\"2\",\"split\":\"val\"}\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for name, parse := range map[string]func(string, []byte) ([]row, error){"x.csv": parseCSV, "x.tsv": parseCSV, "x.jsonl": parseJSONL} {
+			rows, err := parse(name, raw)
+			onlyDataErrors(t, err)
+			if err != nil {
+				continue
+			}
+			for _, opt := range []Options{{Channels: 3}, {Channels: 3, Classes: []string{"x", "y"}}} {
+				s, err := manifestSplits(name, rows, opt)
+				onlyDataErrors(t, err)
+				if err != nil {
+					continue
+				}
+				for i := range s.Train.Len() {
+					if l := s.Train.Label(i); l < 0 || l >= len(s.Train.Classes()) {
+						t.Errorf("label %d of %d classes", l, len(s.Train.Classes()))
+					}
+				}
+			}
+		}
+	})
+}
+
+func FuzzAnnotations(f *testing.F) {
+	f.Add([]byte("val_0.JPEG\tn01\t0\t1\n"))
+	f.Add([]byte("ImageId,PredictionString\nx,n01 1 2\n"))
+	f.Add([]byte("a.JPEG 1\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, a := range annotationFiles {
+			_, err := a.parse("x", raw, []string{"n01", "n02"})
+			onlyDataErrors(t, err)
+		}
+	})
+}

@@ -92,6 +92,34 @@ var formats = []Format{
 		needsPath: true,
 		openOpt:   openImageFolder,
 	},
+	{
+		Name:      "tinyimagenet",
+		Reads:     "Tiny ImageNet as distributed: tiny-imagenet-200.zip, read in place, or the unpacked folder; its validation images are the test split",
+		Example:   "tinyimagenet:tiny-imagenet-200.zip",
+		needsPath: true,
+		openOpt:   openTinyImageNet,
+	},
+	{
+		Name:      "imagenet",
+		Reads:     "ImageNet: a folder with train/<class>/*.JPEG and val, in class folders or with val_annotations.txt, LOC_val_solution.csv or val.txt; ImageNet-100 with a class list; its validation images are the test split",
+		Example:   "imagenet:ILSVRC2012",
+		needsPath: true,
+		openOpt:   openImageNet,
+	},
+	{
+		Name:      "csv",
+		Reads:     "a table of images with a header: columns path (relative to the table), label (a name or a number) and, if there are several splits, split; .tsv for tabs",
+		Example:   "csv:photos.csv",
+		needsPath: true,
+		openOpt:   func(path string, opt Options) (Splits, error) { return openManifest(path, opt, parseCSV) },
+	},
+	{
+		Name:      "jsonl",
+		Reads:     "the same as JSON objects, one a line",
+		Example:   "jsonl:photos.jsonl",
+		needsPath: true,
+		openOpt:   func(path string, opt Options) (Splits, error) { return openManifest(path, opt, parseJSONL) },
+	},
 }
 
 // Formats are the sources Open knows, in the order for a help text.
