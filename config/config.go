@@ -115,6 +115,9 @@ func (c Run) Validate() error {
 	if err != nil {
 		return err
 	}
+	if err := model.CheckArch(c.Model.Arch); err != nil {
+		return bad("arch", "%v", err)
+	}
 	if m.NeedsExits() && len(c.Model.Exits) == 0 {
 		return bad("exits", "%s trains sub-networks with the backbone and needs at least one exit, such as --exits 2", c.Method)
 	}
@@ -164,7 +167,6 @@ func (c Run) Validate() error {
 	}{
 		{"schedule", c.Schedule, []string{"cosine", "step"}},
 		{"augment", c.Augment, []string{"strong", "weak", "none"}},
-		{"arch", c.Model.Arch, model.Archs()},
 	} {
 		ok := false
 		for _, k := range x.known {

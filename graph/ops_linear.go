@@ -92,8 +92,11 @@ func (SumRows) Infer(in []Type) ([]Type, error) {
 
 // Linear is x·wᵀ + b with x [N×I], w [O×I], b [O] (torch.nn.functional.linear).
 func (g *Graph) Linear(name string, x, w, b *Value) *Value {
-	return g.apply1(name+".bias", AddBias{}, g.apply1(name, MatMul{TransB: true}, x, w), b)
+	return g.AddBias(name+".bias", g.apply1(name, MatMul{TransB: true}, x, w), b)
 }
+
+// AddBias adds b [C] to every row of x [N×C] or pixel of x [N×H×W×C].
+func (g *Graph) AddBias(name string, x, b *Value) *Value { return g.apply1(name, AddBias{}, x, b) }
 
 // SGD is one step of stochastic gradient descent with momentum as
 // torch.optim.SGD does it (dampening 0): operands p, gradient, momentum buffer

@@ -12,6 +12,8 @@ import (
 	"selfcon/graph"
 )
 
+func ptr(p float64) *float64 { return &p }
+
 // image is the shape of the inputs in these tests; the variables don't depend on it.
 func image(c Config) Config {
 	c.ImageHeight, c.ImageWidth, c.ImageChannels = 32, 32, 3
@@ -218,7 +220,7 @@ func TestHeads(t *testing.T) {
 			t.Errorf("%s is %q, want %s", name, got[name], want)
 		}
 	}
-	_, logits, vars := build(t, c, func(n *Network, g *graph.Graph, f []*graph.Value) []*graph.Value { return n.Classify(g, f, 7) })
+	_, logits, vars := build(t, c, func(n *Network, g *graph.Graph, f []*graph.Value) []*graph.Value { return n.Classify(g, f, 7, false) })
 	got = shapes(vars)
 	for name, want := range map[string]string{"l_fc.weight": "[7×32]", "logit_fc.0.weight": "[7×32]", "logit_fc.0.bias": "[7]"} {
 		if got[name] != want {
@@ -285,7 +287,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%d×%d: stem %s, sub-network %s, width %d; want %s, fc, 64", c.height, c.width, n.Stem, n.Sub, n.Width, c.want)
 		}
 	}
-	if got, want := Archs(), []string{"resnet18", "resnet34", "resnet50", "resnet101"}; !slices.Equal(got, want) {
+	if got, want := Archs(), []string{"resnet18", "resnet34", "resnet50", "resnet101", "vgg13", "vgg16", "vgg13_bn", "vgg16_bn", "wrn_16_8"}; !slices.Equal(got, want) {
 		t.Errorf("architectures %v, want %v", got, want)
 	}
 }
@@ -296,8 +298,22 @@ func TestNewErrors(t *testing.T) {
 		want   string
 	}{
 		{Config{Arch: "resnet81"}, `did you mean "resnet18"?`},
+		{Config{Arch: "vvg16_bn"}, `did you mean "vgg16_bn"?`},
+		{Config{Arch: "wrn-16-8"}, `did you mean "wrn_16_8"?`},
+		{Config{Arch: "WRN-28-10"}, `did you mean "wrn_28_10"?`},
+		{Config{Arch: "wide"}, "wrn_D_K with D = 6n+4"},
+		{Config{Arch: "wrn_17_8"}, "must be 6n+4"},
+		{Config{Arch: "wrn_4_8"}, "must be 6n+4"},
+		{Config{Arch: "wrn_16_0"}, "factor at least 1"},
+		{Config{Arch: "resnet18", Dropout: ptr(0.1)}, "resnet18 has none"},
+		{Config{Arch: "vgg16", DropConnect: ptr(0.1)}, "vgg16 has none"},
+		{Config{Arch: "wrn_16_8", Dropout: ptr(1.0)}, "less than 1"},
+		{Config{Arch: "wrn_16_8", Dropout: ptr(math.NaN())}, "at least 0"},
+		{Config{Arch: "wrn_16_8", Exits: []int{3}}, "exits after stages 1 to 2"},
+		{Config{Arch: "vgg13", Exits: []int{5}}, "exits after stages 1 to 4"},
 		{Config{Arch: "resnet18", Width: -1}, "width -1"},
 		{Config{Arch: "resnet18", Stem: "big"}, "known: small, large"},
+		{Config{Arch: "resnet18", Sub: "larger"}, `did you mean "large"?`},
 		{Config{Arch: "resnet18", Sub: "smal"}, `did you mean "small"?`},
 		{Config{Arch: "resnet18", Exits: []int{0}}, "exits after stages 1 to 3"},
 		{Config{Arch: "resnet18", Exits: []int{4}}, "exits after stages 1 to 3"},
@@ -310,5 +326,194 @@ func TestNewErrors(t *testing.T) {
 	}
 	if _, err := New(Config{Arch: "resnet18", ImageHeight: 32, ImageWidth: 32}); err == nil || !strings.Contains(err.Error(), "0 channels") {
 		t.Errorf("images without channels: %v", err)
+	}
+}
+
+// The counts are those of the reference's encoders: none but the backbone, and
+// one exit after each stage in turn. Those of large VGGs, which the reference
+// does not build, are sums by hand: 6 or 4 convolutions a stage.
+func TestReferenceCounts(t *testing.T) {
+	for _, c := range []struct {
+		arch     string
+		backbone int
+		exits    map[SubNetwork][]int
+	}{
+		{"vgg13", 9_404_992, map[SubNetwork][]int{
+			SubFC: {9_438_272, 9_471_040, 9_536_576, 9_667_648}, SubSmall: {13_313_984, 13_240_128, 12_944_960, 11_764_800},
+			SubSame: {18_771_264, 18_549_824, 17_664_576, 14_124_608}}},
+		{"vgg13_bn", 9_410_880, map[SubNetwork][]int{
+			SubFC: {9_444_160, 9_476_928, 9_542_464, 9_673_536}, SubSmall: {13_322_688, 13_248_576, 12_952_896, 11_771_712},
+			SubSame: {18_782_784, 18_560_832, 17_674_560, 14_132_544}}},
+		{"vgg16", 14_714_688, map[SubNetwork][]int{
+			SubFC: {14_747_968, 14_780_736, 14_846_272, 14_977_344}, SubSmall: {18_623_680, 18_549_824, 18_254_656, 17_074_496},
+			SubSame: {29_538_240, 29_169_216, 27_693_888, 21_794_112}, SubLarge: {0, 0, 0, 14_714_688 + 6*(512*512*9+512)}}},
+		{"vgg16_bn", 14_723_136, map[SubNetwork][]int{
+			SubFC: {14_756_416, 14_789_184, 14_854_720, 14_985_792}, SubSmall: {18_634_944, 18_560_832, 18_265_152, 17_083_968},
+			SubSame: {29_555_136, 29_185_344, 27_708_480, 21_805_632}}},
+		{"wrn_16_8", 10_960_736, map[SubNetwork][]int{
+			SubFC: {11_026_784, 11_092_320}, SubSmall: {15_552_864, 14_633_824},
+			SubSame: {21_455_712, 19_355_488}, SubLarge: {33_261_408, 28_798_816}}},
+		{"wrn_28_10", 36_482_880, nil},
+		{"wrn_40_2", 2_245_184, nil},
+		{"wrn_40_8", 35_754_848, map[SubNetwork][]int{SubSmall: {52_152_672}}},
+	} {
+		_, _, vars := build(t, Config{Arch: c.arch}, nil)
+		if got := count(vars, graph.Parameter); got != c.backbone {
+			t.Errorf("%s: %d parameters, want %d", c.arch, got, c.backbone)
+		}
+		for sub, counts := range c.exits {
+			for i, want := range counts {
+				_, features, vars := build(t, Config{Arch: c.arch, Sub: sub, Exits: []int{i + 1}}, nil)
+				if got := count(vars, graph.Parameter); want > 0 && got != want {
+					t.Errorf("%s, %s after stage %d: %d parameters, want %d", c.arch, sub, i+1, got, want)
+				}
+				for _, f := range features {
+					if !f.Shape.Equal(graph.Shape{2, 512}) {
+						t.Errorf("%s, %s after stage %d: features %v", c.arch, sub, i+1, f.Shape)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Every family has every combination of exits, sub-network and stem, at any
+// width, and no two exits share a variable.
+func TestEveryCombination(t *testing.T) {
+	for _, arch := range append(Archs(), "wrn_10_1") {
+		for _, sub := range SubNetworks() {
+			c := Config{Arch: arch, Sub: SubNetwork(sub), Width: 4}
+			n, _, alone := build(t, c, nil)
+			own := map[string]int{} // variables of an exit by itself
+			for subset := range 1 << n.Positions() {
+				c.Exits = nil
+				for e := range n.Positions() {
+					if subset>>e&1 == 1 {
+						c.Exits = append(c.Exits, e+1)
+					}
+				}
+				_, features, vars := build(t, c, nil)
+				if len(features) != len(c.Exits)+1 {
+					t.Fatalf("%s, exits %v: %d features", arch, c.Exits, len(features))
+				}
+				want := len(alone)
+				if len(c.Exits) == 1 {
+					own[fmt.Sprint(c.Exits[0])] = len(vars) - len(alone)
+				}
+				for _, e := range c.Exits {
+					want += own[fmt.Sprint(e)]
+				}
+				if len(vars) != want || len(c.Exits) > 0 && want == len(alone) {
+					t.Errorf("%s, %s, exits %v: %d variables, want %d", arch, sub, c.Exits, len(vars), want)
+				}
+			}
+		}
+		for _, stem := range Stems() {
+			for _, size := range []int{64, 224} {
+				for channels := 1; channels <= 3; channels += 2 {
+					n, err := New(Config{Arch: arch, Stem: Stem(stem), Width: 4, ImageHeight: size, ImageWidth: size, ImageChannels: channels})
+					if err != nil {
+						t.Fatal(err)
+					}
+					g := graph.New()
+					f := n.Encode(g, g.Input("images", graph.Float, 2, size, size, channels), true)
+					if g.Err() != nil || !f[0].Shape.Equal(graph.Shape{2, n.Dim()}) {
+						t.Errorf("%s, %s stem, %d channels of %d pixels: features %v, error %v", arch, stem, channels, size, f[0].Shape, g.Err())
+					}
+				}
+			}
+		}
+	}
+}
+
+// Convolutions of wide ResNets start as Xavier uniform with gain √2, an fc
+// sub-network of VGG as normal of deviation 0.01.
+func TestInitialValuesOfFamilies(t *testing.T) {
+	for _, c := range []struct {
+		config         Config
+		name           string
+		bound, deviate float64 // the largest possible, the standard deviation
+	}{
+		{Config{Arch: "wrn_16_8"}, "encoder.layer2.0.conv1.weight", math.Sqrt(12 / (9 * (128 + 256.0))), math.Sqrt(4 / (9 * (128 + 256.0)))},
+		{Config{Arch: "vgg16_bn"}, "encoder.block3.3.weight", math.Inf(1), math.Sqrt(2 / (9 * 256.0))},
+		{Config{Arch: "vgg16_bn"}, "encoder.block3.3.bias", 0, 0},
+		{Config{Arch: "vgg16", Exits: []int{2}}, "encoder.selfcon_layer.1.0.weight", math.Inf(1), 0.01},
+	} {
+		_, _, vars := build(t, c.config, nil)
+		found := false
+		for _, v := range vars {
+			if v.Name != c.name {
+				continue
+			}
+			found = true
+			squares, largest := 0.0, 0.0
+			x := engine.InitialValue(v, 1).Float64s()
+			for _, e := range x {
+				squares += e * e / float64(len(x))
+				largest = max(largest, math.Abs(e))
+			}
+			if dev := math.Sqrt(squares); largest > c.bound || math.Abs(dev-c.deviate) > 5*c.deviate/math.Sqrt(2*float64(len(x))) {
+				t.Errorf("%s: %s: deviation %g and largest %g, want %g and at most %g", c.config.Arch, c.name, dev, largest, c.deviate, c.bound)
+			}
+		}
+		if !found {
+			t.Errorf("%s has no %s", c.config.Arch, c.name)
+		}
+	}
+}
+
+// Dropout is in the program in training only, at its published rate or the
+// configuration's, and counts steps.
+func TestDropout(t *testing.T) {
+	for _, c := range []struct {
+		arch             string
+		dropout          *float64
+		training         bool
+		want, classifier int // operations
+		p                float64
+	}{
+		{"resnet18", nil, true, 0, 0, 0},
+		{"wrn_16_8", nil, true, 6, 0, 0.3},
+		{"wrn_16_8", nil, false, 0, 0, 0},
+		{"wrn_16_8", ptr(0.0), true, 0, 0, 0},
+		{"wrn_16_8", ptr(0.1), true, 6, 0, 0.1},
+		{"vgg13", nil, true, 0, 1, 0.5},
+		{"vgg13", nil, false, 0, 0, 0},
+	} {
+		n, err := New(image(Config{Arch: c.arch, Width: 4, Dropout: c.dropout}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Seed = 7
+		g := graph.New()
+		f := n.Encode(g, g.Input("images", graph.Float, 2, 32, 32, 3), c.training)
+		g.Output("features", f[0])
+		g.Output("logits", n.Classify(g, f, 5, c.training)[0])
+		p, err := g.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, keys := 0, map[uint64]bool{}
+		for _, node := range p.Nodes {
+			if d, ok := node.Op.(graph.Dropout); ok {
+				got++
+				keys[d.Key] = true
+				if d.P != c.p || d.Seed != 7 {
+					t.Errorf("%s: %s has %+v, want rate %g and seed 7", c.arch, node.Name, d, c.p)
+				}
+			}
+		}
+		if got != c.want+c.classifier || len(keys) != got {
+			t.Errorf("%s, training %v: %d dropouts with %d keys, want %d", c.arch, c.training, got, len(keys), c.want+c.classifier)
+		}
+		counters := 0
+		for _, u := range p.Updates {
+			if u.Variable.Role == graph.Counter {
+				counters++
+			}
+		}
+		if want := min(1, c.want) + min(1, c.classifier); counters != want {
+			t.Errorf("%s: %d counters of steps, want %d", c.arch, counters, want)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 // resnet is He et al. 2015 with the reference's two stems (resnet_big.py).
 type resnet struct {
+	common
 	depths     [4]int
 	bottleneck bool
 	width      int
@@ -21,16 +22,15 @@ func init() {
 		"resnet50":  {depths: [4]int{3, 4, 6, 3}, bottleneck: true},
 		"resnet101": {depths: [4]int{3, 4, 23, 3}, bottleneck: true},
 	} {
-		families[name] = func(c Config) family {
+		architectures[name] = architecture{exit: 2, build: func(c Config) family {
 			r := r
 			r.width, r.large = c.Width, c.Stem == LargeStem
 			return r
-		}
+		}}
 	}
 }
 
-func (r resnet) stages() int          { return len(r.depths) }
-func (r resnet) blocks(stage int) int { return r.depths[stage-1] }
+func (r resnet) stages() int { return len(r.depths) }
 
 // planes is the inner width of a stage's blocks.
 func (r resnet) planes(stage int) int { return r.width << (stage - 1) }
@@ -42,26 +42,33 @@ func (r resnet) channels(stage int) int {
 	return r.planes(stage)
 }
 
+func (r resnet) dim() int { return r.channels(r.stages()) }
+
+func (r resnet) conv(b *builder, name string, x *graph.Value, out, kernel, stride int) *graph.Value {
+	return b.conv(name, x, conv{out: out, kernel: kernel, stride: stride, init: kaimingFanOut})
+}
+
 func (r resnet) stem(b *builder, x *graph.Value) *graph.Value {
 	kernel, stride := 3, 1
 	if r.large {
 		kernel, stride = 7, 2
 	}
-	x = b.conv("encoder.conv1", x, r.width, kernel, stride)
+	x = r.conv(b, "encoder.conv1", x, r.width, kernel, stride)
 	x = b.g.ReLU("encoder.relu", b.norm("encoder.bn1", x))
 	if r.large {
-		x = b.g.MaxPool2D("encoder.maxpool", x, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1})
+		x = b.stemPool(x)
 	}
 	return x
 }
 
-func (r resnet) stage(b *builder, prefix string, stage, blocks int, x *graph.Value) *graph.Value {
+func (r resnet) stage(b *builder, p place, x *graph.Value) *graph.Value {
+	n := r.depths[p.stage-1]
 	stride := 2
-	if stage == 1 {
+	if p.stage == 1 {
 		stride = 1
 	}
-	for i := range blocks {
-		x = r.block(b, fmt.Sprintf("%s.%d", prefix, i), x, r.planes(stage), r.channels(stage), stride)
+	for i := range p.blocks(n, n/2) {
+		x = r.block(b, fmt.Sprintf("%s.%d", p.layer(), i), x, r.planes(p.stage), r.channels(p.stage), stride)
 		stride = 1
 	}
 	return x
@@ -71,7 +78,7 @@ func (r resnet) stage(b *builder, prefix string, stage, blocks int, x *graph.Val
 func (r resnet) block(b *builder, prefix string, x *graph.Value, planes, out, stride int) *graph.Value {
 	g := b.g
 	layer := func(i int, h *graph.Value, width, kernel, stride int) *graph.Value {
-		h = b.conv(fmt.Sprintf("%s.conv%d", prefix, i), h, width, kernel, stride)
+		h = r.conv(b, fmt.Sprintf("%s.conv%d", prefix, i), h, width, kernel, stride)
 		return b.norm(fmt.Sprintf("%s.bn%d", prefix, i), h)
 	}
 	relu := func(i int, h *graph.Value) *graph.Value { return g.ReLU(fmt.Sprintf("%s.relu%d", prefix, i), h) }
@@ -87,7 +94,7 @@ func (r resnet) block(b *builder, prefix string, x *graph.Value, planes, out, st
 	}
 	skip := x
 	if stride != 1 || channels(x) != out {
-		skip = b.norm(prefix+".shortcut.1", b.conv(prefix+".shortcut.0", x, out, 1, stride))
+		skip = b.norm(prefix+".shortcut.1", r.conv(b, prefix+".shortcut.0", x, out, 1, stride))
 	}
 	return g.ReLU(prefix+".relu", g.Add(prefix+".add", h, skip))
 }

@@ -62,6 +62,7 @@ func NewSetup(c config.Run) (*Setup, error) {
 	if s.Net, err = model.New(c.Model); err != nil {
 		return nil, &config.Error{Setting: "model", Reason: err.Error()}
 	}
+	s.Net.Seed = c.Seed
 	c.Model = s.Net.Config
 	s.Config = c
 	return s, nil

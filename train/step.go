@@ -93,7 +93,7 @@ func forward(g *graph.Graph, net *model.Network, c StepConfig, training bool) (h
 	features := net.Encode(g, images, training)
 	m := c.Method
 	if m.OneStage() {
-		heads.Logits = net.Classify(g, features, c.Classes)
+		heads.Logits = net.Classify(g, features, c.Classes, training)
 	}
 	switch {
 	case m.Contrastive() && m.OneStage():

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,10 +70,10 @@ compute the same.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&b.Arch, "arch", b.Arch, strings.Join(model.Archs(), ", "))
+	f.StringVar(&b.Arch, "arch", b.Arch, archNames())
 	f.IntVar(&b.Batch, "batch", b.Batch, "images at a time")
 	f.IntVar(&b.Image, "image", b.Image, "side of the square images in pixels")
-	f.IntVar(&b.Width, "width", b.Width, "channels of the first stage")
+	f.IntVar(&b.Width, "width", b.Width, widthHelp)
 	f.IntVar(&b.Steps, "steps", b.Steps, "runs to time, after two that are not")
 	machineFlags(f, &b.Threads, nil)
 	convFlag(f, &b.Conv)

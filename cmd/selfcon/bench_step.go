@@ -52,7 +52,7 @@ func benchStepCommand() *cobra.Command {
 		Short: "Time a training step and its memory, on random images",
 		Long: `Time one whole training step (forward, loss, backward, update) on random images
 with random labels of 100 classes, and the process's peak resident set. Methods
-with sub-networks have one, fc, after stage 2.`,
+with sub-networks have one, fc, half-way.`,
 		Example: `  selfcon bench step
   selfcon bench step --arch resnet50 --image 224 --batch 8 --threads 2 --json
   selfcon bench step --width 8 --image 28 --batch 64
@@ -80,11 +80,11 @@ with sub-networks have one, fc, after stage 2.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&b.Arch, "arch", b.Arch, "resnet18, resnet34, resnet50, resnet101")
+	f.StringVar(&b.Arch, "arch", b.Arch, archNames())
 	f.StringVar(&b.Method, "method", b.Method, methodNames())
 	f.IntVar(&b.Batch, "batch", b.Batch, "images a step")
 	f.IntVar(&b.Image, "image", b.Image, "side of the square images in pixels")
-	f.IntVar(&b.Width, "width", b.Width, "channels of the first stage")
+	f.IntVar(&b.Width, "width", b.Width, widthHelp)
 	f.IntVar(&b.Steps, "steps", b.Steps, "steps to time, after two that are not")
 	machineFlags(f, &b.Threads, nil)
 	convFlag(f, &b.Conv)
@@ -103,7 +103,7 @@ func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	c.Memory = b.Memory
 	c.Model.Arch, c.Model.Width = b.Arch, b.Width
 	if m, err := loss.Parse(b.Method); err == nil && m.NeedsExits() {
-		c.Model.Exits = []int{2}
+		c.Model.Exits = model.DefaultExits(b.Arch)
 	}
 	if err := c.Validate(); err != nil {
 		return "", err

@@ -31,11 +31,12 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.StringVar(&c.Method, "method", c.Method, methodNames())
 	f.Var(&optionalFloat{&c.Alpha}, "alpha", "weight above 0 of the sub-networks' term in the starred variant of selfcon-s, -m, -su or -mu (default: the plain method, which is not alpha 0)")
 
-	f.StringVar(&c.Model.Arch, "arch", c.Model.Arch, strings.Join(model.Archs(), ", "))
-	f.IntVar(&c.Model.Width, "width", c.Model.Width, "channels of the first stage")
+	f.StringVar(&c.Model.Arch, "arch", c.Model.Arch, archNames())
+	f.IntVar(&c.Model.Width, "width", c.Model.Width, widthHelp)
 	f.StringVar((*string)(&c.Model.Stem), "stem", string(c.Model.Stem), "small (3×3) or large (7×7 stride 2, max-pool) (default: small up to 64 pixels)")
-	f.Var(&intList{&c.Model.Exits}, "exits", "stages after which a sub-network exits, such as 2 or 1,2,3 (default: 2 for selfcon methods, subnet_ce and kd, otherwise none)")
-	f.StringVar((*string)(&c.Model.Sub), "sub", string(c.Model.Sub), "sub-network: fc, small or same")
+	f.Var(&intList{&c.Model.Exits}, "exits", "stages after which a sub-network exits, such as 2 or 1,2,3 (default: half-way for selfcon methods, subnet_ce and kd, otherwise none)")
+	f.StringVar((*string)(&c.Model.Sub), "sub", string(c.Model.Sub), "sub-network: "+strings.Join(model.SubNetworks(), ", "))
+	f.Var(&optionalFloat{&c.Model.Dropout}, "dropout", "probability of dropout (default: as published: wide ResNets 0.3, VGG's classifier 0.5)")
 	f.IntVar(&c.ProjectionDim, "projection-dim", c.ProjectionDim, "length of the projections")
 
 	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images (0: as many as make 5,000 steps, at least 20)")
@@ -73,7 +74,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	})
 	complete(cmd, "arch", model.Archs)
 	for name, values := range map[string][]string{
-		"stem": {"small", "large"}, "sub": {"fc", "small", "same"}, "schedule": {"cosine", "step"}, "augment": {"strong", "weak", "none"},
+		"stem": model.Stems(), "sub": model.SubNetworks(), "schedule": {"cosine", "step"}, "augment": {"strong", "weak", "none"},
 	} {
 		complete(cmd, name, func() []string { return values })
 	}
@@ -130,9 +131,13 @@ func complete(cmd *cobra.Command, flag string, values func() []string) {
 // has said nothing.
 func defaultExits(cmd *cobra.Command, c *config.Run) {
 	if m, err := loss.Parse(c.Method); err == nil && m.NeedsExits() && !cmd.Flags().Changed("exits") && len(c.Model.Exits) == 0 {
-		c.Model.Exits = []int{2}
+		c.Model.Exits = model.DefaultExits(c.Model.Arch)
 	}
 }
+
+const widthHelp = "channels of the first stage of a ResNet or VGG; other families scale theirs by width/64"
+
+func archNames() string { return strings.Join(model.Archs(), ", ") + "; any wrn_D_K with D = 6n+4" }
 
 // absolute makes the path of a dataset independent of the working folder.
 func absolute(spec string) string {

@@ -40,7 +40,7 @@ the raw pixels, and the same network untrained.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images")
-	f.IntVar(&c.Model.Width, "width", c.Model.Width, "channels of the first stage")
+	f.IntVar(&c.Model.Width, "width", c.Model.Width, widthHelp)
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
 	machineFlags(f, &c.Threads, &c.Workers)
 	f.StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/quickstart, or the next free number)")

@@ -104,6 +104,16 @@ func (e *Error) add(err, limit float64, where string) {
 	}
 }
 
+// addZero is add for an absolute error, which is none of the relative ones that
+// Worst is the largest of.
+func (e *Error) addZero(err, limit float64, where string) {
+	worst := e.Worst
+	e.add(err, limit, where)
+	if err <= limit {
+		e.Worst = worst
+	}
+}
+
 // OK says whether the error is within its limit.
 func (e Error) OK() bool { return e.Where == "" || e.Value <= e.Limit }
 
@@ -160,8 +170,7 @@ func Load(path string) (*Case, []LossCase, error) {
 
 // network and step build what a case describes.
 func (c *Case) network() (*model.Network, error) {
-	known := slices.Contains(model.Archs(), c.Arch)
-	if !known {
+	if model.CheckArch(c.Arch) != nil {
 		return nil, &Unsupported{"architecture " + c.Arch}
 	}
 	var exits []int
@@ -170,13 +179,12 @@ func (c *Case) network() (*model.Network, error) {
 			exits = append(exits, i+1)
 		}
 	}
-	switch model.SubNetwork(c.Sub) {
-	case model.SubFC, model.SubSmall, model.SubSame:
-	default:
+	if !slices.Contains(model.SubNetworks(), c.Sub) {
 		return nil, &Unsupported{"sub-network " + c.Sub}
 	}
+	none := 0.0 // in every case
 	return model.New(model.Config{
-		Arch: c.Arch, Stem: model.Stem(c.Stem), Exits: exits, Sub: model.SubNetwork(c.Sub),
+		Arch: c.Arch, Stem: model.Stem(c.Stem), Exits: exits, Sub: model.SubNetwork(c.Sub), Dropout: &none, DropConnect: &none,
 		ImageHeight: c.Image[1], ImageWidth: c.Image[2], ImageChannels: c.Image[0],
 	})
 }
@@ -253,8 +261,12 @@ func (c *Case) RunSteps(e engine.Engine, tol Tolerance, steps int) (Report, erro
 		}
 		if s == 0 {
 			for _, p := range x.Parameters {
-				if p.Trainable {
-					r.compare(&r.Gradients, p.Name, out[train.OutputGrad+p.Name], p.Shape, p.Grad, lim.gradient)
+				switch got := out[train.OutputGrad+p.Name]; {
+				case !p.Trainable:
+				case lim.cancels(p.Grad):
+					r.compareZero(&r.Gradients, p.Name, got, p.Shape, lim.noise)
+				default:
+					r.compare(&r.Gradients, p.Name, got, p.Shape, p.Grad, lim.gradient)
 				}
 			}
 			for _, b := range x.Buffers {
@@ -413,6 +425,17 @@ func (r *Report) compare(into *Error, name string, t engine.Tensor, shape []int,
 	for i := range want.Head {
 		add(fmt.Sprintf("[%d]", i), got.Head[i], want.Head[i], lim.scale(want.Head[i], want.L2, 1/math.Sqrt(n)), lim.head)
 	}
+}
+
+// compareZero holds a tensor that is zero but for rounding to that.
+func (r *Report) compareZero(into *Error, name string, t engine.Tensor, shape []int, noise float64) {
+	if t.Data == nil || !t.Shape.Equal(shape) {
+		into.add(math.Inf(1), noise, fmt.Sprintf("%s: shape %v, not %v", name, t.Shape, shape))
+		return
+	}
+	l2 := summarise(t.Float64s()).L2
+	into.addZero(l2, noise, fmt.Sprintf("%s l2: %.3g, not 0", name, l2))
+	r.Figures++
 }
 
 // relative is |got − want|/scale; a stored 0 is met by 0.
