@@ -267,6 +267,17 @@ func gradientCases() []gradientCase {
 			add(o, unitRows(r, rows, 6), labels)
 			cases[len(cases)-1].name += fmt.Sprint(labels.Data)
 		}
+		if o.Positives == graph.SameLabel {
+			o.Positives = graph.SharedLabels
+			for _, labels := range []engine.Tensor{
+				{Shape: graph.Shape{4, 3}, Data: []float64{1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0}}, // the last image has none
+				{Shape: graph.Shape{3, 2}, Data: []float64{0.9, 0.1, 0.5, 0.5, 0.2, 0.8}},
+			} {
+				add(o, unitRows(r, o.Exits*o.Views*labels.Shape[0], 6), labels)
+				cases[len(cases)-1].name += fmt.Sprint(labels.Data)
+				cases[len(cases)-1].wrt = []int{0} // labels are held fixed
+			}
+		}
 	}
 	return cases
 }

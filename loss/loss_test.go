@@ -14,6 +14,11 @@ import (
 // run gives the loss and the gradients of each exit's projections on the oracle.
 func run(t *testing.T, m Method, z [][]float64, labels []int32, dim int, tau Temperatures) (float64, [][]float64) {
 	t.Helper()
+	return runOn(t, oracle.New(), m, z, labels, dim, tau)
+}
+
+func runOn(t *testing.T, e engine.Engine, m Method, z [][]float64, labels []int32, dim int, tau Temperatures) (float64, [][]float64) {
+	t.Helper()
 	if !m.NeedsExits() {
 		z = z[len(z)-1:]
 	}
@@ -33,11 +38,21 @@ func run(t *testing.T, m Method, z [][]float64, labels []int32, dim int, tau Tem
 	for i, d := range g.Gradients(l, values) {
 		g.Output("d"+string(rune('a'+i)), d)
 	}
+	out := execute(t, e, g, in)
+	var grads [][]float64
+	for i := range values {
+		grads = append(grads, out["d"+string(rune('a'+i))].Float64s())
+	}
+	return out["loss"].Item(), grads
+}
+
+func execute(t *testing.T, e engine.Engine, g *graph.Graph, in map[string]engine.Tensor) map[string]engine.Tensor {
+	t.Helper()
 	p, err := g.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := oracle.New().Compile(p)
+	exe, err := e.Compile(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,11 +60,7 @@ func run(t *testing.T, m Method, z [][]float64, labels []int32, dim int, tau Tem
 	if err != nil {
 		t.Fatal(err)
 	}
-	var grads [][]float64
-	for i := range values {
-		grads = append(grads, out["d"+string(rune('a'+i))].Float64s())
-	}
-	return out["loss"].Item(), grads
+	return out
 }
 
 // Features that have all collapsed to one point have uniform logits: the loss is
@@ -105,18 +116,7 @@ func TestUniformOneStage(t *testing.T) {
 				h.Projections = append(h.Projections, z)
 			}
 			g.Output("loss", m.Add(g, h, g.Input("labels", graph.Int, len(labels)), tau))
-			p, err := g.Build()
-			if err != nil {
-				t.Fatal(err)
-			}
-			exe, err := oracle.New().Compile(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := exe.Run(map[string]engine.Tensor{"labels": engine.Int32(labels, len(labels))})
-			if err != nil {
-				t.Fatal(err)
-			}
+			out := execute(t, oracle.New(), g, map[string]engine.Tensor{"labels": engine.Int32(labels, len(labels))})
 			if got, want := out["loss"].Item(), m.Uniform(exits, len(labels), classes, tau); math.Abs(got-want) > 1e-12*want {
 				t.Errorf("%s, %d exits: loss %.15g of equal logits, want %.15g", m.Name, exits, got, want)
 			}

@@ -17,23 +17,107 @@ type table struct {
 	op        graph.Contrast
 	z, packed []float32
 	rows, d   int
-	keys      []int32
-	positives []int
-	anchors   int
+	images    int
+	keys      []int32   // of label or image; nil for SharedLabels
+	total     []float64 // of a row's positives' weights
+	anchors   int       // with a positive
 	isAnchor  []bool
+	shared    *table // SharedLabels: the images' label vectors, a row of the table each; their products are the weights
 }
 
-func (c *compiler) packedTable(rows, d int) int {
-	return (rows + contrastCols - 1) / contrastCols * c.set.PackedLen(d, contrastCols)
-}
-
-// fill counts positives and packs zᵀ.
-func (c *compiler) fill(t *table, labels []int32) {
-	t.keys, t.positives, t.anchors = t.op.Keys(labels)
+func (c *compiler) table(s *plan.Step, op graph.Contrast) *table {
+	t := &table{op: op, rows: s.In[0].Shape[0], d: s.In[0].Shape[1], images: s.In[1].Shape[0]}
+	t.isAnchor, t.total = make([]bool, t.rows), make([]float64, t.rows)
 	for r := range t.isAnchor {
-		_, _, exit := t.op.Row(r, len(labels))
-		t.isAnchor[r] = t.op.Anchors[exit]
+		_, _, exit := op.Row(r, t.images)
+		t.isAnchor[r] = op.Anchors[exit]
 	}
+	if op.Positives == graph.SharedLabels {
+		t.shared = &table{rows: t.rows, d: s.In[1].Shape[1], images: t.images}
+	}
+	return t
+}
+
+// temps are the sizes of the memory that place gives the table.
+func (c *compiler) tableTemps(t *table) []int {
+	packed := func(t *table) int {
+		return (t.rows + contrastCols - 1) / contrastCols * c.set.PackedLen(t.d, contrastCols)
+	}
+	if t.shared == nil {
+		return []int{packed(t)}
+	}
+	return []int{packed(t), packed(t.shared), t.rows * t.shared.d}
+}
+
+func (t *table) scratch() int {
+	if t.shared != nil {
+		return 2 * contrastRows * contrastCols
+	}
+	return contrastRows * contrastCols
+}
+
+func (t *table) place(z []float32, temps [][]float32) {
+	t.z, t.packed = z, temps[0]
+	if t.shared != nil {
+		t.shared.packed, t.shared.z = temps[1], temps[2]
+	}
+}
+
+// filler counts positives and packs zᵀ.
+func (c *compiler) filler(t *table, hard []int32, vectors []float32) func() {
+	if t.shared == nil {
+		return func() {
+			var positives []int
+			t.keys, positives, t.anchors = t.op.Keys(hard)
+			for r, n := range positives {
+				t.total[r] = float64(n)
+			}
+			c.pack(t)
+		}
+	}
+	// The weights of an image with the others add up without cancelling; its own
+	// other rows come on top.
+	y := t.shared
+	others, own := make([]float64, t.images), make([]float64, t.images)
+	body := func(worker, i int) {
+		r0 := i * contrastRows
+		r1 := min(t.images, r0+contrastRows)
+		tile := c.pool.scratch[worker][:contrastRows*contrastCols]
+		clear(others[r0:r1])
+		for q0 := 0; q0 < t.images; q0 += contrastCols {
+			q1 := min(t.rows, q0+contrastCols)
+			c.similarities(y, tile, r0, r1, q0, q1)
+			for r := r0; r < r1; r++ {
+				for j, w := range tile[(r-r0)*contrastCols:][:min(q1, t.images)-q0] {
+					if q0+j == r {
+						own[r] = float64(w)
+					} else {
+						others[r] += float64(w)
+					}
+				}
+			}
+		}
+	}
+	tasks := (t.images + contrastRows - 1) / contrastRows
+	return func() {
+		for at := 0; at < len(y.z); at += len(vectors) {
+			copy(y.z[at:], vectors)
+		}
+		c.pack(t)
+		c.pack(y)
+		c.pool.run(tasks, body)
+		t.anchors = 0
+		copies := float64(t.rows / t.images)
+		for r := range t.total {
+			t.total[r] = copies*others[r%t.images] + (copies-1)*own[r%t.images]
+			if t.isAnchor[r] && t.total[r] > 0 {
+				t.anchors++
+			}
+		}
+	}
+}
+
+func (c *compiler) pack(t *table) {
 	size := c.set.PackedLen(t.d, contrastCols)
 	for q := 0; q < t.rows; q += contrastCols {
 		c.set.PackBTrans(t.packed[q/contrastCols*size:], t.d, min(contrastCols, t.rows-q), t.z[q*t.d:], t.d)
@@ -47,22 +131,23 @@ func (c *compiler) similarities(t *table, s []float32, r0, r1, q0, q1 int) {
 }
 
 func (c *compiler) contrast(s *plan.Step, op graph.Contrast) work {
-	t := &table{op: op, rows: s.In[0].Shape[0], d: s.In[0].Shape[1]}
-	t.isAnchor = make([]bool, t.rows)
+	t := c.table(s, op)
 	terms := make([]float64, t.rows)
 	pool, invT := c.pool, float32(1/op.Temperature)
 	tasks := (t.rows + contrastRows - 1) / contrastRows
 	return work{
-		temps:   []int{c.packedTable(t.rows, t.d)},
-		scratch: contrastRows * contrastCols,
+		temps:   c.tableTemps(t),
+		scratch: t.scratch(),
 		flops:   2 * float64(t.rows) * float64(t.rows) * float64(t.d),
 		build: func(temps [][]float32) func() {
-			labels, loss, lse := c.ints[s.In[1]], c.f(s.Out[0]), c.f(s.Out[1])
-			t.z, t.packed = c.f(s.In[0]), temps[0]
+			loss, lse := c.f(s.Out[0]), c.f(s.Out[1])
+			t.place(c.f(s.In[0]), temps)
+			fill := c.filler(t, c.ints[s.In[1]], c.floats[s.In[1]])
 			body := func(worker, i int) {
 				r0 := i * contrastRows
 				r1 := min(t.rows, r0+contrastRows)
 				tile := pool.scratch[worker][:contrastRows*contrastCols]
+				weights := pool.scratch[worker][contrastRows*contrastCols:]
 				var top [contrastRows]float32
 				var sum, pos [contrastRows]float64
 				for r := range top {
@@ -71,21 +156,34 @@ func (c *compiler) contrast(s *plan.Step, op graph.Contrast) work {
 				for q0 := 0; q0 < t.rows; q0 += contrastCols {
 					q1 := min(t.rows, q0+contrastCols)
 					c.similarities(t, tile, r0, r1, q0, q1)
+					if t.shared != nil {
+						c.similarities(t.shared, weights, r0, r1, q0, q1)
+					}
 					for r := r0; r < r1; r++ {
 						if !t.isAnchor[r] {
 							continue
 						}
 						k, row := r-r0, tile[(r-r0)*contrastCols:][:q1-q0]
-						highest, key := top[k], t.keys[r]
+						highest := top[k]
 						for j := range row {
 							row[j] *= invT
 							if q0+j == r {
 								row[j] = float32(math.Inf(-1)) // not its own contrast
-								continue
 							}
 							highest = max(highest, row[j])
-							if t.keys[q0+j] == key {
-								pos[k] += float64(row[j])
+						}
+						if t.shared != nil {
+							for j, w := range weights[(r-r0)*contrastCols:][:q1-q0] {
+								if q0+j != r {
+									pos[k] += float64(w) * float64(row[j])
+								}
+							}
+						} else {
+							key := t.keys[r]
+							for j, other := range t.keys[q0:q1] {
+								if other == key && q0+j != r {
+									pos[k] += float64(row[j])
+								}
 							}
 						}
 						if highest > top[k] {
@@ -104,14 +202,14 @@ func (c *compiler) contrast(s *plan.Step, op graph.Contrast) work {
 					if k := r - r0; t.isAnchor[r] && t.rows > 1 {
 						l := float64(top[k]) + math.Log(sum[k])
 						lse[r] = float32(l)
-						if n := t.positives[r]; n > 0 {
-							terms[r] = l - pos[k]/float64(n)
+						if n := t.total[r]; n > 0 {
+							terms[r] = l - pos[k]/n
 						}
 					}
 				}
 			}
 			return func() {
-				c.fill(t, labels)
+				fill()
 				pool.run(tasks, body)
 				total := 0.0
 				for _, v := range terms {
@@ -127,29 +225,33 @@ func (c *compiler) contrast(s *plan.Step, op graph.Contrast) work {
 }
 
 func (c *compiler) contrastGrad(s *plan.Step, op graph.ContrastGrad) work {
-	t := &table{op: op.Contrast, rows: s.In[0].Shape[0], d: s.In[0].Shape[1]}
-	t.isAnchor = make([]bool, t.rows)
-	perPositive := make([]float32, t.rows) // 1/|P|, 0 for rows without a say
+	t := c.table(s, op.Contrast)
+	perPositive := make([]float32, t.rows) // 1/W, 0 for rows without a say
 	pool, invT := c.pool, float32(1/op.Contrast.Temperature)
 	tasks := (t.rows + contrastRows - 1) / contrastRows
 	return work{
-		temps:   []int{c.packedTable(t.rows, t.d)},
-		scratch: contrastRows * contrastCols,
+		temps:   c.tableTemps(t),
+		scratch: t.scratch(),
 		flops:   4 * float64(t.rows) * float64(t.rows) * float64(t.d),
 		build: func(temps [][]float32) func() {
-			labels, lse, dloss, dz := c.ints[s.In[1]], c.f(s.In[2]), c.f(s.In[3]), c.f(s.Out[0])
-			t.z, t.packed = c.f(s.In[0]), temps[0]
+			lse, dloss, dz := c.f(s.In[2]), c.f(s.In[3]), c.f(s.Out[0])
+			t.place(c.f(s.In[0]), temps)
+			fill := c.filler(t, c.ints[s.In[1]], c.floats[s.In[1]])
 			body := func(worker, i int) {
 				r0 := i * contrastRows
 				r1 := min(t.rows, r0+contrastRows)
 				tile := pool.scratch[worker][:contrastRows*contrastCols]
+				weights := pool.scratch[worker][contrastRows*contrastCols:]
 				for q0 := 0; q0 < t.rows; q0 += contrastCols {
 					q1 := min(t.rows, q0+contrastCols)
 					c.similarities(t, tile, r0, r1, q0, q1)
+					if t.shared != nil {
+						c.similarities(t.shared, weights, r0, r1, q0, q1)
+					}
 					for r := r0; r < r1; r++ {
 						row := tile[(r-r0)*contrastCols:][:q1-q0]
-						key, own, ownLSE := t.keys[r], perPositive[r], lse[r]
-						keys, other, otherLSE := t.keys[q0:q1], perPositive[q0:q1], lse[q0:q1]
+						own, ownLSE := perPositive[r], lse[r]
+						other, otherLSE := perPositive[q0:q1], lse[q0:q1]
 						for j, v := range row {
 							v *= invT
 							g := float32(0)
@@ -159,10 +261,19 @@ func (c *compiler) contrastGrad(s *plan.Step, op graph.ContrastGrad) work {
 							if other[j] > 0 {
 								g += exp(v - otherLSE[j])
 							}
-							if keys[j] == key {
-								g -= own + other[j]
-							}
 							row[j] = g
+						}
+						if t.shared != nil {
+							for j, w := range weights[(r-r0)*contrastCols:][:q1-q0] {
+								row[j] -= w * (own + other[j])
+							}
+						} else {
+							key := t.keys[r]
+							for j, k := range t.keys[q0:q1] {
+								if k == key {
+									row[j] -= own + other[j]
+								}
+							}
 						}
 						if r >= q0 && r < q1 {
 							row[r-q0] = 0
@@ -174,11 +285,11 @@ func (c *compiler) contrastGrad(s *plan.Step, op graph.ContrastGrad) work {
 				c.set.Scale(dz[r0*t.d:r1*t.d], dz[r0*t.d:r1*t.d], scale)
 			}
 			return func() {
-				c.fill(t, labels)
-				for r, n := range t.positives {
+				fill()
+				for r, n := range t.total {
 					perPositive[r] = 0
 					if t.isAnchor[r] && n > 0 {
-						perPositive[r] = 1 / float32(n)
+						perPositive[r] = float32(1 / n)
 					}
 				}
 				pool.run(tasks, body)

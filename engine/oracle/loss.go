@@ -43,13 +43,14 @@ func loss(n *graph.Node) kernel {
 	case graph.Contrast:
 		d := n.In[0].Shape[1]
 		return func(in []tensor) ([]tensor, error) {
-			loss, lse := contrast(o, in[0].f, d, in[1].n)
+			loss, lse := contrast(o, in[0].f, d, o.Pairs(in[1].n, in[1].f, n.In[1].Shape[0]))
 			return []tensor{{f: []float64{loss}}, {f: lse}}, nil
 		}
 	case graph.ContrastGrad:
 		d := n.In[0].Shape[1]
 		return func(in []tensor) ([]tensor, error) {
-			return floats(contrastGrad(o.Contrast, in[0].f, d, in[1].n, in[2].f, in[3].f[0])), nil
+			pairs := o.Contrast.Pairs(in[1].n, in[1].f, n.In[1].Shape[0])
+			return floats(contrastGrad(o.Contrast, in[0].f, d, pairs, in[2].f, in[3].f[0])), nil
 		}
 	}
 	return distill(n)
@@ -57,51 +58,47 @@ func loss(n *graph.Node) kernel {
 
 // contrast works by one row of similarities at a time. The lse of an anchor
 // that is the table's only row is 0.
-func contrast(o graph.Contrast, z []float64, d int, labels []int32) (loss float64, lse []float64) {
-	keys, positives, anchors := o.Keys(labels)
-	lse = make([]float64, len(keys))
-	if len(keys) == 1 {
+func contrast(o graph.Contrast, z []float64, d int, pairs graph.Pairs) (loss float64, lse []float64) {
+	rows := len(pairs.Total)
+	lse = make([]float64, rows)
+	if rows == 1 {
 		return 0, lse
 	}
-	terms := make([]float64, len(keys))
-	parallel(len(keys), func(a int) {
-		if _, _, exit := o.Row(a, len(labels)); !o.Anchors[exit] {
+	terms := make([]float64, rows)
+	parallel(rows, func(a int) {
+		if !isAnchor(o, a, rows) {
 			return
 		}
 		s := similarities(o, z, d, a)
 		lse[a] = logSumExp(s, a)
-		for q, key := range keys {
-			if q != a && key == keys[a] {
-				terms[a] -= (s[q] - lse[a]) / float64(positives[a])
+		for q := range s {
+			if w := pairs.Weight(a, q); q != a && w != 0 && pairs.Total[a] > 0 {
+				terms[a] -= w * (s[q] - lse[a]) / pairs.Total[a]
 			}
 		}
 	})
-	if anchors == 0 {
+	if pairs.Anchors == 0 {
 		return 0, lse
 	}
 	for _, t := range terms {
 		loss += t
 	}
-	return o.Temperature / o.BaseTemperature * loss / float64(anchors), lse
+	return o.Temperature / o.BaseTemperature * loss / float64(pairs.Anchors), lse
 }
 
-func contrastGrad(o graph.Contrast, z []float64, d int, labels []int32, lse []float64, dloss float64) []float64 {
-	keys, positives, anchors := o.Keys(labels)
+func contrastGrad(o graph.Contrast, z []float64, d int, pairs graph.Pairs, lse []float64, dloss float64) []float64 {
+	rows := len(pairs.Total)
 	dz := make([]float64, len(z))
-	for a := range keys {
-		if _, _, exit := o.Row(a, len(labels)); !o.Anchors[exit] || positives[a] == 0 {
+	for a := range rows {
+		if !isAnchor(o, a, rows) || !(pairs.Total[a] > 0) {
 			continue
 		}
-		s := similarities(o, z, d, a)
-		for q, key := range keys {
+		for q, s := range similarities(o, z, d, a) {
 			if q == a {
 				continue
 			}
-			g := math.Exp(s[q] - lse[a])
-			if key == keys[a] {
-				g -= 1 / float64(positives[a])
-			}
-			g *= dloss / o.BaseTemperature / float64(anchors)
+			g := math.Exp(s-lse[a]) - pairs.Weight(a, q)/pairs.Total[a]
+			g *= dloss / o.BaseTemperature / float64(pairs.Anchors)
 			for k := range d {
 				dz[a*d+k] += g * z[q*d+k]
 				dz[q*d+k] += g * z[a*d+k]
@@ -110,6 +107,9 @@ func contrastGrad(o graph.Contrast, z []float64, d int, labels []int32, lse []fl
 	}
 	return dz
 }
+
+// isAnchor says whether row a of rows is an anchor.
+func isAnchor(o graph.Contrast, a, rows int) bool { return o.Anchors[a/(rows/o.Exits)] }
 
 // similarities are those of row a of z with every row.
 func similarities(o graph.Contrast, z []float64, d, a int) []float64 {

@@ -418,6 +418,18 @@ func (b *builder) loss() {
 			name := fmt.Sprintf("%d×%d,exits%d,views%d,anchors%v,positives%d,temperature%g,long=%t", rows, c.d, c.o.Exits, c.o.Views, c.o.Anchors, c.o.Positives, c.o.Temperature, what == 1)
 			b.op(name, c.o, z, labels)
 			b.op(name, graph.ContrastGrad{Contrast: c.o}, z, labels, lse(c.o, z), scalar(1.3))
+			if c.o.Positives != graph.SameLabel {
+				continue
+			}
+			o := c.o
+			o.Positives = graph.SharedLabels
+			several := func() float64 { return float64(b.IntN(2+c.classes/3) / (1 + c.classes/3)) } // 0 or 1; some images without any
+			for soft, draw := range []func() float64{several, b.Float64} {
+				labels := b.draw(draw, c.b, c.classes)
+				name := fmt.Sprintf("%s,soft=%t", name, soft == 1)
+				b.op(name, o, z, labels)
+				b.op(name, graph.ContrastGrad{Contrast: o}, z, labels, lse(o, z), scalar(1.3))
+			}
 		}
 	}
 }

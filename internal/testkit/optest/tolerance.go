@@ -123,9 +123,9 @@ func (s *single) bound(in, out []engine.Tensor) [][]float64 {
 	case graph.DistillGrad:
 		return [][]float64{distillGradBound(f[0], f[1], in[0].Shape, o.Temperature, f[2][0])}
 	case graph.Contrast:
-		return contrastBound(o, f[0], in[0].Shape, result(1))
+		return contrastBound(o, f[0], in[0].Shape, labelsEach(in[1]), result(1))
 	case graph.ContrastGrad:
-		return [][]float64{contrastGradBound(o.Contrast, f[0], in[0].Shape, in[1].Data.([]int32), f[2], f[3][0])}
+		return [][]float64{contrastGradBound(o.Contrast, f[0], in[0].Shape, in[1], f[2], f[3][0])}
 	}
 	panic(fmt.Sprintf("optest: no rounding bound for %s: add it to tolerance.go", s.node.Kind()))
 }
@@ -341,31 +341,41 @@ func similarityBound(o graph.Contrast, z []float64, d int) (err, largest float64
 
 // contrastBound: an lse is off as its similarities are, plus the rounding of a
 // sum of exponentials and of numbers as large as the similarities.
-func contrastBound(o graph.Contrast, z []float64, s graph.Shape, lse []float64) [][]float64 {
+func contrastBound(o graph.Contrast, z []float64, s graph.Shape, labels int, lse []float64) [][]float64 {
 	ds, largest := similarityBound(o, z, s[1])
 	dlse := ds + terms(s[0])*(1+math.Log(float64(s[0]))) + 8*unit*(largest+largestOf(lse))
 	out := make([]float64, len(lse))
 	for i := range out {
 		out[i] = dlse
 	}
-	loss := o.Temperature / o.BaseTemperature * (ds + dlse + terms(s[0])*2*(largest+largestOf(lse)))
+	loss := o.Temperature / o.BaseTemperature * (ds + dlse + (terms(s[0])+terms(labels))*2*(largest+largestOf(lse)))
 	return [][]float64{{loss}, out}
+}
+
+// labelsEach is of how many products the weight of a positive is a sum.
+func labelsEach(labels engine.Tensor) int {
+	if len(labels.Shape) == 2 {
+		return labels.Shape[1]
+	}
+	return 1
 }
 
 // contrastGradBound carries the error of each weight g_aq (of a probability:
 // relative, as in crossEntropyGradBound) through the two products, and adds the
 // rounding of these.
-func contrastGradBound(o graph.Contrast, z []float64, s graph.Shape, labels []int32, lse []float64, dloss float64) []float64 {
+func contrastGradBound(o graph.Contrast, z []float64, s graph.Shape, labels engine.Tensor, lse []float64, dloss float64) []float64 {
 	rows, d := s[0], s[1]
 	out := make([]float64, len(z))
-	keys, positives, anchors := o.Keys(labels)
+	hard, _ := labels.Data.([]int32)
+	vectors, _ := labels.Data.([]float64)
+	pairs := o.Pairs(hard, vectors, labels.Shape[0])
 	ds, largest := similarityBound(o, z, d)
 	relative := ds + 8*unit*(largest+largestOf(lse)) + terms(rows)
-	for a := range keys {
-		if _, _, exit := o.Row(a, len(labels)); !o.Anchors[exit] || positives[a] == 0 {
+	for a := range rows {
+		if _, _, exit := o.Row(a, labels.Shape[0]); !o.Anchors[exit] || pairs.Total[a] == 0 {
 			continue
 		}
-		for q := range keys {
+		for q := range rows {
 			if q == a {
 				continue
 			}
@@ -374,11 +384,8 @@ func contrastGradBound(o graph.Contrast, z []float64, s graph.Shape, labels []in
 				sim += z[a*d+k] * z[q*d+k]
 			}
 			p := math.Exp(sim/o.Temperature - lse[a])
-			e := p * relative
-			if keys[q] == keys[a] {
-				e += (4*unit + terms(rows)) / float64(positives[a])
-			}
-			e *= math.Abs(dloss) / o.BaseTemperature / float64(anchors)
+			e := p*relative + (4*unit+terms(rows)+terms(labelsEach(labels)))*pairs.Weight(a, q)/pairs.Total[a]
+			e *= math.Abs(dloss) / o.BaseTemperature / float64(pairs.Anchors)
 			for k := range d {
 				out[a*d+k] += e * math.Abs(z[q*d+k])
 				out[q*d+k] += e * math.Abs(z[a*d+k])
