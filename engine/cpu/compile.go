@@ -20,6 +20,7 @@ type compiler struct {
 	list   *plan.List
 	floats map[*graph.Value][]float32
 	ints   map[*graph.Value][]int32
+	frozen bool // the program changes no variable
 }
 
 // work is what a step needs and how to make it run. It is described first, then
@@ -29,6 +30,18 @@ type work struct {
 	scratch int     // floats for each worker
 	flops   float64 // multiplications and additions of matrix products
 	build   func(temps [][]float32) func()
+
+	// What a step makes of a weight alone lies in temps[0], where pack puts it
+	// before the step runs. Programs that change no variable keep it, and pack
+	// runs only when the weight has changed.
+	weight *graph.Value
+	pack   func(temps [][]float32) func()
+}
+
+// keeps says whether what is made of w alone is kept from run to run.
+func (c *compiler) keeps(w *graph.Value) bool {
+	_, variable := w.Node.Op.(graph.Read)
+	return variable && c.frozen
 }
 
 // plain is the work of a step that needs no memory but its values'.
@@ -57,7 +70,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		plan.FuseAccumulate(l)
 	}
 	plan.Order(l, !e.opt.NoOrder)
-	c := &compiler{e, e.set, e.pool, l, map[*graph.Value][]float32{}, map[*graph.Value][]int32{}}
+	c := &compiler{e, e.set, e.pool, l, map[*graph.Value][]float32{}, map[*graph.Value][]int32{}, len(p.Updates) == 0}
 	works, err := c.describe(l)
 	if err != nil {
 		return nil, err
@@ -95,6 +108,17 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 			continue
 		}
 		in := instruction{name: s.Name, kind: s.Kind(), pass: cmp.Or(s.Pass, "graph"), run: works[i].build(temps[i]), flops: works[i].flops}
+		if works[i].pack != nil {
+			pack, run := works[i].pack(temps[i]), in.run
+			if w := works[i].weight; c.keeps(w) {
+				in.pack, in.weight = pack, e.vars[w.Node.Op.(graph.Read).Variable.Name]
+			} else {
+				in.run = func() {
+					pack()
+					run()
+				}
+			}
+		}
 		for _, v := range s.In {
 			in.bytes += 4 * v.Shape.Size()
 		}
@@ -129,6 +153,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	}
 	for _, u := range l.Updates {
 		to := e.vars[u.Variable.Name]
+		x.changes = append(x.changes, to)
 		if u.Value.DType == graph.Int {
 			x.updates = append(x.updates, update{toN: to.n, n: c.ints[u.Value]})
 		} else if from := c.f(u.Value); &from[0] != &to.f[0] {
@@ -172,8 +197,12 @@ func (c *compiler) assign(p *graph.Program, l *plan.List, works []work) placemen
 		}
 	}
 	for i, w := range works {
-		for _, n := range w.temps {
-			items = append(items, plan.Item{Size: n, First: i, Last: i})
+		for j, n := range w.temps {
+			it := plan.Item{Size: n, First: i, Last: i}
+			if j == 0 && w.pack != nil && c.keeps(w.weight) {
+				it.First, it.Last = 0, len(works)
+			}
+			items = append(items, it)
 		}
 	}
 	if c.opt.NoReuse {

@@ -124,17 +124,16 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, add *graph.Value)
 	}
 	k.temps = []int{size}
 	pool := c.pool
-	k.build = func(temps [][]float32) func() {
-		x, w, y := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0])
+	split := func(t []float32) [][]float32 {
 		packed := make([][]float32, len(parts))
-		t := temps[0]
 		for i, p := range parts {
 			packed[i], t = t[:p.packedLen()], t[p.packedLen():]
 		}
-		before := func() {}
-		if add != nil {
-			before = c.copy(y, c.f(add))
-		}
+		return packed
+	}
+	k.weight = s.In[1]
+	k.pack = func(temps [][]float32) func() {
+		w, packed := c.f(s.In[1]), split(temps[0])
 		pack := func(worker, i int) {
 			for j, p := range parts {
 				if n := p.packTasks(); i >= n {
@@ -144,6 +143,14 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, add *graph.Value)
 				p.pack(i, packed[j], w, pool.scratch[worker])
 				return
 			}
+		}
+		return func() { pool.run(packs, pack) }
+	}
+	k.build = func(temps [][]float32) func() {
+		x, y, packed := c.f(s.In[0]), c.f(s.Out[0]), split(temps[0])
+		before := func() {}
+		if add != nil {
+			before = c.copy(y, c.f(add))
 		}
 		run := func(worker, i int) {
 			for j, p := range parts {
@@ -157,7 +164,6 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, add *graph.Value)
 		}
 		return func() {
 			before()
-			pool.run(packs, pack)
 			pool.run(tasks, run)
 		}
 	}

@@ -55,8 +55,9 @@ type Engine struct {
 
 type variable struct {
 	graph.Type
-	f []float32
-	n []int32
+	f       []float32
+	n       []int32
+	version uint64 // another after each change, from 1
 }
 
 // New starts an engine; Close stops it.
@@ -144,6 +145,7 @@ func (e *Engine) Write(name string, t engine.Tensor) error {
 		return fmt.Errorf("cpu: variable %q: value %w", name, err)
 	}
 	copyIn(v.f, v.n, t)
+	v.version++
 	return nil
 }
 
@@ -175,7 +177,7 @@ func (e *Engine) declare(p *graph.Program) error {
 		if _, ok := e.vars[v.Name]; ok {
 			continue
 		}
-		n := &variable{Type: v.Type}
+		n := &variable{Type: v.Type, version: 1}
 		if v.DType == graph.Int {
 			n.n = make([]int32, v.Shape.Size())
 		} else {

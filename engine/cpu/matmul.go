@@ -17,9 +17,10 @@ func (c *compiler) matMul(s *plan.Step, op graph.MatMul) work {
 	ldb := s.In[1].Shape[1]
 	colBlocks, rowBlocks := (n+matCols-1)/matCols, (m+matRows-1)/matRows
 	size := c.set.PackedLen(k, matCols)
-	return work{temps: []int{colBlocks * size}, flops: 2 * float64(m) * float64(n) * float64(k), build: func(temps [][]float32) func() {
-		a, b, y, packed := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
-		pool := c.pool
+	step := work{temps: []int{colBlocks * size}, flops: 2 * float64(m) * float64(n) * float64(k), weight: s.In[1]}
+	pool := c.pool
+	step.pack = func(temps [][]float32) func() {
+		b, packed := c.f(s.In[1]), temps[0]
 		pack := func(_, i int) {
 			j := i * matCols
 			w := min(matCols, n-j)
@@ -29,16 +30,18 @@ func (c *compiler) matMul(s *plan.Step, op graph.MatMul) work {
 				c.set.PackB(packed[i*size:], k, w, b[j:], ldb)
 			}
 		}
+		return func() { pool.run(colBlocks, pack) }
+	}
+	step.build = func(temps [][]float32) func() {
+		a, y, packed := c.f(s.In[0]), c.f(s.Out[0]), temps[0]
 		body := func(_, i int) {
 			j, r := i/rowBlocks, i%rowBlocks*matRows
 			c.set.GemmPacked(min(matRows, m-r), min(matCols, n-j*matCols), k, a[r*ars:], ars, ads,
 				packed[j*size:], y[r*n+j*matCols:], n, false)
 		}
-		return func() {
-			pool.run(colBlocks, pack)
-			pool.run(colBlocks*rowBlocks, body)
-		}
-	}}
+		return func() { pool.run(colBlocks*rowBlocks, body) }
+	}
+	return step
 }
 
 func (c *compiler) addBias(s *plan.Step) work {

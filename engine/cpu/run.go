@@ -24,6 +24,7 @@ type Executable struct {
 	outputs []inout
 	results map[string]engine.Tensor
 	updates []update
+	changes []*variable // that updates change, where they lie or by a copy
 	stats   Stats
 }
 
@@ -31,10 +32,22 @@ type instruction struct {
 	name, kind, pass string
 
 	run        func()
+	pack       func() // what run needs of weight, if it is made once
+	weight     *variable
+	packed     uint64 // the version that it was made of, 0: none
 	flops      float64
 	bytes      int
 	last, best time.Duration
 	loops      []Loop // of the best
+}
+
+// do runs the instruction.
+func (in *instruction) do() {
+	if in.pack != nil && in.packed != in.weight.version {
+		in.pack()
+		in.packed = in.weight.version
+	}
+	in.run()
 }
 
 // inout is an input or an output: where its numbers lie and, for an output,
@@ -80,13 +93,16 @@ func (x *Executable) Run(in map[string]engine.Tensor) (map[string]engine.Tensor,
 			return nil, fmt.Errorf("cpu: node %s (%s): %w", c.name, c.kind, err)
 		}
 	}
+	for _, v := range x.changes {
+		v.version++
+	}
 	if x.engine.opt.Profile {
 		for i := range x.steps {
 			s := &x.steps[i]
 			pool := x.engine.pool
 			pool.loops = pool.loops[:0]
 			start := time.Now()
-			s.run()
+			s.do()
 			s.last = time.Since(start)
 			if s.best == 0 || s.last < s.best {
 				s.best = s.last
@@ -95,7 +111,7 @@ func (x *Executable) Run(in map[string]engine.Tensor) (map[string]engine.Tensor,
 		}
 	} else {
 		for i := range x.steps {
-			x.steps[i].run()
+			x.steps[i].do()
 		}
 	}
 	for _, o := range x.outputs {

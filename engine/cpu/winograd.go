@@ -131,7 +131,8 @@ type pointers struct {
 // With few channels a task is a block of tiles: transform, 36 products over the
 // full depth, transform back, in the second-level cache. With many, where U
 // would go through memory, all of V is stored and a task is some output
-// channels of a group of tiles, which transforms the weights as it goes.
+// channels of a group of tiles, which transforms the weights as it goes, even
+// if they could be kept: to read four times as many floats takes longer.
 type wino struct {
 	*corr
 	grid
@@ -176,13 +177,20 @@ func (v *wino) strideU() int {
 	return apart(v.ci * v.co)
 }
 
-// stored is the floats of U, or of V when fused.
-func (v *wino) stored() int {
+// storedU is the floats of U, if it is stored, storedV of V.
+func (v *wino) storedU() int {
 	if v.fused {
-		_, sv, _, _ := v.strides()
-		return freqs * sv
+		return 0
 	}
 	return freqs * v.strideU()
+}
+
+func (v *wino) storedV() int {
+	if !v.fused {
+		return 0
+	}
+	_, sv, _, _ := v.strides()
+	return freqs * sv
 }
 
 func (v *wino) scratch() int {
@@ -196,27 +204,21 @@ func (v *wino) scratch() int {
 
 func (v *wino) blocks() int { return blocksOf(v.tiles(), v.block) }
 
-// prepareTasks and prepareTask make what is stored.
-func (v *wino) prepareTasks() int {
-	if v.fused {
-		return blocksOf(v.tiles(), fewer)
+// inputTask fills V's part of a few tiles.
+func (v *wino) inputTask(i int, vs, x []float32, p *pointers) {
+	tv, sv, _, _ := v.strides()
+	for t := i * fewer; t < min(v.tiles(), (i+1)*fewer); t++ {
+		v.window(&p.in, t, x, v.ci, &v.zeros[0])
+		v.set.WinogradInput(vs[t*tv:], sv, &p.in, v.ci)
 	}
-	return v.packTasks()
 }
 
-func (v *wino) prepareTask(i int, stored, x, w, scratch []float32, p *pointers) {
-	if v.fused {
-		tv, sv, _, _ := v.strides()
-		for t := i * fewer; t < min(v.tiles(), (i+1)*fewer); t++ {
-			v.window(&p.in, t, x, v.ci, &v.zeros[0])
-			v.set.WinogradInput(stored[t*tv:], sv, &p.in, v.ci)
-		}
-		return
-	}
+// pack fills U's part of a few input channels.
+func (v *wino) pack(i int, us, w, scratch []float32) {
 	chunks := v.ci / packChannels
 	l0, at := i%chunks*packChannels, v.panels[i/chunks]
 	nr := at.tile.NR
-	v.transformWeights(stored[at.col*v.ci+l0*nr:], v.strideU(), at, l0, w, scratch)
+	v.transformWeights(us[at.col*v.ci+l0*nr:], v.strideU(), at, l0, w, scratch)
 }
 
 // transformWeights brings 16 input channels of a panel to U.
@@ -246,9 +248,10 @@ func (v *wino) tasks() int {
 	return v.blocks()
 }
 
-func (v *wino) run(i int, stored, x, w, y, add, scratch []float32, p *pointers) {
+// run does a task; us and vs are U and V as far as they are stored.
+func (v *wino) run(i int, us, vs, x, w, y, add, scratch []float32, p *pointers) {
 	if v.fused {
-		v.runFused(i, stored, w, y, add, scratch, p)
+		v.runFused(i, vs, w, y, add, scratch, p)
 		return
 	}
 	tv, sv, tm, sm := v.strides()
@@ -260,7 +263,7 @@ func (v *wino) run(i int, stored, x, w, y, add, scratch []float32, p *pointers) 
 		v.set.WinogradInput(vs[t*tv:], sv, &p.in, v.ci)
 	}
 	for f := range freqs {
-		u := stored[f*v.strideU():]
+		u := us[f*v.strideU():]
 		for _, p := range v.panels {
 			multiply(p, n, v.ci, vs[f*sv:], tv, 1, u[p.col*v.ci:], p.tile.NR, ms[f*sm+p.col:], tm, false, nil)
 		}
@@ -322,24 +325,35 @@ func (v *wino) output(t0, n int, y, add, ms []float32, c int, dump []float32, p 
 func (c *compiler) winoCorrelate(s *plan.Step, part *corr, add *graph.Value) work {
 	v := newWino(c.set, part)
 	pool := c.pool
-	return work{
-		temps: []int{v.stored()}, scratch: v.scratch(), flops: v.flops(),
+	k := work{
+		temps: []int{v.storedU(), v.storedV()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
-			x, w, y, stored := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+			x, w, y, us, vs := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0], temps[1]
 			var plus []float32
 			if add != nil {
 				plus = c.f(add)
 			}
-			prepare := func(worker, i int) {
-				v.prepareTask(i, stored, x, w, pool.scratch[worker], &pool.pointers[worker])
+			inputs := 0
+			if v.fused {
+				inputs = blocksOf(v.tiles(), fewer)
 			}
+			input := func(worker, i int) { v.inputTask(i, vs, x, &pool.pointers[worker]) }
 			run := func(worker, i int) {
-				v.run(i, stored, x, w, y, plus, pool.scratch[worker], &pool.pointers[worker])
+				v.run(i, us, vs, x, w, y, plus, pool.scratch[worker], &pool.pointers[worker])
 			}
 			return func() {
-				pool.run(v.prepareTasks(), prepare)
+				pool.run(inputs, input)
 				pool.run(v.tasks(), run)
 			}
 		},
 	}
+	if v.storedU() > 0 {
+		k.weight = s.In[1]
+		k.pack = func(temps [][]float32) func() {
+			w, us := c.f(s.In[1]), temps[0]
+			pack := func(worker, i int) { v.pack(i, us, w, pool.scratch[worker]) }
+			return func() { pool.run(v.packTasks(), pack) }
+		}
+	}
+	return k
 }
