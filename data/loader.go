@@ -29,7 +29,9 @@ type LoaderConfig struct {
 	Views int
 	// Height, Width and Channels are the shape of a view. Every image must have this many channels.
 	Height, Width, Channels int
-	// Shuffle draws a new order each epoch; otherwise it is the dataset's.
+	// Shuffle draws a new order each epoch; otherwise it is the dataset's. Sets
+	// in large pieces (Parquet, tar shards) are shuffled within windows of some
+	// 256 MB of randomly chosen pieces, so that each piece is read once.
 	Shuffle bool
 	// DropLast leaves out a last batch that is not full.
 	DropLast bool
@@ -179,14 +181,13 @@ func (l *Loader) start(ctx context.Context, epoch, skip int) *run {
 		tasks: make(chan task, l.cfg.Workers),
 	}
 	if l.cfg.Shuffle {
-		e.order = make([]int, l.cfg.Dataset.Len())
-		for i := range e.order {
-			e.order[i] = i
-		}
 		h := mix(mix(mix(0, orderTag), l.cfg.Seed), e.epoch)
-		rand.New(rand.NewPCG(h, mix(h, 1))).Shuffle(len(e.order), func(i, j int) {
-			e.order[i], e.order[j] = e.order[j], e.order[i]
-		})
+		r := rand.New(rand.NewPCG(h, mix(h, 1)))
+		if block := blockOf(l.cfg.Dataset); block != nil {
+			e.order = blockOrder(l.cfg.Dataset.Len(), block, r)
+		} else {
+			e.order = r.Perm(l.cfg.Dataset.Len())
+		}
 	}
 	for _, s := range e.slots {
 		e.free <- s

@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"selfcon/internal/suggest"
@@ -50,6 +48,7 @@ func openManifest(path string, opt Options, parse func(path string, raw []byte) 
 // manifestSplits turns rows into datasets.
 func manifestSplits(path string, rows []row, opt Options) (Splits, error) {
 	anyTrain := false
+	set := labelSet{}
 	for i, r := range rows {
 		rows[i].split = "train"
 		if r.split != "" {
@@ -57,12 +56,14 @@ func manifestSplits(path string, rows []row, opt Options) (Splits, error) {
 				return Splits{}, badf(path, "line %d: unknown split %q%s", r.line, r.split, suggest.Among(r.split, []string{"train", "val", "test"}))
 			}
 		}
-		anyTrain = anyTrain || rows[i].split == "train"
+		train := rows[i].split == "train"
+		anyTrain = anyTrain || train
+		set.add(r.label, train, func() string { return fmt.Sprintf("line %d", r.line) })
 	}
 	if !anyTrain {
 		return Splits{}, badf(path, "no image of the split train")
 	}
-	labelOf, classes, err := manifestClasses(path, rows, opt)
+	labelOf, classes, err := set.classes(path, nil, opt)
 	if err != nil {
 		return Splits{}, err
 	}
@@ -106,59 +107,6 @@ func manifestSplits(path string, rows []row, opt Options) (Splits, error) {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s: %d images of classes that are not in the class list are passed over", path, left))
 	}
 	return s, nil
-}
-
-// manifestClasses gives every label of the training rows its number. Labels that
-// a class list has not are left out; without a list, one that no training row has
-// is an error.
-func manifestClasses(path string, rows []row, opt Options) (map[string]int32, []string, error) {
-	numbers, highest := true, -1
-	firstLine := map[string]int{}
-	inTrain := map[string]bool{}
-	for _, r := range rows {
-		if firstLine[r.label] == 0 {
-			firstLine[r.label] = r.line
-			n, err := strconv.Atoi(r.label)
-			numbers = numbers && err == nil && n >= 0 && strconv.Itoa(n) == r.label
-			highest = max(highest, n)
-		}
-		if r.split == "train" {
-			inTrain[r.label] = true
-		}
-	}
-	classes := slices.Clone(opt.Classes)
-	switch {
-	case classes != nil:
-		numbers = numbers && len(without(slices.Collect(maps.Keys(firstLine)), classes)) > 0
-	case numbers:
-		if highest >= maxClasses {
-			return nil, nil, badf(path, "label %d: labels that are numbers go from 0 to less than %d", highest, maxClasses)
-		}
-		classes = digits(highest + 1)
-	default:
-		for label, line := range firstLine {
-			if !inTrain[label] {
-				return nil, nil, badf(path, "line %d: class %q, which no training image has", line, label)
-			}
-			classes = append(classes, label)
-		}
-		opt.sort(classes)
-	}
-	labelOf := map[string]int32{}
-	for i, c := range classes {
-		if numbers {
-			c = strconv.Itoa(i)
-		}
-		labelOf[c] = int32(i)
-	}
-	if numbers {
-		for label, line := range firstLine {
-			if _, ok := labelOf[label]; !ok {
-				return nil, nil, badf(path, "line %d: label %s is out of range: the class list has %d classes, 0 to %d", line, label, len(classes), len(classes)-1)
-			}
-		}
-	}
-	return labelOf, classes, nil
 }
 
 // parseCSV reads a manifest as CSV, or with tabs if its name ends in .tsv.

@@ -107,6 +107,20 @@ var formats = []Format{
 		openOpt:   openImageNet,
 	},
 	{
+		Name:      "parquet",
+		Reads:     "Parquet files with images as Hugging Face stores them (columns image and label): a file, a folder, or a pattern; the split is in a file's or folder's name",
+		Example:   "parquet:data",
+		needsPath: true,
+		openOpt:   openParquet,
+	},
+	{
+		Name:      "webdataset",
+		Reads:     "WebDataset's tar shards, read in place: samples such as 000123.jpg beside 000123.cls; a folder, a file, or a pattern such as train-{000000..000146}.tar; the split is in a file's or folder's name",
+		Example:   "webdataset:shards",
+		needsPath: true,
+		openOpt:   openWebDataset,
+	},
+	{
 		Name:      "csv",
 		Reads:     "a table of images with a header: columns path (relative to the table), label (a name or a number) and, if there are several splits, split; .tsv for tabs",
 		Example:   "csv:photos.csv",
