@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"math"
 	"strings"
 )
@@ -115,6 +116,12 @@ func FactsOf(spec string) (Facts, bool) {
 // of the first image that can't be read, or an *Error if the images differ in
 // channels.
 func Stats(ds Dataset, max int) (mean, std []float64, err error) {
+	return StatsContext(context.Background(), ds, max, nil)
+}
+
+// StatsContext is Stats, which ends early when ctx does and tells its progress.
+// Images are decoded by several goroutines; the sums do not depend on how many.
+func StatsContext(ctx context.Context, ds Dataset, max int, progress func(done, total int)) (mean, std []float64, err error) {
 	n := ds.Len()
 	if n == 0 {
 		return nil, nil, &Error{Path: "dataset", Reason: "no images to compute mean and standard deviation from"}
@@ -122,32 +129,40 @@ func Stats(ds Dataset, max int) (mean, std []float64, err error) {
 	if max > 0 {
 		n = min(n, max)
 	}
-	// A mean of (value/255) and one of (value/255)², summed image by image.
+	indices := make([]int, n)
+	for k := range indices {
+		indices[k] = int(int64(k) * int64(ds.Len()) / int64(n))
+	}
+	some := Subset(ds, indices)
+	// A mean of value and one of value², summed image by image.
 	var sum, squares []float64
 	var count float64
-	for k := range n {
-		i := int(int64(k) * int64(ds.Len()) / int64(n))
-		im, err := ds.Image(i)
-		if err != nil {
+	const chunk = 512
+	for lo := 0; lo < n; lo += chunk {
+		hi := min(lo+chunk, n)
+		parts := make([]imageSums, hi-lo)
+		if err := eachImage(ctx, some, lo, hi, 0, func(i int, im Image, err error) { parts[i-lo] = sumsOf(im, err) }); err != nil {
 			return nil, nil, err
 		}
-		if k == 0 {
-			sum, squares = make([]float64, im.Channels), make([]float64, im.Channels)
-		}
-		if im.Channels != len(sum) {
-			return nil, nil, badf(ds.Name(i), "%d channels, but images before it have %d", im.Channels, len(sum))
-		}
-		for c := range sum {
-			var s, s2 uint64
-			for at := c; at < len(im.Pix); at += im.Channels {
-				v := uint64(im.Pix[at])
-				s += v
-				s2 += v * v
+		for k, p := range parts {
+			if p.err != nil {
+				return nil, nil, p.err
 			}
-			sum[c] += float64(s)
-			squares[c] += float64(s2)
+			if sum == nil {
+				sum, squares = make([]float64, p.channels), make([]float64, p.channels)
+			}
+			if p.channels != len(sum) {
+				return nil, nil, badf(some.Name(lo+k), "%d channels, but images before it have %d", p.channels, len(sum))
+			}
+			for c := range sum {
+				sum[c] += float64(p.sum[c])
+				squares[c] += float64(p.squares[c])
+			}
+			count += p.pixels
 		}
-		count += float64(im.Width * im.Height)
+		if progress != nil {
+			progress(hi, n)
+		}
 	}
 	mean, std = make([]float64, len(sum)), make([]float64, len(sum))
 	for c := range sum {
@@ -156,6 +171,26 @@ func Stats(ds Dataset, max int) (mean, std []float64, err error) {
 		std[c] = math.Sqrt(math.Max(0, squares[c]/count-m*m)) / 255
 	}
 	return mean, std, nil
+}
+
+// imageSums are one image's part of Stats.
+type imageSums struct {
+	channels     int
+	sum, squares [3]uint64
+	pixels       float64
+	err          error
+}
+
+func sumsOf(im Image, err error) imageSums {
+	p := imageSums{channels: im.Channels, pixels: float64(im.Width * im.Height), err: err}
+	for c := range im.Channels {
+		for at := c; at < len(im.Pix); at += im.Channels {
+			v := uint64(im.Pix[at])
+			p.sum[c] += v
+			p.squares[c] += v * v
+		}
+	}
+	return p
 }
 
 // fashionMNISTClasses are in label order, as in the table at

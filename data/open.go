@@ -121,6 +121,13 @@ var formats = []Format{
 		openOpt:   openWebDataset,
 	},
 	{
+		Name:      "packed",
+		Reads:     "what selfcon data pack has written: decoded pixels, checksummed, mapped into memory",
+		Example:   "packed:photos.pack",
+		needsPath: true,
+		open:      openPacked,
+	},
+	{
 		Name:      "csv",
 		Reads:     "a table of images with a header: columns path (relative to the table), label (a name or a number) and, if there are several splits, split; .tsv for tabs",
 		Example:   "csv:photos.csv",
