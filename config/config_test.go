@@ -65,7 +65,7 @@ func TestValidate(t *testing.T) {
 		{"width", func(c *Run) { c.Model.Width = 1 << 40 }, "at most 4096"},
 		{"schedule", func(c *Run) { c.Schedule = "cosin" }, `did you mean "cosine"?`},
 		{"augment", func(c *Run) { c.Augment = "" }, "known: strong, weak, none"},
-		{"arch", func(c *Run) { c.Model.Arch = "vgg" }, "known: resnet18"},
+		{"arch", func(c *Run) { c.Model.Arch = "vgg" }, "known: efficientnet, resnet18"},
 		{"arch", func(c *Run) { c.Model.Arch, c.Model.Exits = "resnet81", nil }, `did you mean "resnet18"?`},
 		{"memory", func(c *Run) { c.Memory = "leest" }, `did you mean "least"?`},
 		{"milestones", func(c *Run) { c.Schedule = "step" }, "is missing"},

@@ -287,7 +287,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%d×%d: stem %s, sub-network %s, width %d; want %s, fc, 64", c.height, c.width, n.Stem, n.Sub, n.Width, c.want)
 		}
 	}
-	if got, want := Archs(), []string{"resnet18", "resnet34", "resnet50", "resnet101", "vgg13", "vgg16", "vgg13_bn", "vgg16_bn", "wrn_16_8"}; !slices.Equal(got, want) {
+	if got, want := Archs(), []string{"efficientnet", "resnet18", "resnet34", "resnet50", "resnet101", "vgg13", "vgg16", "vgg13_bn", "vgg16_bn", "wrn_16_8"}; !slices.Equal(got, want) {
 		t.Errorf("architectures %v, want %v", got, want)
 	}
 }
@@ -311,6 +311,7 @@ func TestNewErrors(t *testing.T) {
 		{Config{Arch: "wrn_16_8", Dropout: ptr(math.NaN())}, "at least 0"},
 		{Config{Arch: "wrn_16_8", Exits: []int{3}}, "exits after stages 1 to 2"},
 		{Config{Arch: "vgg13", Exits: []int{5}}, "exits after stages 1 to 4"},
+		{Config{Arch: "efficientnet", Exits: []int{2}}, "efficientnet has one exit, after stage 1"},
 		{Config{Arch: "resnet18", Width: -1}, "width -1"},
 		{Config{Arch: "resnet18", Stem: "big"}, "known: small, large"},
 		{Config{Arch: "resnet18", Sub: "larger"}, `did you mean "large"?`},
@@ -353,6 +354,7 @@ func TestReferenceCounts(t *testing.T) {
 		{"wrn_16_8", 10_960_736, map[SubNetwork][]int{
 			SubFC: {11_026_784, 11_092_320}, SubSmall: {15_552_864, 14_633_824},
 			SubSame: {21_455_712, 19_355_488}, SubLarge: {33_261_408, 28_798_816}}},
+		{"efficientnet", 3_760_252, map[SubNetwork][]int{SubFC: {4_064_892}}},
 		{"wrn_28_10", 36_482_880, nil},
 		{"wrn_40_2", 2_245_184, nil},
 		{"wrn_40_8", 35_754_848, map[SubNetwork][]int{SubSmall: {52_152_672}}},
@@ -369,7 +371,7 @@ func TestReferenceCounts(t *testing.T) {
 				}
 				for _, f := range features {
 					if !f.Shape.Equal(graph.Shape{2, 512}) {
-						t.Errorf("%s, %s after stage %d: features %v", c.arch, sub, i+1, f.Shape)
+						t.Errorf("%s, %s after stage %d: features %v, want 512", c.arch, sub, i+1, f.Shape)
 					}
 				}
 			}
@@ -426,6 +428,67 @@ func TestEveryCombination(t *testing.T) {
 	}
 }
 
+// EfficientNet's names, and channels at other widths: multiples of 8.
+func TestEfficientNet(t *testing.T) {
+	for _, c := range []struct {
+		config Config
+		want   map[string]string
+	}{
+		{Config{Exits: []int{1}}, map[string]string{
+			"encoder.block_layers.0.0._depthwise_conv.weight": "[32×1×3×3]", // which no expansion comes before
+			"encoder.block_layers.1.0._se_reduce.weight":      "[4×96×1×1]",
+			"encoder.block_layers.2.0._depthwise_conv.weight": "[144×1×5×5]",
+			"encoder._conv_head.weight":                       "[512×320×1×1]",
+			"encoder.selfcon_layer.0.0.weight":                "[512×80×1×1]",
+			"encoder.selfcon_layer.1.weight":                  "[512×512]",
+		}},
+		{Config{Exits: []int{1}, Sub: SubSmall}, map[string]string{
+			"encoder.selfcon_layer.0.0.0._expand_conv.weight": "[480×80×1×1]",
+			"encoder.selfcon_layer.0.1.1._expand_conv.weight": "[1152×192×1×1]",
+			"encoder.selfcon_layer.0.1.2._expand_conv.weight": "",
+			"encoder.selfcon_layer.0.3.weight":                "[512×320×1×1]",
+			"encoder.selfcon_layer.1.weight":                  "",
+		}},
+		{Config{Width: 40}, map[string]string{ // 5/8: 20, 10, 15, 25, … channels
+			"encoder._conv_stem.weight":                     "[24×3×3×3]",
+			"encoder.block_layers.0.0._project_conv.weight": "[16×24×1×1]", // 8 would be a fifth less
+			"encoder.block_layers.1.0._project_conv.weight": "[16×96×1×1]",
+			"encoder.block_layers.2.0._project_conv.weight": "[24×96×1×1]",
+		}},
+	} {
+		c.config.Arch = "efficientnet"
+		_, _, vars := build(t, c.config, nil)
+		got := shapes(vars)
+		for name, want := range c.want {
+			if got[name] != want {
+				t.Errorf("%+v: %s is %q, want %q", c.config, name, got[name], want)
+			}
+		}
+	}
+}
+
+// The large stem strides twice more than the small one, and sees as much of the
+// image: at four times the size a stage's images have the same size.
+func TestStems(t *testing.T) {
+	for _, arch := range Archs() {
+		if strings.HasPrefix(arch, "vgg") { // has no stem
+			continue
+		}
+		pixels := map[Stem]graph.Shape{}
+		for stem, size := range map[Stem]int{SmallStem: 32, LargeStem: 128} {
+			n, err := New(Config{Arch: arch, Stem: stem, Width: 4, ImageHeight: size, ImageWidth: size, ImageChannels: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := graph.New()
+			pixels[stem] = n.Encode(g, g.Input("images", graph.Float, 2, size, size, 3), false)[0].Node.In[0].Shape
+		}
+		if !pixels[SmallStem].Equal(pixels[LargeStem]) || pixels[SmallStem][1] < 4 {
+			t.Errorf("%s: %v of 32×32 images with the small stem, %v of 128×128 with the large one", arch, pixels[SmallStem], pixels[LargeStem])
+		}
+	}
+}
+
 // Convolutions of wide ResNets start as Xavier uniform with gain √2, an fc
 // sub-network of VGG as normal of deviation 0.01.
 func TestInitialValuesOfFamilies(t *testing.T) {
@@ -471,16 +534,20 @@ func TestDropout(t *testing.T) {
 		training         bool
 		want, classifier int // operations
 		p                float64
+		connect          int // operations on whole images
 	}{
-		{"resnet18", nil, true, 0, 0, 0},
-		{"wrn_16_8", nil, true, 6, 0, 0.3},
-		{"wrn_16_8", nil, false, 0, 0, 0},
-		{"wrn_16_8", ptr(0.0), true, 0, 0, 0},
-		{"wrn_16_8", ptr(0.1), true, 6, 0, 0.1},
-		{"vgg13", nil, true, 0, 1, 0.5},
-		{"vgg13", nil, false, 0, 0, 0},
+		{"resnet18", nil, true, 0, 0, 0, 0},
+		{"wrn_16_8", nil, true, 6, 0, 0.3, 0},
+		{"wrn_16_8", nil, false, 0, 0, 0, 0},
+		{"wrn_16_8", ptr(0.0), true, 0, 0, 0, 0},
+		{"wrn_16_8", ptr(0.1), true, 6, 0, 0.1, 0},
+		{"vgg13", nil, true, 0, 1, 0.5, 0},
+		{"vgg13", nil, false, 0, 0, 0, 0},
+		{"efficientnet", nil, true, 1, 0, 0.2, 9},
+		{"efficientnet", ptr(0.0), true, 0, 0, 0, 9},
+		{"efficientnet", nil, false, 0, 0, 0, 0},
 	} {
-		n, err := New(image(Config{Arch: c.arch, Width: 4, Dropout: c.dropout}))
+		n, err := New(image(Config{Arch: c.arch, Dropout: c.dropout}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -493,18 +560,26 @@ func TestDropout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, keys := 0, map[uint64]bool{}
+		got, connect, rate, keys := 0, 0, 0.0, map[uint64]bool{}
 		for _, node := range p.Nodes {
 			if d, ok := node.Op.(graph.Dropout); ok {
-				got++
 				keys[d.Key] = true
+				if d.Rows { // rarer the earlier
+					connect++
+					if d.P <= rate || d.P >= 0.2 {
+						t.Errorf("%s: %s drops %g, the one before %g", c.arch, node.Name, d.P, rate)
+					}
+					rate = d.P
+					continue
+				}
+				got++
 				if d.P != c.p || d.Seed != 7 {
 					t.Errorf("%s: %s has %+v, want rate %g and seed 7", c.arch, node.Name, d, c.p)
 				}
 			}
 		}
-		if got != c.want+c.classifier || len(keys) != got {
-			t.Errorf("%s, training %v: %d dropouts with %d keys, want %d", c.arch, c.training, got, len(keys), c.want+c.classifier)
+		if got != c.want+c.classifier || connect != c.connect || len(keys) != got+connect {
+			t.Errorf("%s, training %v: %d dropouts and %d of images with %d keys, want %d and %d", c.arch, c.training, got, connect, len(keys), c.want+c.classifier, c.connect)
 		}
 		counters := 0
 		for _, u := range p.Updates {
@@ -512,7 +587,7 @@ func TestDropout(t *testing.T) {
 				counters++
 			}
 		}
-		if want := min(1, c.want) + min(1, c.classifier); counters != want {
+		if want := min(1, c.want+c.connect) + min(1, c.classifier); counters != want {
 			t.Errorf("%s: %d counters of steps, want %d", c.arch, counters, want)
 		}
 	}

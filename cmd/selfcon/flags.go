@@ -36,7 +36,8 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.StringVar((*string)(&c.Model.Stem), "stem", string(c.Model.Stem), "small (3×3) or large (7×7 stride 2, max-pool) (default: small up to 64 pixels)")
 	f.Var(&intList{&c.Model.Exits}, "exits", "stages after which a sub-network exits, such as 2 or 1,2,3 (default: half-way for selfcon methods, subnet_ce and kd, otherwise none)")
 	f.StringVar((*string)(&c.Model.Sub), "sub", string(c.Model.Sub), "sub-network: "+strings.Join(model.SubNetworks(), ", "))
-	f.Var(&optionalFloat{&c.Model.Dropout}, "dropout", "probability of dropout (default: as published: wide ResNets 0.3, VGG's classifier 0.5)")
+	f.Var(&optionalFloat{&c.Model.Dropout}, "dropout", "probability of dropout (default: as published: wide ResNets 0.3, VGG's classifier 0.5, EfficientNet's features 0.2)")
+	f.Var(&optionalFloat{&c.Model.DropConnect}, "drop-connect", "probability of leaving out EfficientNet's last residual block in training, earlier ones in proportion (default: 0.2)")
 	f.IntVar(&c.ProjectionDim, "projection-dim", c.ProjectionDim, "length of the projections")
 
 	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images (0: as many as make 5,000 steps, at least 20)")

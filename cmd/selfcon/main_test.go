@@ -92,10 +92,10 @@ func TestWrongUse(t *testing.T) {
 		{"bench step --steps 0", exitUsage, "at least 1"},
 		{"bench step --conv fourier", exitUsage, "winograd"},
 		{"bench step --memory most", exitUsage, "memory: unknown value"},
-		{"bench step --arch vgg", exitUsage, "known: resnet18"},
+		{"bench step --arch vgg", exitUsage, "known: efficientnet, resnet18"},
 		{"bench inference --batch 0", exitUsage, "at least 1"},
 		{"bench inference --conv fourier", exitUsage, "winograd"},
-		{"bench inference --arch vgg", exitUsage, "known: resnet18"},
+		{"bench inference --arch vgg", exitUsage, "known: efficientnet, resnet18"},
 		{"completion", exitUsage, "bash"},
 	} {
 		_, stderr, code := call(t.Context(), strings.Fields(c.args)...)

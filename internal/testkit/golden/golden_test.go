@@ -1,7 +1,6 @@
 package golden_test
 
 import (
-	"errors"
 	"path/filepath"
 	"testing"
 
@@ -11,12 +10,6 @@ import (
 	"selfcon/engine/oracle"
 	"selfcon/internal/testkit/golden"
 )
-
-// unsupported are the stored cases that need what is not built yet. A case
-// that becomes possible must be taken off, so that it is checked from then on.
-var unsupported = map[string]bool{
-	"efficientnet-selfcon-s.json": true,
-}
 
 // whole are the cases of which a slow engine runs every step; of the others it
 // runs the first, which has all gradients and running statistics. The golden
@@ -61,13 +54,6 @@ func run(t *testing.T, tol golden.Tolerance, slow bool, open func() (engine.Engi
 				r, err = c.RunSteps(e, tol, steps)
 			} else {
 				r, err = golden.RunLosses(losses, e, tol)
-			}
-			var missing *golden.Unsupported
-			if errors.As(err, &missing) != unsupported[name] {
-				t.Fatalf("unsupported is %v here, but the run says: %v", unsupported[name], err)
-			}
-			if missing != nil {
-				t.Skip(missing)
 			}
 			if err != nil {
 				t.Fatal(err)
