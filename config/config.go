@@ -30,11 +30,18 @@ type Run struct {
 	Epochs       int       `json:"epochs"` // 0: as many as make MinSteps steps, at least MinEpochs
 	Batch        int       `json:"batch"`  // images a step
 	Rate         float64   `json:"lr"`
-	Momentum     float64   `json:"momentum"`
-	WeightDecay  float64   `json:"weight_decay"`
-	Schedule     string    `json:"schedule"`      // cosine or step
+	RateScaling  string    `json:"lr_scaling"`    // none: lr is that of the run; linear: lr is that of ScalingBatch images and grows with the batch
+	Optimizer    string    `json:"optimizer"`     // sgd, lars or adamw
+	Momentum     float64   `json:"momentum"`      // of sgd and lars; adamw's beta1
+	Nesterov     bool      `json:"nesterov"`      // of sgd
+	Beta2        float64   `json:"beta2"`         // of adamw
+	Trust        float64   `json:"trust"`         // of lars
+	WeightDecay  float64   `json:"weight_decay"`  //
+	NoDecay      string    `json:"no_decay"`      // what weight decay (and lars' adaptation) leaves out: none, or vectors, which are biases and batch norm's scale and shift
+	Average      float64   `json:"average"`       // each step keeps this share of the moving average of the weights, which is what the run is judged by; 0: no average
+	Schedule     string    `json:"schedule"`      // cosine, step or constant
 	Milestones   []int     `json:"milestones"`    // step: the rate falls to a tenth after each of these epochs
-	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up from 0.01 (or from lr, if that is smaller) over this many epochs; -1: 10 for batches from 1024, as the reference, otherwise a tenth of all
+	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up from 0.01 (or from lr, if that is smaller; of adamw from lr/50) over this many epochs; -1: 10 for batches from 1024, as the reference, otherwise a tenth of all
 	Augment      string    `json:"augment"`       // strong, weak or none
 	CropMin      float64   `json:"crop_min"`      // the smallest share of the image that a random crop keeps
 	Flip         bool      `json:"flip"`          // mirror at random
@@ -45,6 +52,20 @@ type Run struct {
 	Threads      int       `json:"threads"` // of the engine; 0: one a core
 	Memory       string    `json:"memory"`  // least: recompute instead of keeping; empty: as is quickest
 	Workers      int       `json:"workers"` // that load and augment images; 0: one a core
+}
+
+// ScalingBatch is the batch that a rate to be scaled linearly is meant for.
+const ScalingBatch = 256
+
+// DefaultRate is a learning rate to begin with for an optimizer.
+func DefaultRate(optimizer string) float64 {
+	switch optimizer {
+	case "adamw":
+		return 0.001
+	case "lars":
+		return 0.3
+	}
+	return 0.1
 }
 
 // How many epochs are made of Epochs 0. Contrast needs steps, whatever the size
@@ -63,7 +84,8 @@ func Default() Run {
 	return Run{
 		Method: "selfcon-s", Model: model.Config{Arch: "resnet18", Sub: model.SubFC, Width: 64},
 		Temperature: 0.1, BaseTemperature: 0.07, ProjectionDim: 128,
-		Batch: 64, Rate: 0.1, Momentum: 0.9, WeightDecay: 1e-4, Schedule: "cosine", WarmupEpochs: -1,
+		Batch: 64, Rate: DefaultRate("sgd"), RateScaling: "none", Optimizer: "sgd", Momentum: 0.9, Beta2: 0.999, Trust: 0.001,
+		WeightDecay: 1e-4, NoDecay: "none", Schedule: "cosine", WarmupEpochs: -1,
 		ClassOrder: "lexicographic", Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
 	}
 }
@@ -78,6 +100,14 @@ func Quickstart() Run {
 	c.Epochs, c.WarmupEpochs, c.ValFraction = 20, 2, 0.05
 	return c
 }
+
+// The values of settings that have few.
+var (
+	Schedules    = []string{"cosine", "step", "constant"}
+	Optimizers   = []string{"sgd", "lars", "adamw"}
+	RateScalings = []string{"none", "linear"}
+	NoDecays     = []string{"none", "vectors"}
+)
 
 // Error is a setting that can't be used.
 type Error struct {
@@ -134,7 +164,10 @@ func (c Run) Validate() error {
 	}{
 		{"lr", c.Rate, 0, true, math.Inf(1), true},
 		{"momentum", c.Momentum, 0, false, 1, true},
+		{"beta2", c.Beta2, 0, false, 1, true},
+		{"trust", c.Trust, 0, true, math.Inf(1), true},
 		{"weight-decay", c.WeightDecay, 0, false, math.Inf(1), true},
+		{"average", c.Average, 0, false, 1, true},
 		{"temperature", c.Temperature, 0, true, math.Inf(1), true},
 		{"base-temperature", c.BaseTemperature, 0, true, math.Inf(1), true},
 		{"crop-min", c.CropMin, 0, true, 1, false},
@@ -165,7 +198,10 @@ func (c Run) Validate() error {
 		name, v string
 		known   []string
 	}{
-		{"schedule", c.Schedule, []string{"cosine", "step"}},
+		{"schedule", c.Schedule, Schedules},
+		{"optimizer", c.Optimizer, Optimizers},
+		{"lr-scaling", c.RateScaling, RateScalings},
+		{"no-decay", c.NoDecay, NoDecays},
 		{"augment", c.Augment, []string{"strong", "weak", "none"}},
 	} {
 		ok := false
@@ -175,6 +211,9 @@ func (c Run) Validate() error {
 		if !ok {
 			return bad(x.name, "unknown value %q%s", x.v, suggest.Among(x.v, x.known))
 		}
+	}
+	if c.Nesterov && (c.Optimizer != "sgd" || c.Momentum == 0) {
+		return bad("nesterov", "is a kind of SGD's momentum: needs --optimizer sgd and a momentum above 0, not %s and %g", c.Optimizer, c.Momentum)
 	}
 	if c.Memory != "" && c.Memory != "least" {
 		return bad("memory", "unknown value %q%s; leave it out for the quickest step", c.Memory, suggest.Among(c.Memory, []string{"least"}))

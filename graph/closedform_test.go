@@ -83,6 +83,72 @@ func TestSGD(t *testing.T) {
 	}
 }
 
+// TestLARS: two weights (3, 4) and gradients of length 1 and 0.5 by hand, trust
+// 0.1, decay 0.2, rate 0.5, momentum 0.9:
+//
+//	gradient (0.6, −0.8): ratio 0.1·5/(1 + 0.2·5) = 0.25
+//	  m = 0.25·(0.6 + 0.6, −0.8 + 0.8) = (0.3, 0)      p = (2.85, 4)
+//	gradient (0.3, 0.4): ‖p‖ = √24.1225, ratio 0.1·‖p‖/(0.5 + 0.2·‖p‖)
+//	  m = 0.9·m + ratio·(0.87, 1.2)
+func TestLARS(t *testing.T) {
+	g := graph.New()
+	p, m := variable(g, "p", 2), variable(g, "m", 2)
+	out := g.Apply("lars", graph.LARS{Momentum: 0.9, WeightDecay: 0.2, Trust: 0.1}, p, g.Input("gradient", graph.Float, 2), m, g.Constant("lr", 0.5))
+	g.Update(p, out[0])
+	g.Update(m, out[1])
+	e := oracle.New()
+	exec, err := e.Compile(program(t, g))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Write("p", engine.Tensor{Shape: graph.Shape{2}, Data: []float64{3, 4}}); err != nil {
+		t.Fatal(err)
+	}
+	length := math.Sqrt(24.1225)
+	ratio := 0.1 * length / (0.5 + 0.2*length)
+	for i, c := range []struct{ gradient, want []float64 }{
+		{[]float64{0.6, -0.8}, []float64{2.85, 4}},
+		{[]float64{0.3, 0.4}, []float64{2.85 - 0.5*(0.27+ratio*0.87), 4 - 0.5*ratio*1.2}},
+	} {
+		if _, err := exec.Run(map[string]engine.Tensor{"gradient": {Shape: graph.Shape{2}, Data: c.gradient}}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.Read("p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range got.Float64s() {
+			if !close12(v, c.want[k]) {
+				t.Errorf("step %d: p[%d] is %.15g, want %.15g", i+1, k, v, c.want[k])
+			}
+		}
+	}
+}
+
+// TestAdamW: three steps of torch.optim.AdamW (2.15, float64) from p = 1 with
+// gradients 0.5, −1, 0.25. The first by hand: m/(1−0.9) = 0.5, v/(1−0.99) = 0.25,
+// p = 1 − 0.1·(0.2 + 0.5/(0.5 + 0.001)).
+func TestAdamW(t *testing.T) {
+	g := graph.New()
+	p, m, v := variable(g, "p", 1), variable(g, "m", 1), variable(g, "v", 1)
+	step := g.Variable(graph.Variable{Name: "step", Type: graph.Type{Shape: graph.Shape{}, DType: graph.Int}, Role: graph.Counter})
+	out := g.Apply("adamw", graph.AdamW{Beta1: 0.9, Beta2: 0.99, Eps: 1e-3, WeightDecay: 0.2}, p, g.Input("gradient", graph.Float, 1), m, v, g.Constant("lr", 0.1), step)
+	for i, s := range []*graph.Value{p, m, v} {
+		g.Update(s, out[i])
+	}
+	g.Update(step, g.Apply("next", graph.Increment{}, step)[0])
+	var runs []map[string]engine.Tensor
+	for _, d := range []float64{0.5, -1, 0.25} {
+		runs = append(runs, map[string]engine.Tensor{"gradient": {Shape: graph.Shape{1}, Data: []float64{d}}})
+	}
+	want := []float64{0.8801996007984032, 0.899110261800093, 0.8947854521291578}
+	for i, got := range train(t, g, "p", map[string]float64{"p": 1}, runs) {
+		if !close12(got, want[i]) {
+			t.Errorf("p is %.16g after step %d, want %.16g", got, i+1, want[i])
+		}
+	}
+}
+
 // TestRunningStatistics: the running variance moves towards the unbiased one.
 // Four values 1, 2, 3, 6: mean 3, squares 4 + 1 + 0 + 9 = 14, so variance 14/4
 // biased, 14/3 unbiased. Inference then uses the running ones.

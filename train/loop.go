@@ -66,7 +66,8 @@ func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 	if err := engine.Initialize(e, prog, c.Seed); err != nil {
 		return nil, err
 	}
-	return &Trainer{Setup: s, Engine: e, Program: prog, step: step}, nil
+	t := &Trainer{Setup: s, Engine: e, Program: prog, step: step}
+	return t, startAverages(t)
 }
 
 // ErrDiverged is wrapped by the error of a run whose loss is no longer a number.

@@ -85,7 +85,7 @@ func FreshFolder(base string) string {
 
 // OpenRun reads a run's manifest.
 func OpenRun(dir string) (Manifest, error) {
-	var m Manifest
+	m := Manifest{Config: config.Default()} // of settings that older programs did not have
 	path := filepath.Join(dir, ManifestFile)
 	err := checkpoint.ReadJSON(path, &m)
 	switch {
@@ -104,7 +104,8 @@ func OpenRun(dir string) (Manifest, error) {
 	return m, nil
 }
 
-// Save writes the run into its folder: the model, the manifest, and, for a run
+// Save writes the run into its folder: the model (the moving average of its
+// weights where one is kept), the manifest, and, for a run
 // that is not done, the state to go on from. Each file is replaced whole or not
 // at all. The classifiers of a probe are removed: they were trained on the
 // features of the model that is replaced.
@@ -131,6 +132,13 @@ func (t *Trainer) Save(dir string, m Manifest) error {
 	tensors, err := checkpoint.Snapshot(t.Engine, weights)
 	if err != nil {
 		return err
+	}
+	if m.Config.Average > 0 { // the average is what is used
+		for i, v := range weights {
+			if a, err := t.Engine.Read(slotAverage + v.Name); err == nil {
+				tensors[i].Tensor = a
+			}
+		}
 	}
 	for _, name := range []string{ProbeFile, ResultsFile} {
 		if err := remove(filepath.Join(dir, name)); err != nil {

@@ -18,7 +18,7 @@ type StepConfig struct {
 	Dim          int       // of the projections (contrastive methods)
 	Classes      int       // of the classifier (cross-entropy)
 	Batch        int       // images a step; the network sees Method.Views of each
-	SGD          graph.SGD // for every trainable parameter
+	Optimizer    Optimizer // of every trainable parameter
 	Expose       bool      // also output each exit's projections or logits, and every gradient
 }
 
@@ -27,7 +27,7 @@ func NewStepConfig(c config.Run, m loss.Method, classes int) StepConfig {
 	return StepConfig{
 		Method: m, Temperatures: loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature},
 		Dim: c.ProjectionDim, Classes: classes, Batch: c.Batch,
-		SGD: graph.SGD{Momentum: c.Momentum, WeightDecay: c.WeightDecay},
+		Optimizer: NewOptimizer(c),
 	}
 }
 
@@ -42,7 +42,7 @@ const (
 	OutputExit  = "exit."
 	OutputGrad  = "grad."
 
-	slotPrefix = "momentum." // of each parameter's momentum buffer
+	OutputProjection = "projection." // of exit i, beside its logits, of methods that classify and contrast
 )
 
 // NewStep builds the program of a training step: forward, loss, backward,
@@ -61,17 +61,10 @@ func NewStep(net *model.Network, c StepConfig) (*graph.Program, error) {
 	rate := g.Input(InputRate, graph.Float)
 	params := g.Trainable()
 	grads := g.Gradients(total, params)
+	c.Optimizer.add(g, params, grads, rate)
 	for i, p := range params {
-		if g.Err() != nil {
-			break
-		}
-		v := p.Node.Op.(graph.Read).Variable
-		slot := g.Variable(graph.Variable{Name: slotPrefix + v.Name, Type: v.Type, Role: graph.Slot})
-		out := g.Apply("sgd."+v.Name, c.SGD, p, grads[i], slot, rate)
-		g.Update(p, out[0])
-		g.Update(slot, out[1])
-		if c.Expose {
-			g.Output(OutputGrad+v.Name, grads[i])
+		if c.Expose && g.Err() == nil {
+			g.Output(OutputGrad+p.Node.Op.(graph.Read).Variable.Name, grads[i])
 		}
 	}
 	return g.Build()
@@ -108,6 +101,11 @@ func forward(g *graph.Graph, net *model.Network, c StepConfig, training bool) (h
 		}
 		for i, h := range exits {
 			g.Output(fmt.Sprint(OutputExit, i), h)
+		}
+		if m.OneStage() {
+			for i, h := range heads.Projections {
+				g.Output(fmt.Sprint(OutputProjection, i), h)
+			}
 		}
 	}
 	return heads, labels

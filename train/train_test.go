@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +12,10 @@ import (
 
 	"selfcon/config"
 	"selfcon/data"
+	"selfcon/engine"
 	"selfcon/engine/cpu"
+	"selfcon/engine/oracle"
+	"selfcon/graph"
 )
 
 // small is a quick setup on real images: the first of the embedded sample.
@@ -103,50 +107,70 @@ func TestSeedMatters(t *testing.T) {
 	}
 }
 
-// A run stopped anywhere and resumed ends with the bits of one that was not.
+// A run stopped anywhere and resumed ends with the bits of one that was not,
+// whatever state the optimizer has.
 func TestResume(t *testing.T) {
-	whole := newTrainer(t, small(t, nil), 2)
-	losses(t, whole)
-	want := weights(t, whole)
-	for _, stop := range []int{1, 4, 7} { // in the first epoch, at its end, in the second
-		dir := t.TempDir()
-		first := newTrainer(t, small(t, nil), 2)
-		ctx, cancel := context.WithCancel(context.Background())
-		steps := 0
-		err := first.Run(ctx, func(Progress) {
-			if steps++; steps == stop {
-				cancel()
+	for _, c := range []struct {
+		name   string
+		change func(*config.Run)
+		stops  []int // in the first epoch, at its end, in the second
+	}{
+		{"sgd", nil, []int{1, 4, 7}},
+		{"sgd, Nesterov, average", func(r *config.Run) { r.Nesterov, r.Average = true, 0.9 }, []int{5}},
+		{"lars", func(r *config.Run) { r.Optimizer, r.NoDecay = "lars", "vectors" }, []int{5}},
+		{"adamw, average", func(r *config.Run) { r.Optimizer, r.Rate, r.Average = "adamw", 0.001, 0.9 }, []int{5}},
+		{"one stage", func(r *config.Run) { r.Method, r.Average = "selfcon", 0.5 }, []int{5}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			whole := newTrainer(t, small(t, c.change), 2)
+			losses(t, whole)
+			want := weights(t, whole)
+			for _, stop := range c.stops {
+				resumes(t, c.change, stop, want)
 			}
 		})
-		if !errors.Is(err, context.Canceled) || steps != stop {
-			t.Fatalf("stopped at %d of %d steps with %v", steps, stop, err)
+	}
+}
+
+// resumes stops a run after some steps, resumes it and compares the end.
+func resumes(t *testing.T, change func(*config.Run), stop int, want []float64) {
+	dir := t.TempDir()
+	first := newTrainer(t, small(t, change), 2)
+	ctx, cancel := context.WithCancel(context.Background())
+	steps := 0
+	err := first.Run(ctx, func(Progress) {
+		if steps++; steps == stop {
+			cancel()
 		}
-		m := NewManifest(first.Setup, first.Engine, "test")
-		if err := first.Save(dir, m); err != nil {
-			t.Fatal(err)
-		}
-		read, err := OpenRun(dir)
-		if err != nil || read.Done {
-			t.Fatalf("manifest %+v, %v", read, err)
-		}
-		second := newTrainer(t, small(t, nil), 1)
-		if err := second.Resume(dir); err != nil {
-			t.Fatal(err)
-		}
-		if got := second.Place.Epoch*4 + second.Place.Batch; got != stop {
-			t.Fatalf("resumes after step %d, want %d", got, stop)
-		}
-		losses(t, second)
-		if !slices.Equal(weights(t, second), want) {
-			t.Errorf("stopped after step %d: the resumed run ends elsewhere", stop)
-		}
-		m.Done = true
-		if err := second.Save(dir, m); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(filepath.Join(dir, StateFile)); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("a run that is done still has its state: %v", err)
-		}
+	})
+	if !errors.Is(err, context.Canceled) || steps != stop {
+		t.Fatalf("stopped at %d of %d steps with %v", steps, stop, err)
+	}
+	m := NewManifest(first.Setup, first.Engine, "test")
+	if err := first.Save(dir, m); err != nil {
+		t.Fatal(err)
+	}
+	read, err := OpenRun(dir)
+	if err != nil || read.Done {
+		t.Fatalf("manifest %+v, %v", read, err)
+	}
+	second := newTrainer(t, small(t, change), 1)
+	if err := second.Resume(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := second.Place.Epoch*4 + second.Place.Batch; got != stop {
+		t.Fatalf("resumes after step %d, want %d", got, stop)
+	}
+	losses(t, second)
+	if !slices.Equal(weights(t, second), want) {
+		t.Errorf("stopped after step %d: the resumed run ends elsewhere", stop)
+	}
+	m.Done = true
+	if err := second.Save(dir, m); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, StateFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a run that is done still has its state: %v", err)
 	}
 }
 
@@ -210,28 +234,122 @@ func TestResumeDropsWhatCameAfter(t *testing.T) {
 	}
 }
 
+// What is loaded is what was saved: the weights, or their average.
 func TestLoadModel(t *testing.T) {
-	tr := newTrainer(t, small(t, nil), 2)
-	losses(t, tr)
-	dir := t.TempDir()
-	m := NewManifest(tr.Setup, tr.Engine, "test")
-	m.Done = true
-	if err := tr.Save(dir, m); err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		method  string
+		average float64
+		names   []string
+	}{
+		{"selfcon-s", 0, []string{"encoder.conv1.weight", "encoder.bn1.running_var", "sub_heads.0.2.bias"}},
+		{"selfcon-s", 0.9, []string{"encoder.conv1.weight", "encoder.bn1.running_var", "sub_heads.0.2.bias"}},
+		{"selfcon", 0.9, []string{"encoder.conv1.weight", "logit_fc.0.weight", "feat_fc.0.bias", "f_fc.bias"}},
+		{"kd", 0, []string{"encoder.conv1.weight", "l_fc.weight"}},
+	} {
+		tr := newTrainer(t, small(t, func(r *config.Run) { r.Method, r.Average = c.method, c.average }), 2)
+		losses(t, tr)
+		dir := t.TempDir()
+		m := NewManifest(tr.Setup, tr.Engine, "test")
+		m.Done = true
+		if err := tr.Save(dir, m); err != nil {
+			t.Fatal(err)
+		}
+		e, err := cpu.New(cpu.Options{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if _, err := LoadModel(dir, m, e); err != nil {
+			t.Fatalf("%s: %v", c.method, err)
+		}
+		for _, name := range c.names {
+			from := name
+			if c.average > 0 && name != "f_fc.bias" { // that one never changes
+				from = slotAverage + name
+			}
+			a, err1 := tr.Engine.Read(from)
+			b, err2 := e.Read(name)
+			if err1 != nil || err2 != nil || !slices.Equal(a.Float64s(), b.Float64s()) {
+				t.Errorf("%s: %s is not what was saved (%v, %v)", c.method, name, err1, err2)
+			}
+		}
 	}
-	e, err := cpu.New(cpu.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
+}
+
+// The average begins at the first weights and follows the weights step by
+// step: after two steps it is k²·w0 + k·(1−k)·w1 + (1−k)·w2.
+func TestAverage(t *testing.T) {
+	const keep = 0.75
+	tr := newTrainer(t, small(t, func(r *config.Run) { r.Average = keep }), 1)
+	for _, name := range []string{"encoder.conv1.weight", "encoder.layer1.0.bn1.running_mean"} {
+		var w [][]float64
+		read := func(name string) []float64 {
+			x, err := tr.Engine.Read(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.Clone(x.Float64s())
+		}
+		w = append(w, read(name))
+		if name == "encoder.conv1.weight" && !slices.Equal(read(slotAverage+name), w[0]) {
+			t.Fatalf("the average of %s does not begin with the first weights", name)
+		}
+		start := read(slotAverage + name)
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := tr.Run(ctx, func(p Progress) {
+			if w = append(w, read(name)); len(w) == 3 {
+				cancel()
+			}
+		}); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		for i, got := range read(slotAverage + name) {
+			want := keep*keep*start[i] + keep*(1-keep)*w[1][i] + (1-keep)*w[2][i]
+			if math.Abs(got-want) > 1e-6*max(1, math.Abs(want)) {
+				t.Fatalf("average of %s: %g at %d, want %g", name, got, i, want)
+			}
+		}
 	}
-	defer e.Close()
-	if _, err := LoadModel(dir, m, e); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"encoder.conv1.weight", "encoder.bn1.running_var", "sub_heads.0.2.bias"} {
-		a, err1 := tr.Engine.Read(name)
-		b, err2 := e.Read(name)
-		if err1 != nil || err2 != nil || !slices.Equal(a.Float64s(), b.Float64s()) {
-			t.Errorf("%s is not what was saved (%v, %v)", name, err1, err2)
+}
+
+// Vectors are left out of weight decay where that is asked for, of every
+// optimizer, and decay otherwise: with no gradient but decay the weights
+// would shrink.
+func TestNoDecay(t *testing.T) {
+	for _, kind := range []string{"sgd", "lars", "adamw"} {
+		for _, skip := range []bool{false, true} {
+			g := graph.New()
+			var params, grads []*graph.Value
+			for name, shape := range map[string]graph.Shape{"vector": {3}, "matrix": {3, 2}} {
+				params = append(params, g.Variable(graph.Variable{Name: name, Trainable: true, Type: graph.Type{Shape: shape}, Init: graph.Init{Kind: graph.Constant1}}))
+				grads = append(grads, g.Apply("no gradient of "+name, graph.Fill{Shape: shape})[0])
+			}
+			o := Optimizer{Kind: kind, WeightDecay: 0.5, Trust: 1, SkipVectors: skip}
+			o.add(g, params, grads, g.Constant("lr", 0.1))
+			p, err := g.Build()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := oracle.New()
+			exec, err := e.Compile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := engine.Initialize(e, p, 1); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := exec.Run(nil); err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range map[string]bool{"vector": skip, "matrix": false} {
+				v, err := e.Read(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if same := v.Float64s()[0] == 1; same != want {
+					t.Errorf("%s, skip %t: %s is %g after a step without a gradient", kind, skip, name, v.Float64s()[0])
+				}
+			}
 		}
 	}
 }

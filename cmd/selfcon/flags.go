@@ -42,10 +42,17 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 
 	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images (0: as many as make 5,000 steps, at least 20)")
 	f.IntVar(&c.Batch, "batch", c.Batch, "images a step")
-	f.Float64Var(&c.Rate, "lr", c.Rate, "learning rate at the start")
-	f.Float64Var(&c.Momentum, "momentum", c.Momentum, "momentum of SGD")
-	f.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "weight decay of every parameter")
-	f.StringVar(&c.Schedule, "schedule", c.Schedule, "cosine, or step with --milestones")
+	f.Float64Var(&c.Rate, "lr", c.Rate, "learning rate at the start (default for lars 0.3, for adamw 0.001)")
+	f.StringVar(&c.RateScaling, "lr-scaling", c.RateScaling, "none, or linear: --lr is that of 256 images a step and grows with --batch")
+	f.StringVar(&c.Optimizer, "optimizer", c.Optimizer, "sgd, lars or adamw")
+	f.Float64Var(&c.Momentum, "momentum", c.Momentum, "momentum of sgd and lars, beta1 of adamw")
+	f.BoolVar(&c.Nesterov, "nesterov", c.Nesterov, "Nesterov's momentum, of sgd")
+	f.Float64Var(&c.Beta2, "beta2", c.Beta2, "beta2 of adamw")
+	f.Float64Var(&c.Trust, "trust", c.Trust, "trust coefficient of lars")
+	f.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "weight decay of every parameter but those of --no-decay")
+	f.StringVar(&c.NoDecay, "no-decay", c.NoDecay, "what weight decay, and lars' adaptation, leaves out: none, as the paper, or vectors (biases, batch norm's scale and shift)")
+	f.Float64Var(&c.Average, "average", c.Average, "keep an exponential moving average of the weights, of which each step keeps this share, such as 0.999, and use it in place of the last weights (0: none)")
+	f.StringVar(&c.Schedule, "schedule", c.Schedule, "cosine, constant, or step with --milestones")
 	f.Var(&intList{&c.Milestones}, "milestones", "epochs after which a step schedule divides the rate by 10, such as 60,80")
 	f.IntVar(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "epochs of linear warm-up (-1: a tenth of all; for batches from 1024, 10 as in the paper)")
 	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "divides the contrast's logits")
@@ -75,7 +82,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	})
 	complete(cmd, "arch", model.Archs)
 	for name, values := range map[string][]string{
-		"stem": model.Stems(), "sub": model.SubNetworks(), "schedule": {"cosine", "step"}, "augment": {"strong", "weak", "none"},
+		"stem": model.Stems(), "sub": model.SubNetworks(), "schedule": config.Schedules, "optimizer": config.Optimizers, "lr-scaling": config.RateScalings, "no-decay": config.NoDecays, "augment": {"strong", "weak", "none"},
 	} {
 		complete(cmd, name, func() []string { return values })
 	}
@@ -139,6 +146,14 @@ func defaultExits(cmd *cobra.Command, c *config.Run) {
 const widthHelp = "channels of the first stage of a ResNet or VGG; other families scale theirs by width/64"
 
 func archNames() string { return strings.Join(model.Archs(), ", ") + "; any wrn_D_K with D = 6n+4" }
+
+// defaultRate fills in the learning rate of an optimizer when the caller has
+// said nothing.
+func defaultRate(cmd *cobra.Command, c *config.Run) {
+	if !cmd.Flags().Changed("lr") {
+		c.Rate = config.DefaultRate(c.Optimizer)
+	}
+}
 
 // absolute makes the path of a dataset independent of the working folder.
 func absolute(spec string) string {

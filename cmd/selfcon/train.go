@@ -44,6 +44,7 @@ uninterrupted run gives.`,
 				return resumeRun(cmd, r, resume)
 			}
 			defaultExits(cmd, &c)
+			defaultRate(cmd, &c)
 			c.Data = absolute(c.Data)
 			dir, err := trainRun(cmd.Context(), r, c, out)
 			if err != nil {

@@ -372,6 +372,10 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 		return c.crossEntropy(s), true
 	case graph.CrossEntropyGrad:
 		return c.crossEntropyGrad(s), true
+	case graph.LARS:
+		return c.lars(s, op), true
+	case graph.AdamW:
+		return c.adamW(s, op), true
 	case graph.Distill:
 		return c.distill(s, op), true
 	case graph.DistillGrad:

@@ -53,7 +53,10 @@ func loss(n *graph.Node) kernel {
 			return floats(contrastGrad(o.Contrast, in[0].f, d, pairs, in[2].f, in[3].f[0])), nil
 		}
 	}
-	return distill(n)
+	if k := distill(n); k != nil {
+		return k
+	}
+	return update(n)
 }
 
 // contrast works by one row of similarities at a time. The lse of an anchor

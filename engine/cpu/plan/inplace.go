@@ -25,8 +25,10 @@ func inPlace(op any) []pair {
 		return []pair{{0, 4}, {0, 0}}
 	case graph.L2NormalizeGrad:
 		return []pair{{0, 2}, {0, 0}}
-	case graph.SGD:
+	case graph.SGD, graph.LARS:
 		return []pair{{0, 0}, {1, 2}}
+	case graph.AdamW:
+		return []pair{{0, 0}, {1, 2}, {2, 3}}
 	case Norm:
 		if o.Add {
 			if o.Inference {

@@ -219,7 +219,7 @@ func (c *Case) start(e engine.Engine) (*model.Network, train.StepConfig, engine.
 	}
 	cfg := train.StepConfig{
 		Method: m, Temperatures: loss.Temperatures{Tau: c.Tau, Base: c.BaseTau}, Dim: 128, Classes: c.Classes,
-		Batch: c.Batch, SGD: graph.SGD{Momentum: 0.9, WeightDecay: 1e-4}, Expose: true,
+		Batch: c.Batch, Optimizer: train.Optimizer{Momentum: 0.9, WeightDecay: 1e-4}, Expose: true,
 	}
 	prog, err := train.NewStep(net, cfg)
 	if err != nil {

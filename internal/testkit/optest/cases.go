@@ -17,7 +17,7 @@ import (
 // depend on the seed.
 func Cases(seed uint64) []Case {
 	b := &builder{}
-	for i, group := range []func(){b.basic, b.convolution, b.pooling, b.linear, b.norm, b.gates, b.loss, b.networks} {
+	for i, group := range []func(){b.basic, b.convolution, b.pooling, b.linear, b.norm, b.gates, b.loss, b.networks, b.update} {
 		b.Rand = rand.New(rand.NewPCG(seed, uint64(i+1))) // a group's cases do not depend on the others'
 		group()
 	}
@@ -264,6 +264,26 @@ func (b *builder) linear() {
 			b.op(name, o, b.normal(s...), b.normal(s...), b.normal(s...), scalar(0.05))
 		}
 	}
+}
+
+func (b *builder) update() {
+	square := func() float64 { return b.NormFloat64() * b.NormFloat64() }
+	for _, s := range [][]int{{}, {1}, {17}, {64, 3, 3, 3}, {200, 170}} {
+		for _, o := range []graph.LARS{{Trust: 1}, {Momentum: 0.9, Trust: 0.001}, {Momentum: 0.9, WeightDecay: 0.5, Trust: 0.02}} {
+			name := fmt.Sprintf("%v,%+v", graph.Shape(s), o)
+			b.op(name, o, b.normal(s...), b.normal(s...), b.normal(s...), scalar(0.05))
+		}
+		for _, o := range []graph.AdamW{{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}, {Beta2: 0.95, Eps: 1e-3, WeightDecay: 0.5}} {
+			for _, steps := range []int32{0, 1, 100000} {
+				name := fmt.Sprintf("%v,%+v,steps%d", graph.Shape(s), o, steps)
+				v := b.draw(func() float64 { x := square(); return x * x }, s...)
+				b.op(name, o, b.normal(s...), b.normal(s...), b.normal(s...), v, scalar(0.05), engine.Int32([]int32{steps}))
+			}
+		}
+	}
+	zero := engine.Float32(make([]float32, 5), 5)
+	b.op("no gradient", graph.LARS{Momentum: 0.9, WeightDecay: 0.1, Trust: 0.001}, b.normal(5), zero, b.normal(5), scalar(0.05))
+	b.op("no weights", graph.LARS{Momentum: 0.9, WeightDecay: 0.1, Trust: 0.001}, zero, b.normal(5), b.normal(5), scalar(0.05))
 }
 
 func (b *builder) norm() {

@@ -78,6 +78,35 @@ func (s *single) bound(in, out []engine.Tensor) [][]float64 {
 		}
 		return [][]float64{bp, bm}
 
+	case graph.LARS: // the ratio of two norms is off by their sums' roundings
+		p, g, m, rate := f[0], f[1], f[2], math.Abs(f[3][0])
+		bp, bm := make([]float64, len(p)), make([]float64, len(p))
+		np, ng := 0.0, 0.0
+		for i := range p {
+			np, ng = np+p[i]*p[i], ng+g[i]*g[i]
+		}
+		ratio := 1.0
+		if np > 0 && ng > 0 {
+			ratio = o.Trust * math.Sqrt(np) / (math.Sqrt(ng) + o.WeightDecay*math.Sqrt(np))
+		}
+		for i := range p {
+			step := ratio * (math.Abs(g[i]) + o.WeightDecay*math.Abs(p[i]))
+			bm[i] = 8*unit*(o.Momentum*math.Abs(m[i])+step) + 2*terms(len(p))*step
+			bp[i] = 4*unit*(math.Abs(p[i])+rate*(o.Momentum*math.Abs(m[i])+step)) + rate*bm[i]
+		}
+		return [][]float64{bp, bm}
+	case graph.AdamW: // m is a sum; it is divided by a root of positive numbers
+		p, g, m, v, rate, t := f[0], f[1], f[2], f[3], math.Abs(f[4][0]), float64(in[5].Data.([]int32)[0])+1
+		bp, bm := make([]float64, len(p)), make([]float64, len(p))
+		c1, c2 := 1-math.Pow(o.Beta1, t), 1-math.Pow(o.Beta2, t)
+		for i := range p {
+			size := o.Beta1*math.Abs(m[i]) + (1-o.Beta1)*math.Abs(g[i])
+			root := math.Sqrt((o.Beta2*v[i]+(1-o.Beta2)*g[i]*g[i])/c2) + o.Eps
+			bm[i] = 8 * unit * size
+			bp[i] = 8 * unit * (math.Abs(p[i])*(1+rate*o.WeightDecay) + 4*rate*size/c1/root)
+		}
+		return [][]float64{bp, bm, scaled(8*unit, result(2))}
+
 	// Sums of products.
 	case graph.SumRows:
 		return [][]float64{scaled(terms(in[0].Shape.Size()/out[0].Shape.Size()), s.absolute(in)[0])}

@@ -1,0 +1,76 @@
+package cpu
+
+import (
+	"math"
+
+	"selfcon/engine/cpu/plan"
+	"selfcon/graph"
+)
+
+func (c *compiler) lars(s *plan.Step, op graph.LARS) work {
+	momentum, decay := float32(op.Momentum), float32(op.WeightDecay)
+	return plain(func() func() {
+		p, g, m, rate := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3])
+		newP, newM := c.f(s.Out[0]), c.f(s.Out[1])
+		normP, normG := c.norm2(p), c.norm2(g)
+		ratio := float32(0)
+		step := c.blocks(len(p), chunk, func(lo, hi int) {
+			r := ratio
+			for i := lo; i < hi; i++ {
+				old := p[i]
+				v := momentum*m[i] + r*(g[i]+decay*old)
+				newM[i] = v
+				newP[i] = old - rate[0]*v
+			}
+		})
+		return func() {
+			ratio = 1
+			if np, ng := normP(), normG(); np > 0 && ng > 0 {
+				ratio = float32(op.Trust * np / (ng + op.WeightDecay*np))
+			}
+			step()
+		}
+	})
+}
+
+// norm2 is the length of v, of block sums in a fixed order.
+func (c *compiler) norm2(v []float32) func() float64 {
+	parts := make([]float64, (len(v)+chunk-1)/chunk)
+	each := c.blocks(len(v), chunk, func(lo, hi int) { parts[lo/chunk] = dot(v[lo:hi], v[lo:hi]) })
+	return func() float64 {
+		each()
+		sum := 0.0
+		for _, p := range parts {
+			sum += p
+		}
+		return math.Sqrt(sum)
+	}
+}
+
+func (c *compiler) adamW(s *plan.Step, op graph.AdamW) work {
+	return plain(func() func() {
+		p, g, m, v, rate, count := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3]), c.f(s.In[4]), c.ints[s.In[5]]
+		newP, newM, newV := c.f(s.Out[0]), c.f(s.Out[1]), c.f(s.Out[2])
+		b1, b2 := float32(op.Beta1), float32(op.Beta2)
+		n1, n2 := float32(1-op.Beta1), float32(1-op.Beta2)
+		var keep, step, root, eps float32
+		each := c.blocks(len(p), chunk, func(lo, hi int) {
+			keep, step, root, eps := keep, step, root, eps
+			for i := lo; i < hi; i++ {
+				d := g[i]
+				a := b1*m[i] + n1*d
+				b := b2*v[i] + n2*d*d
+				newM[i], newV[i] = a, b
+				newP[i] = keep*p[i] - step*a/(float32(math.Sqrt(float64(b)))*root+eps)
+			}
+		})
+		return func() {
+			t, lr := float64(count[0])+1, float64(rate[0])
+			keep = float32(1 - lr*op.WeightDecay)
+			step = float32(lr / (1 - math.Pow(op.Beta1, t)))
+			root = float32(1 / math.Sqrt(1-math.Pow(op.Beta2, t)))
+			eps = float32(op.Eps)
+			each()
+		}
+	})
+}
