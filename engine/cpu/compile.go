@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 
 	"selfcon/engine"
 	"selfcon/engine/cpu/kernel"
@@ -64,10 +65,12 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		return nil, errClosed
 	}
 	l := plan.NewList(p)
-	if !e.opt.NoFuse {
-		plan.FuseNorm(l)
-		plan.FuseNormGrad(l)
-		plan.FuseAccumulate(l)
+	plan.Split(l)
+	plan.LowerConv(l)
+	for _, f := range plan.Fusions {
+		if !slices.Contains(e.opt.Skip, f.Name) && !slices.Contains(e.opt.Skip, SkipAll) {
+			f.Run(l)
+		}
 	}
 	plan.Order(l, !e.opt.NoOrder)
 	c := &compiler{e, e.set, e.pool, l, map[*graph.Value][]float32{}, map[*graph.Value][]int32{}, len(p.Updates) == 0}
@@ -328,13 +331,11 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 	case graph.SGD:
 		return c.sgd(s, op), true
 
-	case graph.Conv2D:
+	case plan.Conv:
 		return c.conv(s, op), true
-	case graph.Conv2DGradInput:
-		return c.convGradInput(s, op, nil), true
-	case plan.ConvGradInputAdd:
-		return c.convGradInput(s, op.Grad, s.In[2]), true
-	case graph.Conv2DGradWeight:
+	case plan.ConvGradInput:
+		return c.convGradInput(s, op), true
+	case plan.ConvGradWeight:
 		return c.convGradWeight(s, op), true
 	case graph.MaxPool2D:
 		return c.maxPool(s, op), true
@@ -345,16 +346,16 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 	case graph.GlobalAvgPoolGrad:
 		return c.avgPoolGrad(s, op), true
 
-	case graph.BatchNorm:
-		return c.norm(s, plan.Norm{Eps: op.Eps}), true
-	case graph.BatchNormInference:
-		return c.norm(s, plan.Norm{Eps: op.Eps, Inference: true}), true
-	case plan.Norm:
-		return c.norm(s, op), true
-	case graph.BatchNormGrad:
-		return c.normGrad(s, op.Eps, false), true
-	case plan.NormGrad:
-		return c.normGrad(s, op.Eps, true), true
+	case plan.NormStats:
+		return c.normStats(s, op), true
+	case plan.NormScale:
+		return c.normScale(s, op), true
+	case plan.NormApply:
+		return c.normApply(s, op), true
+	case plan.NormGradSums:
+		return c.normGradSums(s, op), true
+	case plan.NormGradApply:
+		return c.normGradApply(s, op), true
 	case graph.BatchNormInferenceGrad:
 		return c.normInferenceGrad(s, op), true
 

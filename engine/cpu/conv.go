@@ -67,104 +67,262 @@ func phase(a, pad, k, s int) (first, taps, p int) {
 	return first, taps, taps - 1 - (a+pad)/s
 }
 
-// correlator is a way to compute a correlation: first the weights are packed,
-// then tasks fill the result, or add to it with acc. Tasks are independent and
-// set by the shape alone.
-type correlator interface {
-	flops() float64
-	packedLen() int
-	scratch() int // floats for each worker
-	packTasks() int
-	pack(i int, packed, w, scratch []float32)
-	tasks() int
-	run(i int, x, packed, y, scratch []float32, acc bool)
+// source is images as a convolution reads them: x, or relu(x·scale + shift)
+// where there is a scale.
+type source struct{ x, scale, shift []float32 }
+
+// load copies pixels of c channels, from element at.
+func (s *source) load(set *kernel.Set, dst []float32, at, pixels, c int) {
+	if s.scale == nil {
+		copyRun(dst[:pixels*c], s.x[at:])
+		return
+	}
+	set.ScaleShiftReLU(dst, s.x[at:], s.scale, s.shift, pixels, c)
 }
 
-// newCorrelator chooses one for a correlation that Winograd's transforms don't
-// do.
-func newCorrelator(set *kernel.Set, f *corr) correlator {
-	if f.single() {
-		return newPointwise(set, f)
+// part copies n channels, from c0, of the pixel that starts at element at.
+func (s *source) part(set *kernel.Set, dst []float32, at, c0, n int) {
+	if s.scale == nil {
+		copy(dst[:n], s.x[at+c0:])
+		return
 	}
-	f.prepare(set)
+	set.ScaleShiftReLU(dst, s.x[at+c0:], s.scale[c0:], s.shift[c0:], 1, n)
+}
+
+// job is the memory that a correlator works on.
+type job struct {
+	x      source
+	w      []float32
+	packed []float32 // the weights, as pack leaves them
+	inputs []float32 // the images, as input does
+	y      []float32
+	add    []float32 // added to the result; y itself but for Winograd's
+	again  bool      // what is stored in y is read again soon
+}
+
+// region is channels c0 to c1 of pixels lo to hi, counted over all images.
+type region struct{ lo, hi, c0, c1 int }
+
+// correlator is a way to compute a correlation: first pack and input make what
+// all tasks need of weights and of images, then tasks fill the result, or add to
+// it. Tasks are independent and set by the shape alone.
+type correlator interface {
+	flops() float64
+	scratch() int   // floats for each worker
+	packedLen() int // floats
+	packTasks() int
+	pack(i int, packed, w, scratch []float32)
+	inputLen() int // floats
+	inputTasks() int
+	input(i int, j *job, scratch []float32, p *pointers)
+	tasks() int
+	run(i int, j *job, scratch []float32, p *pointers)
+	// regions appends the ranges of pixels and channels that task i fills.
+	regions(i int, to []region) []region
+}
+
+// newCorrelator chooses how to compute a correlation of images that are read
+// as they lie or, with load, normalised.
+func newCorrelator(set *kernel.Set, f *corr, load, winograd bool) correlator {
+	switch {
+	case winograd:
+		return newWino(set, f, load)
+	case f.single():
+		return newPointwise(set, f, load)
+	}
+	f.prepareFor(set, load)
 	return f
 }
 
-func (c *compiler) conv(s *plan.Step, op graph.Conv2D) work {
-	f := forward(op, s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape)
-	if c.winograd(op, s.In[0].Shape, s.In[1].Shape) {
-		return c.winoCorrelate(s, f, nil)
+func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
+	x, w, y := s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape
+	part := newCorrelator(c.set, forward(op.Conv, x, w, y), op.Load, c.winograd(op.Conv, x, w))
+	in := s.In[2:]
+	var affine *graph.Value
+	if op.Load {
+		affine, in = in[0], in[1:]
 	}
-	return c.correlate(s, []correlator{newCorrelator(c.set, f)}, nil)
+	if !op.Apply {
+		return c.correlate(s, []correlator{part}, affine, nil, nil)
+	}
+	n := y[3]
+	return c.correlate(s, []correlator{part}, affine, nil, &after{make: func([]float32, int) afterwards {
+		a := c.newApply(op.Then, in, n)
+		out := c.f(s.Out[0])
+		return afterwards{each: func(_ int, s region) {
+			if s.c1-s.c0 == n {
+				a.run(out[s.lo*n:s.hi*n], out[s.lo*n:], s.lo*n, s.hi-s.lo)
+				return
+			}
+			part := a
+			part.n, part.scale, part.shift = s.c1-s.c0, a.scale[s.c0:s.c1], a.shift[s.c0:s.c1]
+			for i := s.lo; i < s.hi; i++ {
+				at := i*n + s.c0
+				part.run(out[at:at+part.n], out[at:], at, 1)
+			}
+		}}
+	}})
 }
 
-func (c *compiler) convGradInput(s *plan.Step, op graph.Conv2DGradInput, add *graph.Value) work {
-	phases := backward(op.Conv, op.Input, s.In[1].Shape, s.In[0].Shape)
-	if c.winograd(op.Conv, op.Input, s.In[1].Shape) {
-		return c.winoCorrelate(s, phases[0], add) // with stride 1 there is one
-	}
+func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
+	x, w, dy := op.Grad.Input, s.In[1].Shape, s.In[0].Shape
+	winograd := c.winograd(op.Grad.Conv, x, w)
 	var parts []correlator
-	for _, p := range phases {
-		parts = append(parts, newCorrelator(c.set, p))
+	for _, p := range backward(op.Grad.Conv, x, w, dy) {
+		parts = append(parts, newCorrelator(c.set, p, false, winograd))
 	}
-	return c.correlate(s, parts, add)
+	in := s.In[2:]
+	var add *graph.Value
+	if op.Add {
+		add, in = in[0], in[1:]
+	}
+	if !op.Sums {
+		return c.correlate(s, parts, nil, add, nil)
+	}
+	n := x[3]
+	return c.correlate(s, parts, nil, add, &after{part: 2 * n, make: func(sums []float32, count int) afterwards {
+		g := c.newGradSums(op.Mask, in, s.Out[1], sums[:2*n*count])
+		out := c.f(s.Out[0])
+		return afterwards{
+			before: func() { clear(g.parts) },
+			each: func(part int, s region) {
+				if s.c1-s.c0 == n {
+					d := out[s.lo*n : s.hi*n]
+					g.add(part, d, d, s.lo*n, s.hi-s.lo, 0, n)
+					return
+				}
+				for i := s.lo; i < s.hi; i++ {
+					at := i*n + s.c0
+					d := out[at : at+s.c1-s.c0]
+					g.add(part, d, d, at, 1, s.c0, s.c1)
+				}
+			},
+			finish: g.finish,
+		}
+	}})
+}
+
+// after is what follows a convolution block by block: its memory, so many
+// floats a block, and how to make it for a number of blocks.
+type after struct {
+	part int
+	make func(parts []float32, count int) afterwards
+}
+
+type afterwards struct {
+	before func()
+	each   func(part int, s region)
+	finish func()
 }
 
 // correlate runs correlations of the same images, operand 0, that fill result 0
-// between them, or add to it where there is something to add to.
-func (c *compiler) correlate(s *plan.Step, parts []correlator, add *graph.Value) work {
+// between them, or add to it where there is something to add to. What comes
+// after works on each task's results while they are in cache; the phases of a
+// strided data gradient interleave, so there it has a loop of its own.
+func (c *compiler) correlate(s *plan.Step, parts []correlator, affine, add *graph.Value, then *after) work {
 	var k work
-	packs, tasks, size := 0, 0, 0
+	packs, tasks, packed, inputs := 0, 0, 0, 0
 	for _, p := range parts {
 		k.scratch = max(k.scratch, p.scratch())
 		k.flops += p.flops()
 		packs += p.packTasks()
+		packed += p.packedLen()
+		inputs += p.inputLen()
 		tasks += p.tasks()
-		size += p.packedLen()
 	}
-	k.temps = []int{size}
+	k.temps = []int{packed, inputs}
+	rows, n, block, count := channelBlocks(s.Out[0].Shape)
+	joined := len(parts) == 1
+	if joined {
+		count = tasks
+	}
+	if then != nil {
+		k.temps = append(k.temps, then.part*count)
+	}
 	pool := c.pool
 	split := func(t []float32) [][]float32 {
-		packed := make([][]float32, len(parts))
-		for i, p := range parts {
-			packed[i], t = t[:p.packedLen()], t[p.packedLen():]
+		var each [][]float32
+		for _, p := range parts {
+			n := p.packedLen()
+			each, t = append(each, t[:n]), t[n:]
 		}
-		return packed
+		return each
 	}
-	k.weight = s.In[1]
-	k.pack = func(temps [][]float32) func() {
-		w, packed := c.f(s.In[1]), split(temps[0])
-		pack := func(worker, i int) {
-			for j, p := range parts {
-				if n := p.packTasks(); i >= n {
-					i -= n
-					continue
+	if packed > 0 {
+		k.weight = s.In[1]
+		k.pack = func(temps [][]float32) func() {
+			w, to := c.f(s.In[1]), split(temps[0])
+			pack := func(worker, i int) {
+				for k, p := range parts {
+					if n := p.packTasks(); i >= n {
+						i -= n
+						continue
+					}
+					p.pack(i, to[k], w, pool.scratch[worker])
+					return
 				}
-				p.pack(i, packed[j], w, pool.scratch[worker])
-				return
 			}
+			return func() { pool.run(packs, pack) }
 		}
-		return func() { pool.run(packs, pack) }
 	}
 	k.build = func(temps [][]float32) func() {
-		x, y, packed := c.f(s.In[0]), c.f(s.Out[0]), split(temps[0])
+		var jobs []job
+		first := job{x: source{x: c.f(s.In[0])}, w: c.f(s.In[1]), y: c.f(s.Out[0]), inputs: temps[1], again: then != nil && joined}
+		if affine != nil {
+			a := c.f(affine)
+			first.x.scale, first.x.shift = a[:len(a)/2], a[len(a)/2:]
+		}
 		before := func() {}
 		if add != nil {
-			before = c.copy(y, c.f(add))
+			first.add = c.f(add)
+			if _, ok := parts[0].(*wino); !ok {
+				before = c.copy(first.y, first.add)
+				first.add = first.y
+			}
+		}
+		for _, p := range split(temps[0]) {
+			j := first
+			j.packed = p
+			jobs = append(jobs, j)
+		}
+		var end afterwards
+		if then != nil {
+			end = then.make(temps[2], count)
+		}
+		input := func(worker, i int) { // only Winograd's, which has one part
+			parts[0].input(i, &jobs[0], pool.scratch[worker], &pool.pointers[worker])
 		}
 		run := func(worker, i int) {
-			for j, p := range parts {
+			for k, p := range parts {
 				if n := p.tasks(); i >= n {
 					i -= n
 					continue
 				}
-				p.run(i, x, packed[j], y, pool.scratch[worker], add != nil)
+				p.run(i, &jobs[k], pool.scratch[worker], &pool.pointers[worker])
+				if end.each != nil && joined {
+					to := &pool.pointers[worker].regions
+					*to = p.regions(i, (*to)[:0])
+					for _, s := range *to {
+						end.each(i, s)
+					}
+				}
 				return
 			}
 		}
+		apart := func(_, i int) { end.each(i, region{i * block, min(rows, (i+1)*block), 0, n}) }
 		return func() {
 			before()
+			pool.run(parts[0].inputTasks(), input)
+			if end.before != nil {
+				end.before()
+			}
 			pool.run(tasks, run)
+			if end.each != nil && !joined {
+				pool.run(count, apart)
+			}
+			if end.finish != nil {
+				end.finish()
+			}
 		}
 	}
 	return k

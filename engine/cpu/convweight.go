@@ -37,6 +37,7 @@ const (
 
 func newWgrad(set *kernel.Set, o graph.Conv2D, x, w, dy graph.Shape) *wgrad {
 	c := forward(o, x, w, dy)
+	c.set = set
 	c.panels, c.cols = panelsFor(set, c.co)
 	c.pixel = c.c
 	v := &wgrad{corr: c}
@@ -115,7 +116,7 @@ func (v *wgrad) scratch() int {
 func (v *wgrad) tasks() int { return v.parts * v.units * v.cuts }
 
 // run sums some of the runs and panels over one part of the positions.
-func (v *wgrad) run(i int, x, dy, sums, scratch []float32) {
+func (v *wgrad) run(i int, x source, dy, sums, scratch []float32) {
 	cut, unit, part := i%v.cuts, i/v.cuts%v.units, i/v.cuts/v.units
 	runs := v.runs[unit*v.unitRuns : min(len(v.runs), (unit+1)*v.unitRuns)]
 	panels := v.panels[len(v.panels)*cut/v.cuts : len(v.panels)*(cut+1)/v.cuts]
@@ -142,9 +143,9 @@ func (v *wgrad) run(i int, x, dy, sums, scratch []float32) {
 	}
 }
 
-func (v *wgrad) block(runs []tapRun, panels []panel, img0, img1, y0, y1 int, x, dy, sums, scratch []float32) {
+func (v *wgrad) block(runs []tapRun, panels []panel, img0, img1, y0, y1 int, x source, dy, sums, scratch []float32) {
 	depth := (img1 - img0) * (y1 - y0) * v.ow
-	a, ads := x[((img0*v.h+y0)*v.w)*v.c:], v.c
+	a, ads := x.x[((img0*v.h+y0)*v.w)*v.c:], v.c
 	b, ldb, gb := dy[((img0*v.oh+y0)*v.ow)*v.dc:], v.dc, v.co
 	shift := 0 // from a row of the kernel to the next, in a
 	switch v.mode {
@@ -246,19 +247,29 @@ func (v *wgrad) reduce(set *kernel.Set, i int, sums, dw, scratch []float32) {
 	}
 }
 
-func (c *compiler) convGradWeight(s *plan.Step, op graph.Conv2DGradWeight) work {
-	if c.winograd(op.Conv, s.In[0].Shape, op.Kernel) {
+// source is operand 0 of a step, normalised with operand 2 or as it lies.
+func (c *compiler) source(s *plan.Step, load bool) source {
+	x := source{x: c.f(s.In[0])}
+	if load {
+		a := c.f(s.In[2])
+		x.scale, x.shift = a[:len(a)/2], a[len(a)/2:]
+	}
+	return x
+}
+
+func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
+	if c.winograd(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel) {
 		return c.winoGradWeight(s, op)
 	}
-	if f := forward(op.Conv, s.In[0].Shape, op.Kernel, s.In[1].Shape); f.single() {
+	if f := forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape); f.single() {
 		return c.pointGradWeight(s, op)
 	}
-	v := newWgrad(c.set, op.Conv, s.In[0].Shape, op.Kernel, s.In[1].Shape)
+	v := newWgrad(c.set, op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape)
 	pool := c.pool
 	return work{
 		temps: []int{v.parts * v.sums()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
-			x, dy, dw, sums := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+			x, dy, dw, sums := c.source(s, op.Load), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
 			run := func(worker, i int) { v.run(i, x, dy, sums, pool.scratch[worker]) }
 			reduce := func(worker, i int) { v.reduce(c.set, i, sums, dw, pool.scratch[worker]) }
 			return func() {

@@ -45,7 +45,7 @@ const (
 	// kernel lie side by side, so windows overlap and nothing is copied twice.
 	window
 	// gather: each window is copied out (im2col). For images of few pixels, so
-	// that a tile of the product spans rows and images, and for few channels.
+	// that a tile of the product regions rows and images, and for few channels.
 	gather
 )
 
@@ -82,17 +82,18 @@ func panelsFor(set *kernel.Set, n int) (panels []panel, cols int) {
 	return panels, cols
 }
 
-// prepare chooses how to compute the correlation, by its shape alone.
-func (c *corr) prepare(set *kernel.Set) {
+// prepareFor chooses how to compute the correlation, by its shape alone; with
+// load, images are normalised as they are read.
+func (c *corr) prepareFor(set *kernel.Set, load bool) {
 	c.set = set
 	c.panels, c.cols = panelsFor(set, c.co)
 	inside := c.py <= 0 && c.px <= 0 &&
 		(c.oh-1)*c.stride-c.py+c.kh <= c.h && (c.ow-1)*c.stride-c.px+c.kw <= c.w
 	c.pixel = c.c
 	switch {
-	case c.groups == 1 && (c.kw*c.ci < 16 || c.ow < 6) && !(inside && c.flat()):
+	case c.groups == 1 && (c.kw*c.ci < 16 || c.ow < 6) && !(inside && c.flat() && !load):
 		c.mode = gather
-	case inside:
+	case inside && !load:
 		c.mode = direct
 	default:
 		c.mode = window
@@ -158,6 +159,11 @@ func (c *corr) k() int { return c.kh * c.kw * c.ci }
 
 func (c *corr) packedLen() int { return c.groups * c.k() * c.cols }
 
+// Only Winograd's transforms make something of all images first.
+func (c *corr) inputLen() int                         { return 0 }
+func (c *corr) inputTasks() int                       { return 0 }
+func (c *corr) input(int, *job, []float32, *pointers) {}
+
 func (c *corr) flops() float64 {
 	return 2 * float64(c.n) * float64(c.oh*c.ow) * float64(c.k()) * float64(c.groups*c.co)
 }
@@ -217,12 +223,21 @@ func (c *corr) pack(i int, dst, w, scratch []float32) {
 	}
 }
 
-// run computes one task. With acc it adds to what is in y.
-func (c *corr) run(i int, x, packed, y, scratch []float32, acc bool) {
-	img0 := i / c.rowTasks * c.imgs
-	img1 := min(c.n, img0+c.imgs)
-	y0 := i % c.rowTasks * c.rows
-	y1 := min(c.oh, y0+c.rows)
+// task is the images and rows of a task.
+func (c *corr) task(i int) (img0, img1, y0, y1 int) {
+	img0, y0 = i/c.rowTasks*c.imgs, i%c.rowTasks*c.rows
+	return img0, min(c.n, img0+c.imgs), y0, min(c.oh, y0+c.rows)
+}
+
+func (c *corr) regions(i int, to []region) []region {
+	img0, img1, y0, y1 := c.task(i) // whole images, or rows of one
+	return append(to, region{(img0*c.oh + y0) * c.ow, ((img1-1)*c.oh + y1) * c.ow, 0, c.dc})
+}
+
+// run computes one task. With something to add it adds to what is in y.
+func (c *corr) run(i int, j *job, scratch []float32, _ *pointers) {
+	x, packed, y, acc := j.x, j.packed, j.y, j.add != nil
+	img0, img1, y0, y1 := c.task(i)
 	if len(c.runs) == 0 { // a phase that no tap reaches
 		if !acc {
 			c.zero(y, img0, img1, y0, y1)
@@ -235,7 +250,7 @@ func (c *corr) run(i int, x, packed, y, scratch []float32, acc bool) {
 		return
 	}
 	// The operand A at (image, row, pixel): base + image·ai + row·ar + pixel·ap.
-	a, base, ai, ar, ap := x, 0, c.h*c.w*c.c, c.w*c.c, c.c
+	a, base, ai, ar, ap := x.x, 0, c.h*c.w*c.c, c.w*c.c, c.c
 	if c.mode == window {
 		ph, pw := (y1-y0-1)*c.stride+c.kh, (c.ow-1)*c.stride+c.kw
 		c.surround(scratch, x, img0, img1, y0*c.stride-c.py, ph, -c.px, pw)
@@ -265,7 +280,7 @@ func (c *corr) run(i int, x, packed, y, scratch []float32, acc bool) {
 	}
 }
 
-func (c *corr) runGather(img0, img1, y0, y1 int, x, packed, y, scratch, tmp []float32, acc bool) {
+func (c *corr) runGather(img0, img1, y0, y1 int, x source, packed, y, scratch, tmp []float32, acc bool) {
 	m := (img1 - img0) * (y1 - y0) * c.ow
 	a, out := scratch[:m*c.depth], scratch[m*c.depth:][:m*c.cols]
 	whole := c.step == 1 && c.ow == c.dw && (c.oh == c.dh || img1-img0 == 1)
@@ -313,7 +328,7 @@ func (c *corr) zero(y []float32, img0, img1, y0, y1 int) {
 
 // surround copies rows [y0, y0+ph) and columns [x0, x0+pw) of images, with
 // zeros where there is no pixel.
-func (c *corr) surround(dst, x []float32, img0, img1, y0, ph, x0, pw int) {
+func (c *corr) surround(dst []float32, x source, img0, img1, y0, ph, x0, pw int) {
 	left := min(pw, max(0, -x0))
 	right := max(left, min(pw, c.w-x0))
 	for im := img0; im < img1; im++ {
@@ -326,13 +341,14 @@ func (c *corr) surround(dst, x []float32, img0, img1, y0, ph, x0, pw int) {
 			}
 			clear(d[:left*c.pixel])
 			clear(d[right*c.pixel:])
-			src := x[((im*c.h+row)*c.w+x0+left)*c.c:]
+			at := ((im*c.h+row)*c.w + x0 + left) * c.c
 			if c.pixel == c.c {
-				copy(d[left*c.c:right*c.c], src)
+				x.load(c.set, d[left*c.c:], at, right-left, c.c)
 				continue
 			}
 			for col := left; col < right; col++ {
-				copy(d[col*c.pixel:col*c.pixel+c.c], src[(col-left)*c.c:])
+				x.load(c.set, d[col*c.pixel:], at, 1, c.c)
+				at += c.c
 			}
 		}
 	}
@@ -340,7 +356,7 @@ func (c *corr) surround(dst, x []float32, img0, img1, y0, ph, x0, pw int) {
 
 // windows copies what lies under a run of taps at each position to a row of
 // dst (im2col). A run is taps of one row of the kernel or whole rows of it.
-func (c *corr) windows(dst []float32, ld int, x []float32, run tapRun, img0, img1, y0, y1 int) {
+func (c *corr) windows(dst []float32, ld int, x source, run tapRun, img0, img1, y0, y1 int) {
 	ky0, kx0 := run.tap/c.kw, run.tap%c.kw
 	across := min(run.taps, c.kw-kx0)
 	down := run.taps / across
@@ -356,17 +372,17 @@ func (c *corr) windows(dst []float32, ld int, x []float32, run tapRun, img0, img
 					}
 					continue
 				}
-				src := x[(im*c.h+iy)*c.w*c.c:][:c.w*c.c]
+				at := (im*c.h + iy) * c.w * c.c
 				ix := kx0 - c.px
 				for i := range c.ow {
 					to := d[i*ld : i*ld+width]
 					if ix >= 0 && ix+across <= c.w {
-						copyRun(to, src[ix*c.c:])
+						x.load(c.set, to, at+ix*c.c, across, c.c)
 					} else {
 						lo, hi := min(across, max(0, -ix)), max(0, min(across, c.w-ix))
 						clear(to)
 						if lo < hi {
-							copy(to[lo*c.c:hi*c.c], src[(ix+lo)*c.c:])
+							x.load(c.set, to[lo*c.c:], at+(ix+lo)*c.c, hi-lo, c.c)
 						}
 					}
 					ix += c.stride

@@ -176,9 +176,10 @@ func TestThreadsDoNotMatter(t *testing.T) {
 	}
 }
 
-// Passes that move things don't change a bit. Fusing changes where a
-// convolution's data gradient is rounded and nothing in the forward pass, so
-// after one step (in a second a ReLU might fall on the other side) only
+// Passes that move things don't change a bit, nor do those that only save a
+// result. The others change where a convolution's data gradient is rounded, or
+// the order of a norm's sums in the backward pass, and nothing in the forward
+// pass, so after one step (in a second a ReLU might fall on the other side) only
 // rounding is left: a thousandth is far above it even where a batch norm over
 // few positions cancels much.
 func TestPassesDoNotMatter(t *testing.T) {
@@ -196,9 +197,14 @@ func TestPassesDoNotMatter(t *testing.T) {
 			{"Memory", cpu.Options{Threads: 2, Memory: cpu.MemoryLeast}, 0},
 			{"Memory, 3 threads, NoOrder", cpu.Options{Threads: 3, Memory: cpu.MemoryLeast, NoOrder: true}, 0},
 			{"Profile", cpu.Options{Threads: 2, Profile: true}, 0},
-			{"NoFuse", cpu.Options{Threads: 2, NoFuse: true}, 1e-3},
+			{"without FuseNorm", cpu.Options{Threads: 2, Skip: []string{"FuseNorm"}}, 0},
+			{"without FuseLoad", cpu.Options{Threads: 2, Skip: []string{"FuseLoad"}}, 0},
+			{"without FuseMask", cpu.Options{Threads: 2, Skip: []string{"FuseMask"}}, 1e-3},
+			{"without FuseAccumulate", cpu.Options{Threads: 2, Skip: []string{"FuseAccumulate"}}, 1e-3},
+			{"without FuseAfter", cpu.Options{Threads: 2, Skip: []string{"FuseAfter"}}, 1e-3},
+			{"without any", cpu.Options{Threads: 2, Skip: []string{cpu.SkipAll}}, 1e-3},
 		} {
-			if o.opt.NoFuse {
+			if o.tolerance > 0 && len(c.Runs) > 1 {
 				c.Runs = c.Runs[:1]
 				want = state(t, cpu.Options{Threads: 2}, c)
 			}
@@ -263,8 +269,12 @@ func TestFusesResNet(t *testing.T) {
 	for _, s := range x.(*cpu.Executable).Stats().Steps {
 		count[s.Kind]++
 	}
-	// 20 norms, 17 ReLUs behind norms; three shortcuts have a norm of their own.
-	for kind, want := range map[string]int{"Norm": 17, "BatchNorm": 3, "NormGrad": 17, "BatchNormGrad": 3, "ConvGradInputAdd": 8} {
+	// 20 norms; those of the 8 blocks' first convolutions are applied as the
+	// second ones read. The derivatives' sums come with a convolution but for the
+	// last block's, behind the pooling; for that of the exit's stage, whose
+	// derivative is an addition; and for the shortcuts', which share a mask with
+	// their block's.
+	for kind, want := range map[string]int{"NormStats": 20, "NormApply": 12, "NormGradSums": 5, "Add": 1, "NormGradApply": 20, "ReLUGrad": 2} {
 		if count[kind] != want {
 			t.Errorf("%d steps of kind %s, want %d", count[kind], kind, want)
 		}
@@ -280,7 +290,7 @@ func TestFusesResNet(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := x.(*cpu.Executable).Explain()
-	for _, want := range []string{"encoder.layer1.0.conv1", "%peak", " FuseNormGrad ", " graph ", "balance: 2 threads "} {
+	for _, want := range []string{"encoder.layer1.0.conv1", "%peak", " FuseMask ", " FuseLoad ", " FuseAfter ", " FuseNorm ", " graph ", "balance: 2 threads "} {
 		if !strings.Contains(table, want) {
 			t.Errorf("Explain lacks %q:\n%s", want, table)
 		}
@@ -290,7 +300,7 @@ func TestFusesResNet(t *testing.T) {
 		for _, l := range step.Loops {
 			loops += l.Time
 		}
-		if loops > step.Best || step.Kind == "Norm" && len(step.Loops) != 2 { // statistics, then the norm itself
+		if loops > step.Best || step.Kind == "Conv" && len(step.Loops) != 2 { // weights, then tasks
 			t.Errorf("step %s (%s): %s, loops %v", step.Name, step.Kind, step.Best, step.Loops)
 		}
 	}
@@ -326,7 +336,7 @@ func TestFusesInference(t *testing.T) {
 	for _, v := range p.Variables {
 		c.Variables[v.Name] = engine.InitialValue(v, 1)
 	}
-	want := state(t, cpu.Options{Threads: 1, NoFuse: true}, c)
+	want := state(t, cpu.Options{Threads: 1, Skip: []string{cpu.SkipAll}}, c)
 	same(t, "fused", state(t, cpu.Options{Threads: 1}, c), want, 0)
 
 	e := newEngine(t, cpu.Options{Threads: 1})
@@ -423,7 +433,7 @@ func TestClosed(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for _, opt := range []cpu.Options{{Threads: -1}, {Kernels: "abacus"}, {Memory: "little"}} {
+	for _, opt := range []cpu.Options{{Threads: -1}, {Kernels: "abacus"}, {Memory: "little"}, {Skip: []string{"FuseNothing"}}} {
 		if _, err := cpu.New(opt); err == nil {
 			t.Errorf("New(%+v) succeeds", opt)
 		}

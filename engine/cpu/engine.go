@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"selfcon/engine"
 	"selfcon/engine/cpu/kernel"
@@ -33,14 +34,17 @@ type Options struct {
 	// instead of keeping their results. The bits don't depend on it.
 	Memory string
 
-	NoFuse  bool // run every operation of the graph by itself
-	NoOrder bool // keep the program's order
-	NoReuse bool // give every value memory of its own
-	Profile bool // measure each step's time
+	Skip    []string // fusions to leave out, of plan.Fusions, or SkipAll
+	NoOrder bool     // keep the program's order
+	NoReuse bool     // give every value memory of its own
+	Profile bool     // measure each step's time
 }
 
 // MemoryLeast is the choice of Options.Memory besides the empty one.
 const MemoryLeast = "least"
+
+// SkipAll, in Options.Skip, runs every operation by itself.
+const SkipAll = "all"
 
 // Engine implements engine.Engine. New makes one.
 type Engine struct {
@@ -75,6 +79,11 @@ func New(opt Options) (*Engine, error) {
 	}
 	if opt.Memory != "" && opt.Memory != MemoryLeast {
 		return nil, fmt.Errorf("cpu: memory %q: must be %q or empty", opt.Memory, MemoryLeast)
+	}
+	for _, name := range opt.Skip {
+		if name != SkipAll && !slices.ContainsFunc(plan.Fusions, func(f plan.Fusion) bool { return f.Name == name }) {
+			return nil, fmt.Errorf("cpu: skip %q: no such fusion", name)
+		}
 	}
 	set := kernel.Best()
 	if opt.Kernels != "" {

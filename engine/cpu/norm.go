@@ -15,37 +15,15 @@ func channelBlocks(s graph.Shape) (rows, channels, block, count int) {
 	return rows, channels, block, (rows + block - 1) / block
 }
 
-// norm is batch norm, in training or in inference, and what is fused with it.
-// The statistics take one pass over memory: each block finds its mean and,
-// about that, its sum of squares while it lies in cache; the blocks' are merged
-// in order, in float64 (Chan et al.), so that no precision is lost to a large
-// mean.
-func (c *compiler) norm(s *plan.Step, op plan.Norm) work {
+// normStats takes batch norm's statistics in one pass over memory: each block
+// finds its mean and, about that, its sum of squares while it lies in cache; the
+// blocks' are merged in order, in float64 (Chan et al.), so that no precision
+// is lost to a large mean.
+func (c *compiler) normStats(s *plan.Step, op plan.NormStats) work {
 	rows, n, block, count := channelBlocks(s.In[0].Shape)
-	temps := []int{n, n}
-	if !op.Inference {
-		temps = append(temps, 2*n*count)
-	}
-	return work{temps: temps, build: func(temps [][]float32) func() {
-		x, weight, bias, y := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.Out[0])
-		scale, shift := temps[0], temps[1]
-		var add []float32
-		if op.Add {
-			add = c.f(s.In[len(s.In)-1])
-		}
-		apply := c.applyNorm(op, rows, n, block, x, scale, shift, add, y)
-		if op.Inference {
-			mean, variance := c.f(s.In[3]), c.f(s.In[4])
-			return func() {
-				for j := range scale {
-					f := float64(weight[j]) / math.Sqrt(float64(variance[j])+op.Eps)
-					scale[j], shift[j] = float32(f), float32(float64(bias[j])-f*float64(mean[j]))
-				}
-				apply()
-			}
-		}
-		mean, variance := c.f(s.Out[1]), c.f(s.Out[2])
-		parts := temps[2]
+	return work{temps: []int{2 * n * count}, build: func(temps [][]float32) func() {
+		x, weight, bias, parts := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), temps[0]
+		mean, variance, affine := c.f(s.Out[0]), c.f(s.Out[1]), c.f(s.Out[2])
 		stats := c.blocks(rows, block, func(lo, hi int) {
 			p := parts[lo/block*2*n:][:2*n]
 			clear(p)
@@ -79,88 +57,190 @@ func (c *compiler) norm(s *plan.Step, op plan.Norm) work {
 				v := sum[n+j] / float64(rows)
 				mean[j], variance[j] = float32(sum[j]), float32(v)
 				f := float64(weight[j]) / math.Sqrt(v+op.Eps)
-				scale[j], shift[j] = float32(f), float32(float64(bias[j])-f*sum[j])
+				affine[j], affine[n+j] = float32(f), float32(float64(bias[j])-f*sum[j])
 			}
-			apply()
 		}
 	}}
 }
 
-// applyNorm is y = relu(x·scale + shift + add), with what op wants of it.
-func (c *compiler) applyNorm(op plan.Norm, rows, n, block int, x, scale, shift, add, y []float32) func() {
-	set := c.set
-	return c.blocks(rows, block, func(lo, hi int) {
-		x, y, m := x[lo*n:hi*n], y[lo*n:hi*n], hi-lo
-		switch {
-		case op.Add && op.ReLU:
-			set.ScaleShiftAddReLU(y, x, scale, shift, add[lo*n:hi*n], m, n)
-		case op.Add:
-			set.ScaleShiftAdd(y, x, scale, shift, add[lo*n:hi*n], m, n)
-		case op.ReLU:
-			set.ScaleShiftReLU(y, x, scale, shift, m, n)
-		default:
-			set.ScaleShift(y, x, scale, shift, m, n)
+// normScale makes the factors and summands of given statistics.
+func (c *compiler) normScale(s *plan.Step, op plan.NormScale) work {
+	return plain(func() func() {
+		weight, bias, mean, variance, affine := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3]), c.f(s.Out[0])
+		n := len(weight)
+		return func() {
+			for j := range n {
+				f := float64(weight[j]) / math.Sqrt(float64(variance[j])+op.Eps)
+				affine[j], affine[n+j] = float32(f), float32(float64(bias[j])-f*float64(mean[j]))
+			}
 		}
 	})
 }
 
-// normGrad is batch norm's derivative, with relu that of the ReLU behind it as
-// well: dy is masked block by block in cache, and only written where something
-// else wants it.
-func (c *compiler) normGrad(s *plan.Step, eps float64, relu bool) work {
+// normApply is batch norm's second pass.
+func (c *compiler) normApply(s *plan.Step, op plan.NormApply) work {
+	rows, n, block, _ := channelBlocks(s.In[0].Shape)
+	return plain(func() func() {
+		x, y := c.f(s.In[0]), c.f(s.Out[0])
+		a := c.newApply(op, s.In[1:], n)
+		return c.blocks(rows, block, func(lo, hi int) { a.run(y[lo*n:hi*n], x[lo*n:hi*n], lo*n, hi-lo) })
+	})
+}
+
+// apply is relu(x·scale + shift + add), with what op wants of it.
+type apply struct {
+	c            *compiler
+	op           plan.NormApply
+	n            int
+	scale, shift []float32
+	add          []float32 // like all of x
+}
+
+func (c *compiler) newApply(op plan.NormApply, in []*graph.Value, n int) apply {
+	affine := c.f(in[0])
+	a := apply{c, op, n, affine[:n], affine[n:], nil}
+	if op.Add {
+		a.add = c.f(in[1])
+	}
+	return a
+}
+
+// run works on some rows; at is the place of their first element.
+func (a *apply) run(y, x []float32, at, rows int) {
+	set, n := a.c.set, a.n
+	switch {
+	case a.op.Add && a.op.ReLU:
+		set.ScaleShiftAddReLU(y, x, a.scale, a.shift, a.add[at:], rows, n)
+	case a.op.Add:
+		set.ScaleShiftAdd(y, x, a.scale, a.shift, a.add[at:], rows, n)
+	case a.op.ReLU:
+		set.ScaleShiftReLU(y, x, a.scale, a.shift, rows, n)
+	default:
+		set.ScaleShift(y, x, a.scale, a.shift, rows, n)
+	}
+}
+
+// gradSums gathers what batch norm's derivative needs, part by part.
+type gradSums struct {
+	c            *compiler
+	mask         plan.Mask
+	n            int
+	x, mean      []float32
+	y            []float32 // ByResult
+	scale, shift []float32 // ByInput
+	parts        []float32 // of 2·n
+	total        []float64
+	sums         []float32
+}
+
+// newGradSums is for operands x, mean and what mask needs, for so many parts.
+func (c *compiler) newGradSums(mask plan.Mask, in []*graph.Value, sums *graph.Value, parts []float32) *gradSums {
+	n := in[1].Shape[0]
+	g := &gradSums{c: c, mask: mask, n: n, x: c.f(in[0]), mean: c.f(in[1]), parts: parts, total: make([]float64, 2*n), sums: c.f(sums)}
+	switch mask {
+	case plan.ByResult:
+		g.y = c.f(in[2])
+	case plan.ByInput:
+		affine := c.f(in[2])
+		g.scale, g.shift = affine[:n], affine[n:]
+	}
+	return g
+}
+
+// add masks some rows of dy, of channels c0 to c1, to dz and adds their sums to
+// a part; at is the place of their first element. dz may be dy.
+func (g *gradSums) add(part int, dz, dy []float32, at, rows, c0, c1 int) {
+	p := g.parts[part*2*g.n:][:2*g.n]
+	set, n := g.c.set, c1-c0
+	x := g.x[at:]
+	switch g.mask {
+	case plan.ByResult:
+		set.ReLUGrad(dz[:rows*n], g.y[at:], dy)
+		dy = dz
+	case plan.ByInput:
+		set.ScaleShiftReLUGrad(dz, x, g.scale[c0:], g.shift[c0:], dy, rows, n)
+		dy = dz
+	}
+	set.ColDot2(p[c0:c1], p[g.n+c0:g.n+c1], dy, x, g.mean[c0:], rows, n)
+}
+
+// finish adds the parts up, in order.
+func (g *gradSums) finish() {
+	clear(g.total)
+	for at := 0; at < len(g.parts); at += 2 * g.n {
+		for j, v := range g.parts[at:][:2*g.n] {
+			g.total[j] += float64(v)
+		}
+	}
+	for j, v := range g.total {
+		g.sums[j] = float32(v)
+	}
+}
+
+// normGradSums is the first pass of batch norm's derivative: dy is masked block
+// by block in cache, and only written where something else wants it.
+func (c *compiler) normGradSums(s *plan.Step, op plan.NormGradSums) work {
 	rows, n, block, count := channelBlocks(s.In[0].Shape)
-	k := work{temps: []int{2 * n * count, n, n, n}}
-	if relu && s.Out[3] == nil {
+	k := work{temps: []int{2 * n * count}}
+	if op.Mask != plan.NoMask && s.Out[1] == nil {
+		k.scratch = block * n
+	}
+	pool := c.pool
+	k.build = func(temps [][]float32) func() {
+		dy := c.f(s.In[0])
+		var dz []float32
+		if s.Out[1] != nil {
+			dz = c.f(s.Out[1])
+		}
+		g := c.newGradSums(op.Mask, s.In[1:], s.Out[0], temps[0])
+		body := func(worker, i int) {
+			lo, hi := i*block, min(rows, (i+1)*block)
+			to := pool.scratch[worker]
+			if dz != nil {
+				to = dz[lo*n : hi*n]
+			}
+			g.add(i, to, dy[lo*n:hi*n], lo*n, hi-lo, 0, n)
+		}
+		return func() {
+			clear(g.parts)
+			pool.run(count, body)
+			g.finish()
+		}
+	}
+	return k
+}
+
+// normGradApply is the second pass.
+func (c *compiler) normGradApply(s *plan.Step, op plan.NormGradApply) work {
+	rows, n, block, count := channelBlocks(s.In[0].Shape)
+	k := work{temps: []int{n, n, n}}
+	if op.Mask == plan.ByInput {
 		k.scratch = block * n
 	}
 	pool, set := c.pool, c.set
 	k.build = func(temps [][]float32) func() {
-		x, weight, mean, variance, dy := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3]), c.f(s.In[4])
+		dy, x, weight, mean, variance, sums := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3]), c.f(s.In[4]), c.f(s.In[5])
 		dx, dweight, dbias := c.f(s.Out[0]), c.f(s.Out[1]), c.f(s.Out[2])
-		parts, fy, fx, f1 := temps[0], temps[1], temps[2], temps[3]
-		var y, dz []float32
-		if relu {
-			if y = c.f(s.In[5]); s.Out[3] != nil {
-				dz = c.f(s.Out[3])
-			}
-		}
-		sums := func(worker, i int) {
-			lo, hi := i*block, min(rows, (i+1)*block)
-			p := parts[i*2*n:][:2*n]
-			clear(p)
-			d, from := dy[lo*n:hi*n], dy[lo*n:hi*n]
-			if relu {
-				if d = pool.scratch[worker]; dz != nil {
-					d = dz[lo*n : hi*n]
-				}
-				d = d[:len(from)]
-				set.ReLUGrad(d, y[lo*n:hi*n], from)
-			}
-			set.ColDot2(p[:n], p[n:], d, x[lo*n:hi*n], mean, hi-lo, n)
+		fy, fx, f1 := temps[0], temps[1], temps[2]
+		var scale, shift []float32
+		if op.Mask == plan.ByInput {
+			affine := c.f(s.In[6])
+			scale, shift = affine[:n], affine[n:]
 		}
 		apply := func(worker, i int) {
 			lo, hi := i*block, min(rows, (i+1)*block)
-			d := dy[lo*n : hi*n]
-			if dz != nil {
-				d = dz[lo*n : hi*n]
-			} else if relu {
-				d = pool.scratch[worker][:len(d)]
-				set.ReLUGrad(d, y[lo*n:hi*n], dy[lo*n:hi*n])
+			d, x := dy[lo*n:hi*n], x[lo*n:hi*n]
+			if scale != nil {
+				dz := pool.scratch[worker][:len(d)]
+				set.ScaleShiftReLUGrad(dz, x, scale, shift, d, hi-lo, n)
+				d = dz
 			}
-			set.BNGrad(dx[lo*n:hi*n], d, x[lo*n:hi*n], fy, fx, f1, hi-lo, n)
+			set.BNGrad(dx[lo*n:hi*n], d, x, fy, fx, f1, hi-lo, n)
 		}
-		sum := make([]float64, 2*n)
 		return func() {
-			pool.run(count, sums)
-			clear(sum)
-			for i := range count {
-				for j, v := range parts[i*2*n:][:2*n] {
-					sum[j] += float64(v)
-				}
-			}
 			for j := range n {
-				invStd := 1 / math.Sqrt(float64(variance[j])+eps)
-				db, dw := sum[j], sum[n+j]*invStd
+				invStd := 1 / math.Sqrt(float64(variance[j])+op.Eps)
+				db, dw := float64(sums[j]), float64(sums[n+j])*invStd
 				dbias[j], dweight[j] = float32(db), float32(dw)
 				// dx = a·(dy − db/M − (x − mean)·invStd·dw/M)
 				a := float64(weight[j]) * invStd

@@ -3,7 +3,6 @@ package cpu
 import (
 	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
-	"selfcon/graph"
 )
 
 // pointwise is a 1×1 convolution, or its data gradient: a matrix product of
@@ -32,13 +31,13 @@ func (c *corr) single() bool {
 		(c.oh-1)*c.stride < c.h && (c.ow-1)*c.stride < c.w
 }
 
-func newPointwise(set *kernel.Set, c *corr) *pointwise {
+func newPointwise(set *kernel.Set, c *corr, load bool) *pointwise {
 	c.panels, c.cols = panelsFor(set, c.co)
 	v := &pointwise{corr: c, set: set, m: c.n * c.oh * c.ow}
 	v.block = even(v.m, pointRows)
 	v.cuts = min(len(v.panels), blocksOf(16, blocksOf(v.m, v.block)))
 	v.kc = even(c.ci, pointDepth)
-	v.copy = c.ci%aliasing == 0 || c.stride > 1
+	v.copy = c.ci%aliasing == 0 || c.stride > 1 || load
 	return v
 }
 
@@ -77,12 +76,12 @@ func (p *positions) next() {
 	}
 }
 
-func (v *pointwise) pack(i int, dst, w, scratch []float32) {
+func (v *pointwise) pack(i int, packed, w, _ []float32) {
 	chunks := blocksOf(v.ci, pointDepth)
 	p := v.panels[i/chunks]
 	l0 := i % chunks * pointDepth
 	n := min(pointDepth, v.ci-l0)
-	packPanel(v.set, dst[p.col*v.ci+l0*p.tile.NR:], p, n, w[l0*v.in+p.col*v.out+v.tap[0]:], v.in, v.out)
+	packPanel(v.set, packed[p.col*v.ci+l0*p.tile.NR:], p, n, w[l0*v.in+p.col*v.out+v.tap[0]:], v.in, v.out)
 }
 
 // packPanel writes depth rows of a panel: w[l*in+o*out] for columns o, with
@@ -114,28 +113,41 @@ func packPanel(set *kernel.Set, dst []float32, p panel, depth int, w []float32, 
 	}
 }
 
-func (v *pointwise) run(i int, x, packed, y, scratch []float32, acc bool) {
+func (v *pointwise) task(i int) (m0, m int, panels []panel) {
 	cut, m0 := i%v.cuts, i/v.cuts*v.block
-	m := min(v.block, v.m-m0)
-	panels := v.panels[len(v.panels)*cut/v.cuts : len(v.panels)*(cut+1)/v.cuts]
+	return m0, min(v.block, v.m-m0), v.panels[len(v.panels)*cut/v.cuts : len(v.panels)*(cut+1)/v.cuts]
+}
+
+func (v *pointwise) regions(i int, to []region) []region {
+	m0, m, panels := v.task(i)
+	last := panels[len(panels)-1]
+	return append(to, region{m0, m0 + m, panels[0].col, last.col + last.width})
+}
+
+func (v *pointwise) run(i int, j *job, scratch []float32, _ *pointers) {
+	m0, m, panels := v.task(i)
 	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
 	for l0 := 0; l0 < v.ci; l0 += v.kc {
 		depth := min(v.kc, v.ci-l0)
 		var a []float32
 		lda := v.ci
-		if v.copy {
-			a, lda = scratch[:v.block*(v.kc+gap)], v.kc+gap
+		switch {
+		case v.copy && v.stride == 1 && depth == v.ci:
+			a = scratch
+			j.x.load(v.set, a, m0*v.ci, m, v.ci)
+		case v.copy:
+			a, lda = scratch, v.kc+gap
 			p := v.from(m0)
 			for r := range m {
-				copy(a[r*lda:][:depth], x[p.source()+l0:])
+				j.x.part(v.set, a[r*lda:], p.source(), l0, depth)
 				p.next()
 			}
-		} else {
-			a = x[m0*v.ci+l0:]
+		default:
+			a = j.x.x[m0*v.ci+l0:]
 		}
-		add := acc || l0 > 0
+		y, add := j.y, j.add != nil || l0 > 0
 		for _, p := range panels {
-			b := packed[p.col*v.ci+l0*p.tile.NR:]
+			b := j.packed[p.col*v.ci+l0*p.tile.NR:]
 			if v.step == 1 {
 				multiply(p, m, depth, a, lda, 1, b, p.tile.NR, y[m0*v.co+p.col:], v.co, add, tmp)
 				continue
@@ -196,7 +208,7 @@ func (v *pointGrad) tasks() int { return v.parts * blocksOf(v.co, v.bo) * blocks
 
 func (v *pointGrad) scratch() int { return v.depth*(v.bo+gap+v.bi+gap+maxCols) + tileFloats }
 
-func (v *pointGrad) run(i int, x, dy, sums, dw, scratch []float32) {
+func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32) {
 	part, i := i%v.parts, i/v.parts
 	ins := blocksOf(v.ci, v.bi)
 	o0, i0 := i/ins*v.bo, i%ins*v.bi
@@ -217,7 +229,8 @@ func (v *pointGrad) run(i int, x, dy, sums, dw, scratch []float32) {
 		for r := range m {
 			copy(as[r*lda:][:no], dy[(m0+r)*v.co+o0:])
 			row := bs[r*ldb:][:ldb]
-			clear(row[copy(row[:ni], x[p.source()+i0:]):])
+			x.part(v.set, row, p.source(), i0, ni)
+			clear(row[ni:])
 			p.next()
 		}
 		for _, p := range v.panels {
@@ -241,13 +254,13 @@ func (v *pointGrad) reduce(i int, sums, dw []float32) {
 	}
 }
 
-func (c *compiler) pointGradWeight(s *plan.Step, op graph.Conv2DGradWeight) work {
-	v := newPointGrad(c.set, forward(op.Conv, s.In[0].Shape, op.Kernel, s.In[1].Shape))
+func (c *compiler) pointGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
+	v := newPointGrad(c.set, forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape))
 	pool := c.pool
 	return work{
 		temps: []int{v.sums()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
-			x, dy, dw, sums := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+			x, dy, dw, sums := c.source(s, op.Load), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
 			run := func(worker, i int) { v.run(i, x, dy, sums, dw, pool.scratch[worker]) }
 			reduce := func(_, i int) { v.reduce(i, sums, dw) }
 			return func() {

@@ -81,6 +81,9 @@ func (p *pool) reserve(m *memory, n int) error {
 
 // run calls body(worker, i) for every i in [0, n), on all workers at once.
 func (p *pool) run(n int, body func(worker, i int)) {
+	if n == 0 {
+		return
+	}
 	if !p.profile {
 		p.each(n, body)
 		return

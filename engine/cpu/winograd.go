@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"selfcon/engine/cpu/kernel"
-	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
 )
 
@@ -112,15 +111,85 @@ func (g grid) square(p *[16]*float32, tile int, y []float32, c int, other *float
 	}
 }
 
+// loader transforms pixels. Where they are to be normalised first, it does so
+// for the tiles of a row together, which share pixels, in scratch.
+type loader struct {
+	set *kernel.Set
+	grid
+	c     int
+	load  bool
+	zeros []float32
+}
+
+// scratch is the floats that transform wants for n tiles.
+func (l *loader) scratch(n int) int {
+	if !l.load {
+		return 0
+	}
+	return 6 * (tileSide*min(n, l.tw) + 2) * l.c
+}
+
+// transform brings n tiles, from t0, to v: tv floats from tile to tile, sv from
+// frequency to frequency.
+func (l *loader) transform(v []float32, tv, sv, t0, n int, x source, scratch []float32, p *pointers) {
+	if !l.load {
+		for t := range n {
+			l.window(&p.in, t0+t, x.x, l.c, &l.zeros[0])
+			l.set.WinogradInput(v[t*tv:], sv, &p.in, l.c)
+		}
+		return
+	}
+	for t := 0; t < n; {
+		tx, ty, im := (t0+t)%l.tw, (t0+t)/l.tw%l.th, (t0+t)/l.tw/l.th
+		k := min(l.tw-tx, n-t)
+		x0, y0 := tx*tileSide-1, ty*tileSide-1
+		lo, hi := max(0, x0), min(l.w, x0+tileSide*k+2)
+		for i := range 6 {
+			if y := y0 + i; y >= 0 && y < l.h {
+				x.load(l.set, scratch[i*(hi-lo)*l.c:], ((im*l.h+y)*l.w+lo)*l.c, hi-lo, l.c)
+			}
+		}
+		for range k {
+			for i := range 6 {
+				inside := y0+i >= 0 && y0+i < l.h
+				for j := range 6 {
+					p.in[6*i+j] = &l.zeros[0]
+					if at := x0 + j; inside && at >= lo && at < hi {
+						p.in[6*i+j] = &scratch[(i*(hi-lo)+at-lo)*l.c]
+					}
+				}
+			}
+			l.set.WinogradInput(v[t*tv:], sv, &p.in, l.c)
+			x0 += tileSide
+			t++
+		}
+	}
+}
+
+// regions appends the ranges of pixels that n tiles, from t0, have.
+func (g grid) regions(t0, n, c0, c1 int, to []region) []region {
+	for t := t0; t < t0+n; {
+		tx, ty, im := t%g.tw, t/g.tw%g.th, t/g.tw/g.th
+		k := min(g.tw-tx, t0+n-t)
+		for y := ty * tileSide; y < min(g.h, (ty+1)*tileSide); y++ {
+			row := (im*g.h + y) * g.w
+			to = append(to, region{row + tx*tileSide, row + min(g.w, (tx+k)*tileSide), c0, c1})
+		}
+		t += k
+	}
+	return to
+}
+
 // apart is how many floats to put between the numbers of two frequencies that
 // take n, a multiple of 16: an odd number of cache lines. The transforms touch
 // all 36 at a time; a round number would put them in a few sets of the cache.
 func apart(n int) int { return n | cacheLine/4 }
 
-// pointers are a worker's, to a tile's numbers.
+// pointers are a worker's, to a tile's numbers, and the ranges of its last task.
 type pointers struct {
 	in       [36]*float32
 	out, add [16]*float32
+	regions  []region
 }
 
 // wino is a 3×3 correlation of stride 1 by Winograd's transforms: a convolution
@@ -136,16 +205,17 @@ type pointers struct {
 type wino struct {
 	*corr
 	grid
-	set   *kernel.Set
-	fused bool
-	block int // tiles
-	outs  int // channels a task, when fused
-	zeros []float32
+	set    *kernel.Set
+	fused  bool
+	block  int // tiles
+	outs   int // channels a task, when fused
+	pixels loader
 }
 
-func newWino(set *kernel.Set, c *corr) *wino {
+func newWino(set *kernel.Set, c *corr, load bool) *wino {
 	c.panels, c.cols = panelsFor(set, c.co)
-	v := &wino{corr: c, grid: newGrid(c.n, c.h, c.w), set: set, zeros: make([]float32, c.ci)}
+	v := &wino{corr: c, grid: newGrid(c.n, c.h, c.w), set: set}
+	v.pixels = loader{set, v.grid, c.ci, load, make([]float32, c.ci)}
 	mr := set.Tiles[0].MR
 	n := most
 	switch {
@@ -177,15 +247,15 @@ func (v *wino) strideU() int {
 	return apart(v.ci * v.co)
 }
 
-// storedU is the floats of U, if it is stored, storedV of V.
-func (v *wino) storedU() int {
+// packedLen is the floats of U, if it is stored, inputLen of V.
+func (v *wino) packedLen() int {
 	if v.fused {
 		return 0
 	}
 	return freqs * v.strideU()
 }
 
-func (v *wino) storedV() int {
+func (v *wino) inputLen() int {
 	if !v.fused {
 		return 0
 	}
@@ -197,20 +267,32 @@ func (v *wino) scratch() int {
 	_, sv, _, sm := v.strides()
 	sorted := 9 * packChannels * maxCols
 	if v.fused {
-		return freqs*(sm+v.strideU()) + sorted + v.co
+		return max(freqs*(sm+v.strideU())+sorted+v.co, v.pixels.scratch(fewer))
 	}
-	return max(sorted, freqs*(sv+sm)+v.co)
+	return max(sorted, freqs*(sv+sm)+v.co+v.pixels.scratch(v.block))
 }
 
 func (v *wino) blocks() int { return blocksOf(v.tiles(), v.block) }
 
-// inputTask fills V's part of a few tiles.
-func (v *wino) inputTask(i int, vs, x []float32, p *pointers) {
-	tv, sv, _, _ := v.strides()
-	for t := i * fewer; t < min(v.tiles(), (i+1)*fewer); t++ {
-		v.window(&p.in, t, x, v.ci, &v.zeros[0])
-		v.set.WinogradInput(vs[t*tv:], sv, &p.in, v.ci)
+func (v *wino) inputTasks() int {
+	if !v.fused {
+		return 0
 	}
+	return blocksOf(v.tiles(), fewer)
+}
+
+// input fills V's part of a few tiles.
+func (v *wino) input(i int, j *job, scratch []float32, p *pointers) {
+	tv, sv, _, _ := v.strides()
+	t0 := i * fewer
+	v.pixels.transform(j.inputs[t0*tv:], tv, sv, t0, min(fewer, v.tiles()-t0), j.x, scratch, p)
+}
+
+func (v *wino) packTasks() int {
+	if v.fused {
+		return 0
+	}
+	return v.corr.packTasks()
 }
 
 // pack fills U's part of a few input channels.
@@ -248,34 +330,44 @@ func (v *wino) tasks() int {
 	return v.blocks()
 }
 
-// run does a task; us and vs are U and V as far as they are stored.
-func (v *wino) run(i int, us, vs, x, w, y, add, scratch []float32, p *pointers) {
+// task is the tiles and the output channels of a task.
+func (v *wino) task(i int) (t0, n, o0, outs int) {
+	if !v.fused {
+		t0 = i * v.block
+		return t0, min(v.block, v.tiles()-t0), 0, v.co
+	}
+	t0, o0 = i%v.blocks()*v.block, i/v.blocks()*v.outs
+	return t0, min(v.block, v.tiles()-t0), o0, min(v.outs, v.co-o0)
+}
+
+func (v *wino) regions(i int, to []region) []region {
+	t0, n, o0, outs := v.task(i)
+	return v.grid.regions(t0, n, o0, o0+outs, to)
+}
+
+func (v *wino) run(i int, j *job, scratch []float32, p *pointers) {
 	if v.fused {
-		v.runFused(i, vs, w, y, add, scratch, p)
+		v.runFused(i, j, scratch, p)
 		return
 	}
 	tv, sv, tm, sm := v.strides()
-	vs, ms, dump := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sm], scratch[freqs*(sv+sm):][:v.co]
-	t0 := i * v.block
-	n := min(v.block, v.tiles()-t0)
-	for t := range n {
-		v.window(&p.in, t0+t, x, v.ci, &v.zeros[0])
-		v.set.WinogradInput(vs[t*tv:], sv, &p.in, v.ci)
-	}
+	vs, ms, scratch := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sm], scratch[freqs*(sv+sm):]
+	dump, scratch := scratch[:v.co], scratch[v.co:]
+	t0, n, _, _ := v.task(i)
+	v.pixels.transform(vs, tv, sv, t0, n, j.x, scratch, p)
 	for f := range freqs {
-		u := us[f*v.strideU():]
+		u := j.packed[f*v.strideU():]
 		for _, p := range v.panels {
 			multiply(p, n, v.ci, vs[f*sv:], tv, 1, u[p.col*v.ci:], p.tile.NR, ms[f*sm+p.col:], tm, false, nil)
 		}
 	}
-	v.output(t0, n, y, add, ms, v.co, dump, p)
+	v.output(t0, n, j, 0, v.co, ms, dump, p)
 }
 
-func (v *wino) runFused(i int, vs, w, y, add, scratch []float32, p *pointers) {
+func (v *wino) runFused(i int, j *job, scratch []float32, p *pointers) {
 	tv, sv, tm, sm := v.strides()
-	blocks := v.blocks()
-	t0, o0 := i%blocks*v.block, i/blocks*v.outs
-	n, outs := min(v.block, v.tiles()-t0), min(v.outs, v.co-o0)
+	vs := j.inputs
+	t0, n, o0, outs := v.task(i)
 	ms, scratch := scratch[:freqs*sm], scratch[freqs*sm:]
 	su := v.strideU()
 	us, scratch := scratch[:freqs*su], scratch[freqs*su:]
@@ -289,7 +381,7 @@ func (v *wino) runFused(i int, vs, w, y, add, scratch []float32, p *pointers) {
 		depth := min(inBlock, v.ci-l0)
 		for _, p := range panels {
 			for l := 0; l < depth; l += packChannels {
-				v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], su, p, l0+l, w, scratch)
+				v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], su, p, l0+l, j.w, scratch)
 			}
 		}
 		for f := range freqs {
@@ -299,61 +391,21 @@ func (v *wino) runFused(i int, vs, w, y, add, scratch []float32, p *pointers) {
 			}
 		}
 	}
-	dump := scratch[:v.co]
-	if add != nil {
-		add = add[o0:]
-	}
-	v.output(t0, n, y[o0:], add, ms, outs, dump, p)
+	v.output(t0, n, j, o0, outs, ms, scratch[:v.co], p)
 }
 
-// output brings the products of n tiles, c channels of each, back.
-func (v *wino) output(t0, n int, y, add, ms []float32, c int, dump []float32, p *pointers) {
+// output brings the products of n tiles, of c channels from o0, back.
+func (v *wino) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *pointers) {
 	_, _, tm, sm := v.strides()
-	stream := len(y) >= streamFloats && uintptr(unsafe.Pointer(&y[0]))%cacheLine == 0
+	y := j.y[o0:]
+	stream := !j.again && len(y) >= streamFloats && uintptr(unsafe.Pointer(&y[0]))%cacheLine == 0
 	for t := range n {
 		v.square(&p.out, t0+t, y, v.co, &dump[0])
-		if add == nil {
+		if j.add == nil {
 			v.set.WinogradOutput(&p.out, ms[t*tm:], sm, c, nil, stream)
 			continue
 		}
-		v.square(&p.add, t0+t, add, v.co, &dump[0])
+		v.square(&p.add, t0+t, j.add[o0:], v.co, &dump[0])
 		v.set.WinogradOutput(&p.out, ms[t*tm:], sm, c, &p.add, false)
 	}
-}
-
-// winoCorrelate is correlate by Winograd's transforms.
-func (c *compiler) winoCorrelate(s *plan.Step, part *corr, add *graph.Value) work {
-	v := newWino(c.set, part)
-	pool := c.pool
-	k := work{
-		temps: []int{v.storedU(), v.storedV()}, scratch: v.scratch(), flops: v.flops(),
-		build: func(temps [][]float32) func() {
-			x, w, y, us, vs := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0], temps[1]
-			var plus []float32
-			if add != nil {
-				plus = c.f(add)
-			}
-			inputs := 0
-			if v.fused {
-				inputs = blocksOf(v.tiles(), fewer)
-			}
-			input := func(worker, i int) { v.inputTask(i, vs, x, &pool.pointers[worker]) }
-			run := func(worker, i int) {
-				v.run(i, us, vs, x, w, y, plus, pool.scratch[worker], &pool.pointers[worker])
-			}
-			return func() {
-				pool.run(inputs, input)
-				pool.run(v.tasks(), run)
-			}
-		},
-	}
-	if v.storedU() > 0 {
-		k.weight = s.In[1]
-		k.pack = func(temps [][]float32) func() {
-			w, us := c.f(s.In[1]), temps[0]
-			pack := func(worker, i int) { v.pack(i, us, w, pool.scratch[worker]) }
-			return func() { pool.run(v.packTasks(), pack) }
-		}
-	}
-	return k
 }

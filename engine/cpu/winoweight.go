@@ -3,7 +3,6 @@ package cpu
 import (
 	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
-	"selfcon/graph"
 )
 
 // winoGrad is the weight gradient of a 3×3 convolution by Winograd's
@@ -22,6 +21,7 @@ type winoGrad struct {
 	block  int // tiles
 	parts  int
 	side   int // channels of a block, when stored
+	pixels loader
 	zeros  []float32
 }
 
@@ -33,9 +33,10 @@ const (
 	gradRows  = 16 // input channels a task of the last transform
 )
 
-func newWinoGrad(set *kernel.Set, c *corr) *winoGrad {
+func newWinoGrad(set *kernel.Set, c *corr, load bool) *winoGrad {
 	c.panels, c.cols = panelsFor(set, c.co)
 	v := &winoGrad{corr: c, grid: newGrid(c.n, c.h, c.w), set: set, zeros: make([]float32, max(c.ci, c.co))}
+	v.pixels = loader{set, v.grid, c.ci, load, v.zeros}
 	if v.stored = c.ci*c.co >= storeU; v.stored {
 		v.block = even(v.tiles(), gradDepth)
 		v.side = gradSide
@@ -81,19 +82,20 @@ func (v *winoGrad) temp() int {
 
 func (v *winoGrad) scratch() int {
 	if v.stored {
-		return freqs*v.strideSums() + 9*v.side*v.side
+		return max(freqs*v.strideSums()+9*v.side*v.side, v.pixels.scratch(fewer))
 	}
 	_, sv, _, sd := v.strides()
-	return max(freqs*(sv+sd), 9*gradRows*v.co)
+	return max(freqs*(sv+sd)+v.pixels.scratch(v.block), 9*gradRows*v.co)
 }
 
-// transform brings tile t of x and dy to V and D at number k.
-func (v *winoGrad) transform(vs, ds []float32, t, k int, x, dy []float32, p *pointers) {
+// transform brings n tiles of x and dy, from t0, to V and D from number k.
+func (v *winoGrad) transform(vs, ds []float32, t0, n, k int, x source, dy, scratch []float32, p *pointers) {
 	tv, sv, td, sd := v.strides()
-	v.window(&p.in, t, x, v.ci, &v.zeros[0])
-	v.set.WinogradInput(vs[k*tv:], sv, &p.in, v.ci)
-	v.square(&p.out, t, dy, v.co, &v.zeros[0])
-	v.set.WinogradGrad(ds[k*td:], sd, &p.out, v.co)
+	v.pixels.transform(vs[k*tv:], tv, sv, t0, n, x, scratch, p)
+	for i := range n {
+		v.square(&p.out, t0+i, dy, v.co, &v.zeros[0])
+		v.set.WinogradGrad(ds[(k+i)*td:], sd, &p.out, v.co)
+	}
 }
 
 // firstTasks and first: the sums of a part, or a block's V and D.
@@ -104,24 +106,21 @@ func (v *winoGrad) firstTasks() int {
 	return v.parts
 }
 
-func (v *winoGrad) first(i int, x, dy, temp, scratch []float32, p *pointers) {
+func (v *winoGrad) first(i int, x source, dy, temp, scratch []float32, p *pointers) {
 	tv, sv, td, sd := v.strides()
 	if v.stored {
-		for t := i * fewer; t < min(v.tiles(), (i+1)*fewer); t++ {
-			v.transform(temp, temp[freqs*sv:], t, t, x, dy, p)
-		}
+		t0 := i * fewer
+		v.transform(temp, temp[freqs*sv:], t0, min(fewer, v.tiles()-t0), t0, x, dy, scratch, p)
 		return
 	}
 	ss := v.strideSums()
 	sums := temp[i*freqs*ss:]
-	vs, ds := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sd]
+	vs, ds, scratch := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sd], scratch[freqs*(sv+sd):]
 	b0, b1 := v.blocks()*i/v.parts, v.blocks()*(i+1)/v.parts
 	for b := b0; b < b1; b++ {
 		t0 := b * v.block
 		n := min(v.block, v.tiles()-t0)
-		for k := range n {
-			v.transform(vs, ds, t0+k, k, x, dy, p)
-		}
+		v.transform(vs, ds, t0, n, 0, x, dy, scratch, p)
 		for f := range freqs {
 			for _, p := range v.panels {
 				multiply(p, v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*ss+p.col:], v.co, b > b0, nil)
@@ -188,13 +187,13 @@ func (v *winoGrad) finish(dw []float32, c0, nc, o0, no int, sums []float32, step
 	}
 }
 
-func (c *compiler) winoGradWeight(s *plan.Step, op graph.Conv2DGradWeight) work {
-	v := newWinoGrad(c.set, forward(op.Conv, s.In[0].Shape, op.Kernel, s.In[1].Shape))
+func (c *compiler) winoGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
+	v := newWinoGrad(c.set, forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape), op.Load)
 	pool := c.pool
 	return work{
 		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
-			x, dy, dw, temp := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+			x, dy, dw, temp := c.source(s, op.Load), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
 			first := func(worker, i int) { v.first(i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
 			last := func(worker, i int) { v.last(i, temp, dw, pool.scratch[worker]) }
 			return func() {

@@ -71,6 +71,18 @@ func (e *elem) store(r reg.Register, name string) {
 // relu is max(0, r) with the operands in the order that keeps NaN.
 func (e *elem) relu(r reg.Register) { e.VMAXPS(r, e.zero, r) }
 
+// positive is dy where y is positive, else 0.
+func (e *elem) positive(y, dy reg.Register) {
+	const greater = 0x1e // false for NaN, no exception
+	if e.v == avx2 {
+		e.VCMPPS(operand.U8(greater), e.zero, y, y)
+		e.VANDPS(y, dy, dy)
+	} else {
+		e.VCMPPS(operand.U8(greater), e.zero, y, reg.K2)
+		e.VMOVAPS_Z(dy, reg.K2, dy)
+	}
+}
+
 var mapKernels = []mapKernel{
 	{name: "add", streams: []string{"dst", "a", "b"}, body: func(e *elem) {
 		e.load("a", e.r[0])
@@ -89,16 +101,9 @@ var mapKernels = []mapKernel{
 		e.store(e.r[0], "dst")
 	}},
 	{name: "reluGrad", streams: []string{"dst", "y", "dy"}, zero: true, body: func(e *elem) {
-		const greater = 0x1e // false for NaN, no exception
 		e.load("y", e.r[0])
 		e.load("dy", e.r[1])
-		if e.v == avx2 {
-			e.VCMPPS(operand.U8(greater), e.zero, e.r[0], e.r[0])
-			e.VANDPS(e.r[0], e.r[1], e.r[1])
-		} else {
-			e.VCMPPS(operand.U8(greater), e.zero, e.r[0], reg.K2)
-			e.VMOVAPS_Z(e.r[1], reg.K2, e.r[1])
-		}
+		e.positive(e.r[0], e.r[1])
 		e.store(e.r[1], "dst")
 	}},
 	{name: "addReLU", streams: []string{"dst", "a", "b"}, zero: true, body: func(e *elem) {
@@ -114,6 +119,15 @@ var mapKernels = []mapKernel{
 	{name: "scaleShiftReLU", streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, zero: true, body: func(e *elem) { scaleShift(e, false, true) }},
 	{name: "scaleShiftAdd", streams: []string{"dst", "x", "r"}, channels: []string{"scale", "shift"}, body: func(e *elem) { scaleShift(e, true, false) }},
 	{name: "scaleShiftAddReLU", streams: []string{"dst", "x", "r"}, channels: []string{"scale", "shift"}, zero: true, body: func(e *elem) { scaleShift(e, true, true) }},
+	{name: "scaleShiftReLUGrad", streams: []string{"dst", "x", "dy"}, channels: []string{"scale", "shift"}, zero: true, body: func(e *elem) {
+		e.load("x", e.r[0])
+		e.load("scale", e.r[1])
+		e.load("shift", e.r[2])
+		e.VFMADD213PS(e.r[2], e.r[1], e.r[0])
+		e.load("dy", e.r[1])
+		e.positive(e.r[0], e.r[1])
+		e.store(e.r[1], "dst")
+	}},
 	{name: "bnGrad", streams: []string{"dx", "dy", "x"}, channels: []string{"a", "b", "d"}, body: func(e *elem) {
 		sum := e.r[0]
 		e.load("d", sum)

@@ -300,6 +300,16 @@ func (s *Set) ScaleShiftAddReLU(dst, x, scale, shift, r []float32, rows, c int) 
 	scaleShiftAdd(s.fn.scaleShAR, dst, x, scale, shift, r, rows, c)
 }
 
+// ScaleShiftReLUGrad is the derivative of [Set.ScaleShiftReLU] by its sums:
+// for i < rows and j < c,
+//
+//	dst[i*c+j] = x[i*c+j]*scale[j] + shift[j] > 0 ? dy[i*c+j] : 0
+//
+// with the sum rounded as there.
+func (s *Set) ScaleShiftReLUGrad(dst, x, scale, shift, dy []float32, rows, c int) {
+	scaleShiftAdd(s.fn.scaleShRG, dst, x, scale, shift, dy, rows, c)
+}
+
 func scaleShiftAdd(f func(dst, x, r, scale, shift []float32, rows, c int), dst, x, scale, shift, r []float32, rows, c int) {
 	if rows <= 0 || c <= 0 {
 		return

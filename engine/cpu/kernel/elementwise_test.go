@@ -88,6 +88,41 @@ var mapCases = []mapCase{
 		func(x, ch []float64) float64 { return abs(ch[0]*x[0], ch[1]*x[1], ch[2]) }, false},
 }
 
+// TestScaleShiftReLUGrad holds the derivative's mask, to the bit, to the results
+// of ScaleShiftReLU: the one is used where the other isn't kept.
+func TestScaleShiftReLUGrad(t *testing.T) {
+	eachSet(t, func(t *testing.T, s *Set) {
+		r := rand.New(rand.NewPCG(13, 14))
+		gx, gc, gd := guards(t, 2), guards(t, 2), guards(t, 1)
+		for _, z := range shapes {
+			for bits := range 4 {
+				back, inPlace := bits&1 != 0, bits&2 != 0
+				n := z.rows * z.c
+				if n > longest && bits > 0 {
+					continue
+				}
+				x, ch := place(r, gx, 2, n, back), place(r, gc, 2, z.c, back)
+				if n > 2 {
+					x[0][n/2], x[1][1] = float32(math.NaN()), float32(math.Inf(1))
+				}
+				y, want := make([]float32, n), make([]float32, n)
+				s.ScaleShiftReLU(y, x[0], ch[0], ch[1], z.rows, z.c)
+				s.ReLUGrad(want, y, x[1])
+				dst := gd[0].Place(n, back)
+				if inPlace {
+					dst = x[1]
+				}
+				s.ScaleShiftReLUGrad(dst, x[0], ch[0], ch[1], x[1], z.rows, z.c)
+				for i, v := range want {
+					if math.Float32bits(dst[i]) != math.Float32bits(v) {
+						t.Fatalf("%d×%d, back %t, in place %t: element %d is %g, want %g", z.rows, z.c, back, inPlace, i, dst[i], v)
+					}
+				}
+			}
+		}
+	})
+}
+
 func guards(t *testing.T, n int) []*testkit.Guard {
 	g := make([]*testkit.Guard, n)
 	for i := range g {

@@ -19,6 +19,7 @@ var plain = funcs{
 	scaleShR:  scaleShiftReLUPlain,
 	scaleShA:  scaleShiftAddPlain,
 	scaleShAR: scaleShiftAddReLUPlain,
+	scaleShRG: scaleShiftReLUGradPlain,
 	bnGrad:    bnGradPlain,
 	transpose: transposePlain,
 	windows:   windows{maxPoolPlain, maxPoolGradPlain, depthwisePlain, depthwiseGradPlain},
@@ -175,6 +176,18 @@ func scaleShiftAddReLUPlain(dst, x, r, scale, shift []float32, rows, c int) {
 	for i := 0; i < rows*c; i += c {
 		for j := range c {
 			dst[i+j] = relu(x[i+j]*scale[j] + shift[j] + r[i+j])
+		}
+	}
+}
+
+func scaleShiftReLUGradPlain(dst, x, dy, scale, shift []float32, rows, c int) {
+	for i := 0; i < rows*c; i += c {
+		for j := range c {
+			g := dy[i+j]
+			if !(x[i+j]*scale[j]+shift[j] > 0) {
+				g = 0
+			}
+			dst[i+j] = g
 		}
 	}
 }

@@ -59,6 +59,11 @@ func scaleShiftAddAVX2(dst []float32, x []float32, r []float32, scale []float32,
 //go:noescape
 func scaleShiftAddReLUAVX2(dst []float32, x []float32, r []float32, scale []float32, shift []float32, rows int, c int)
 
+// scaleShiftReLUGradAVX2 is defined by [scaleShiftReLUGradPlain].
+//
+//go:noescape
+func scaleShiftReLUGradAVX2(dst []float32, x []float32, dy []float32, scale []float32, shift []float32, rows int, c int)
+
 // bnGradAVX2 is defined by [bnGradPlain].
 //
 //go:noescape

@@ -905,6 +905,108 @@ end5:
 	VZEROUPPER
 	RET
 
+// func scaleShiftReLUGradAVX2(dst []float32, x []float32, dy []float32, scale []float32, shift []float32, rows int, c int)
+// Requires: AVX, FMA3
+TEXT ·scaleShiftReLUGradAVX2(SB), NOSPLIT, $0-136
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	MOVQ    scale_base+72(FP), BX
+	MOVQ    shift_base+96(FP), SI
+	VXORPS  Y12, Y12, Y12
+	MOVQ    c+128(FP), DI
+	MOVQ    rows+120(FP), R8
+	MOVQ    DI, R9
+	SHLQ    $0x02, R9
+	MOVQ    DI, R10
+	ANDQ    $0x07, R10
+	LEAQ    tails<>+0(SB), R11
+	SHLQ    $0x02, R10
+	SUBQ    R10, R11
+	VMOVUPS 32(R11), Y15
+
+row:
+	MOVQ DI, R11
+	XORQ R10, R10
+	SUBQ $0x00000020, R11
+	JLT  next2
+
+loop1:
+	VMOVUPS     (CX)(R10*1), Y0
+	VMOVUPS     (BX)(R10*1), Y1
+	VMOVUPS     (SI)(R10*1), Y2
+	VFMADD213PS Y2, Y1, Y0
+	VMOVUPS     (DX)(R10*1), Y1
+	VCMPPS      $0x1e, Y12, Y0, Y0
+	VANDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (AX)(R10*1)
+	VMOVUPS     32(CX)(R10*1), Y3
+	VMOVUPS     32(BX)(R10*1), Y4
+	VMOVUPS     32(SI)(R10*1), Y5
+	VFMADD213PS Y5, Y4, Y3
+	VMOVUPS     32(DX)(R10*1), Y4
+	VCMPPS      $0x1e, Y12, Y3, Y3
+	VANDPS      Y3, Y4, Y4
+	VMOVUPS     Y4, 32(AX)(R10*1)
+	VMOVUPS     64(CX)(R10*1), Y6
+	VMOVUPS     64(BX)(R10*1), Y7
+	VMOVUPS     64(SI)(R10*1), Y8
+	VFMADD213PS Y8, Y7, Y6
+	VMOVUPS     64(DX)(R10*1), Y7
+	VCMPPS      $0x1e, Y12, Y6, Y6
+	VANDPS      Y6, Y7, Y7
+	VMOVUPS     Y7, 64(AX)(R10*1)
+	VMOVUPS     96(CX)(R10*1), Y9
+	VMOVUPS     96(BX)(R10*1), Y10
+	VMOVUPS     96(SI)(R10*1), Y11
+	VFMADD213PS Y11, Y10, Y9
+	VMOVUPS     96(DX)(R10*1), Y10
+	VCMPPS      $0x1e, Y12, Y9, Y9
+	VANDPS      Y9, Y10, Y10
+	VMOVUPS     Y10, 96(AX)(R10*1)
+	ADDQ        $0x00000080, R10
+	SUBQ        $0x00000020, R11
+	JGE         loop1
+
+next2:
+	ADDQ $0x00000020, R11
+	SUBQ $0x00000008, R11
+	JLT  next4
+
+loop3:
+	VMOVUPS     (CX)(R10*1), Y0
+	VMOVUPS     (BX)(R10*1), Y1
+	VMOVUPS     (SI)(R10*1), Y2
+	VFMADD213PS Y2, Y1, Y0
+	VMOVUPS     (DX)(R10*1), Y1
+	VCMPPS      $0x1e, Y12, Y0, Y0
+	VANDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (AX)(R10*1)
+	ADDQ        $0x00000020, R10
+	SUBQ        $0x00000008, R11
+	JGE         loop3
+
+next4:
+	ADDQ        $0x00000008, R11
+	JEQ         end5
+	VMASKMOVPS  (CX)(R10*1), Y15, Y0
+	VMASKMOVPS  (BX)(R10*1), Y15, Y1
+	VMASKMOVPS  (SI)(R10*1), Y15, Y2
+	VFMADD213PS Y2, Y1, Y0
+	VMASKMOVPS  (DX)(R10*1), Y15, Y1
+	VCMPPS      $0x1e, Y12, Y0, Y0
+	VANDPS      Y0, Y1, Y1
+	VMASKMOVPS  Y1, Y15, (AX)(R10*1)
+
+end5:
+	ADDQ R9, AX
+	ADDQ R9, CX
+	ADDQ R9, DX
+	DECQ R8
+	JNE  row
+	VZEROUPPER
+	RET
+
 // func bnGradAVX2(dx []float32, dy []float32, x []float32, a []float32, b []float32, d []float32, rows int, c int)
 // Requires: AVX, FMA3
 TEXT ·bnGradAVX2(SB), NOSPLIT, $0-160

@@ -59,6 +59,11 @@ func scaleShiftAddAVX512(dst []float32, x []float32, r []float32, scale []float3
 //go:noescape
 func scaleShiftAddReLUAVX512(dst []float32, x []float32, r []float32, scale []float32, shift []float32, rows int, c int)
 
+// scaleShiftReLUGradAVX512 is defined by [scaleShiftReLUGradPlain].
+//
+//go:noescape
+func scaleShiftReLUGradAVX512(dst []float32, x []float32, dy []float32, scale []float32, shift []float32, rows int, c int)
+
 // bnGradAVX512 is defined by [bnGradPlain].
 //
 //go:noescape

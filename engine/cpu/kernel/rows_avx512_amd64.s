@@ -876,6 +876,107 @@ end5:
 	VZEROUPPER
 	RET
 
+// func scaleShiftReLUGradAVX512(dst []float32, x []float32, dy []float32, scale []float32, shift []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleShiftReLUGradAVX512(SB), NOSPLIT, $0-136
+	MOVQ   dst_base+0(FP), AX
+	MOVQ   x_base+24(FP), CX
+	MOVQ   dy_base+48(FP), DX
+	MOVQ   scale_base+72(FP), BX
+	MOVQ   shift_base+96(FP), SI
+	VPXORD Z12, Z12, Z12
+	MOVQ   c+128(FP), DI
+	MOVQ   rows+120(FP), R8
+	MOVQ   DI, R9
+	SHLQ   $0x02, R9
+	MOVQ   DI, R10
+	ANDQ   $0x0f, R10
+	MOVL   $0x0000ffff, R11
+	BZHIL  R10, R11, R11
+	KMOVW  R11, K1
+
+row:
+	MOVQ DI, R11
+	XORQ R10, R10
+	SUBQ $0x00000040, R11
+	JLT  next2
+
+loop1:
+	VMOVUPS     (CX)(R10*1), Z0
+	VMOVUPS     (BX)(R10*1), Z1
+	VMOVUPS     (SI)(R10*1), Z2
+	VFMADD213PS Z2, Z1, Z0
+	VMOVUPS     (DX)(R10*1), Z1
+	VCMPPS      $0x1e, Z12, Z0, K2
+	VMOVAPS.Z   Z1, K2, Z1
+	VMOVUPS     Z1, (AX)(R10*1)
+	VMOVUPS     64(CX)(R10*1), Z3
+	VMOVUPS     64(BX)(R10*1), Z4
+	VMOVUPS     64(SI)(R10*1), Z5
+	VFMADD213PS Z5, Z4, Z3
+	VMOVUPS     64(DX)(R10*1), Z4
+	VCMPPS      $0x1e, Z12, Z3, K2
+	VMOVAPS.Z   Z4, K2, Z4
+	VMOVUPS     Z4, 64(AX)(R10*1)
+	VMOVUPS     128(CX)(R10*1), Z6
+	VMOVUPS     128(BX)(R10*1), Z7
+	VMOVUPS     128(SI)(R10*1), Z8
+	VFMADD213PS Z8, Z7, Z6
+	VMOVUPS     128(DX)(R10*1), Z7
+	VCMPPS      $0x1e, Z12, Z6, K2
+	VMOVAPS.Z   Z7, K2, Z7
+	VMOVUPS     Z7, 128(AX)(R10*1)
+	VMOVUPS     192(CX)(R10*1), Z9
+	VMOVUPS     192(BX)(R10*1), Z10
+	VMOVUPS     192(SI)(R10*1), Z11
+	VFMADD213PS Z11, Z10, Z9
+	VMOVUPS     192(DX)(R10*1), Z10
+	VCMPPS      $0x1e, Z12, Z9, K2
+	VMOVAPS.Z   Z10, K2, Z10
+	VMOVUPS     Z10, 192(AX)(R10*1)
+	ADDQ        $0x00000100, R10
+	SUBQ        $0x00000040, R11
+	JGE         loop1
+
+next2:
+	ADDQ $0x00000040, R11
+	SUBQ $0x00000010, R11
+	JLT  next4
+
+loop3:
+	VMOVUPS     (CX)(R10*1), Z0
+	VMOVUPS     (BX)(R10*1), Z1
+	VMOVUPS     (SI)(R10*1), Z2
+	VFMADD213PS Z2, Z1, Z0
+	VMOVUPS     (DX)(R10*1), Z1
+	VCMPPS      $0x1e, Z12, Z0, K2
+	VMOVAPS.Z   Z1, K2, Z1
+	VMOVUPS     Z1, (AX)(R10*1)
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R11
+	JGE         loop3
+
+next4:
+	ADDQ        $0x00000010, R11
+	JEQ         end5
+	VMOVUPS.Z   (CX)(R10*1), K1, Z0
+	VMOVUPS.Z   (BX)(R10*1), K1, Z1
+	VMOVUPS.Z   (SI)(R10*1), K1, Z2
+	VFMADD213PS Z2, Z1, Z0
+	VMOVUPS.Z   (DX)(R10*1), K1, Z1
+	VCMPPS      $0x1e, Z12, Z0, K2
+	VMOVAPS.Z   Z1, K2, Z1
+	VMOVUPS     Z1, K1, (AX)(R10*1)
+
+end5:
+	ADDQ R9, AX
+	ADDQ R9, CX
+	ADDQ R9, DX
+	DECQ R8
+	JNE  row
+	VZEROUPPER
+	RET
+
 // func bnGradAVX512(dx []float32, dy []float32, x []float32, a []float32, b []float32, d []float32, rows int, c int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·bnGradAVX512(SB), NOSPLIT, $0-160

@@ -56,6 +56,7 @@ type funcs struct {
 	scaleShR  func(dst, x, scale, shift []float32, rows, c int)
 	scaleShA  func(dst, x, r, scale, shift []float32, rows, c int)
 	scaleShAR func(dst, x, r, scale, shift []float32, rows, c int)
+	scaleShRG func(dst, x, dy, scale, shift []float32, rows, c int)
 	bnGrad    func(dx, dy, x, a, b, d []float32, rows, c int)
 	transpose func(dst *float32, dstStep int, src *float32, srcStep int, rows, cols int)
 	windows

@@ -10,17 +10,13 @@ type pair struct{ out, in int }
 func inPlace(op any) []pair {
 	switch o := op.(type) {
 	case graph.Add, graph.Dropout, graph.Scale, graph.ReLU, graph.Lerp, graph.AddBias,
-		graph.Sigmoid, graph.SiLU, graph.ScaleChannels, graph.L2Normalize, graph.CrossEntropyGrad, graph.BatchNormInference:
+		graph.Sigmoid, graph.SiLU, graph.ScaleChannels, graph.L2Normalize, graph.CrossEntropyGrad:
 		if _, ok := op.(graph.Add); ok {
 			return []pair{{0, 0}, {0, 1}}
 		}
 		return []pair{{0, 0}}
-	case graph.BatchNorm:
-		return []pair{{0, 0}}
 	case graph.ReLUGrad, graph.SigmoidGrad, graph.SiLUGrad:
 		return []pair{{0, 1}, {0, 0}}
-	case graph.BatchNormGrad:
-		return []pair{{0, 4}, {0, 0}}
 	case graph.BatchNormInferenceGrad:
 		return []pair{{0, 4}, {0, 0}}
 	case graph.L2NormalizeGrad:
@@ -29,19 +25,19 @@ func inPlace(op any) []pair {
 		return []pair{{0, 0}, {1, 2}}
 	case graph.AdamW:
 		return []pair{{0, 0}, {1, 2}, {2, 3}}
-	case Norm:
+	case NormApply:
 		if o.Add {
-			if o.Inference {
-				return []pair{{0, 5}, {0, 0}}
-			}
-			return []pair{{0, 3}, {0, 0}}
+			return []pair{{0, 2}, {0, 0}}
 		}
 		return []pair{{0, 0}}
-	case NormGrad:
-		// dy behind the ReLU (result 3) is written while dx still needs x.
-		return []pair{{3, 4}, {0, 4}, {0, 0}}
-	case ConvGradInputAdd:
-		return []pair{{0, 2}}
+	case NormGradSums:
+		return []pair{{1, 0}}
+	case NormGradApply:
+		return []pair{{0, 0}, {0, 1}}
+	case ConvGradInput:
+		if o.Add {
+			return []pair{{0, 2}}
+		}
 	}
 	return nil
 }

@@ -41,12 +41,7 @@ type List struct {
 
 // NewList makes the list of a program's steps, as yet unfused.
 func NewList(p *graph.Program) *List {
-	l := &List{
-		kept:     map[*graph.Value]bool{},
-		users:    map[*graph.Value][]*Step{},
-		producer: map[*graph.Value]*Step{},
-		at:       map[*Step]int{},
-	}
+	l := &List{kept: map[*graph.Value]bool{}}
 	for _, n := range p.Nodes {
 		if !source(n.Op) {
 			l.Steps = append(l.Steps, &Step{Name: n.Name, Op: n.Op, In: n.In, Out: n.Out})
@@ -66,10 +61,17 @@ func NewList(p *graph.Program) *List {
 		l.Updates = append(l.Updates, u)
 		l.kept[u.Value] = true
 	}
-	for i, s := range l.Steps {
+	l.set(l.Steps)
+	return l
+}
+
+// set makes steps the list's.
+func (l *List) set(steps []*Step) {
+	l.Steps = steps
+	l.users, l.producer, l.at = map[*graph.Value][]*Step{}, map[*graph.Value]*Step{}, map[*Step]int{}
+	for i, s := range steps {
 		l.link(s, i)
 	}
-	return l
 }
 
 func source(op graph.Op) bool {
@@ -150,27 +152,31 @@ func (l *List) dependsOn(v *graph.Value, s *Step) bool {
 func (l *List) fuse(f *Step, parts ...*Step) {
 	last := 0
 	for _, p := range parts {
-		i := l.at[p]
-		last = max(last, i)
-		l.Steps[i] = nil
-		delete(l.at, p)
-		for _, v := range p.In {
-			u := l.users[v]
-			for j, s := range u {
-				if s == p {
-					l.users[v] = append(u[:j:j], u[j+1:]...)
-					break
-				}
-			}
-		}
-		for _, v := range p.Out {
-			if v != nil && l.producer[v] == p {
-				delete(l.producer, v)
-			}
-		}
+		last = max(last, l.at[p])
+		l.remove(p)
 	}
 	l.Steps[last] = f
 	l.link(f, last)
+}
+
+// remove takes out a step whose results nothing needs any more.
+func (l *List) remove(s *Step) {
+	l.Steps[l.at[s]] = nil
+	delete(l.at, s)
+	for _, v := range s.In {
+		u := l.users[v]
+		for j, t := range u {
+			if t == s {
+				l.users[v] = append(u[:j:j], u[j+1:]...)
+				break
+			}
+		}
+	}
+	for _, v := range s.Out {
+		if v != nil && l.producer[v] == s {
+			delete(l.producer, v)
+		}
+	}
 }
 
 // each calls f for every step that is still there.

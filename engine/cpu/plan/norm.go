@@ -2,27 +2,11 @@ package plan
 
 import "selfcon/graph"
 
-// Norm is batch norm with what follows it. In training the operands are x,
-// weight, bias and the results y, mean, var; in inference the operands are x,
-// weight, bias, mean, var and the result is y. With Add the last operand is
-// added after normalising; with ReLU negative results become 0.
-type Norm struct {
-	Eps       float64
-	Inference bool
-	Add, ReLU bool
-}
-
-// FuseNorm joins BatchNorm → ReLU, BatchNorm → Add and BatchNorm → Add → ReLU,
-// in training and in inference.
+// FuseNorm joins NormApply with an Add and a ReLU behind it.
 func FuseNorm(l *List) {
 	l.each(func(s *Step) {
-		var op Norm
-		switch o := s.Op.(type) {
-		case graph.BatchNorm:
-			op = Norm{Eps: o.Eps}
-		case graph.BatchNormInference:
-			op = Norm{Eps: o.Eps, Inference: true}
-		default:
+		op, ok := s.Op.(NormApply)
+		if !ok || op.Add || op.ReLU {
 			return
 		}
 		parts, y := []*Step{s}, s.Out[0]
@@ -43,8 +27,40 @@ func FuseNorm(l *List) {
 			op.ReLU, parts, y = true, append(parts, next), next.Out[0]
 		}
 		if len(parts) > 1 {
-			out := append([]*graph.Value{y}, s.Out[1:]...)
-			l.fuse(&Step{s.Name, op, in, out, "FuseNorm"}, parts...)
+			l.fuse(&Step{s.Name, op, in, []*graph.Value{y}, "FuseNorm"}, parts...)
+		}
+	})
+}
+
+// FuseMask joins ReLUGrad → NormGradSums. Where the ReLU came straight from
+// this norm and nothing else wants its derivative, the mask follows from x, and
+// neither the ReLU's result nor the masked derivative is needed.
+func FuseMask(l *List) {
+	l.each(func(s *Step) {
+		if s.Op != (graph.ReLUGrad{}) {
+			return
+		}
+		y, dy, dz := s.In[0], s.In[1], s.Out[0]
+		for _, sums := range l.users[dz] {
+			if sums.Op != (NormGradSums{}) {
+				continue
+			}
+			x, mean := sums.In[1], sums.In[2]
+			if l.dependsOn(x, s) || l.dependsOn(mean, s) {
+				continue
+			}
+			apply := l.only(sums.Out[0])
+			if n := l.producer[y]; n != nil && n.Op == (NormApply{ReLU: true}) && n.In[0] == x && len(l.users[dz]) == 2 && !l.kept[dz] && apply != nil && apply.In[0] == dz {
+				affine := n.In[1]
+				op := apply.Op.(NormGradApply)
+				op.Mask = ByInput
+				in := append([]*graph.Value{dy}, apply.In[1:]...)
+				l.fuse(&Step{apply.Name, op, append(in, affine), apply.Out, "FuseMask"}, apply)
+				l.fuse(&Step{sums.Name, NormGradSums{ByInput}, []*graph.Value{dy, x, mean, affine}, sums.Out, "FuseMask"}, s, sums)
+				return
+			}
+			l.fuse(&Step{sums.Name, NormGradSums{ByResult}, []*graph.Value{dy, x, mean, y}, []*graph.Value{sums.Out[0], dz}, "FuseMask"}, s, sums)
+			return
 		}
 	})
 }

@@ -48,12 +48,13 @@ func TestFuseResidual(t *testing.T) {
 	g := graph.New()
 	residual(g)
 	_, l := build(t, g)
+	Split(l)
 	FuseNorm(l)
-	FuseNormGrad(l)
+	FuseMask(l)
 	Order(l, true)
 	got := kinds(l)
 	slices.Sort(got)
-	want := []string{"BatchNorm", "BatchNormGrad", "CrossEntropyGrad", "Lerp", "Lerp", "Lerp", "Lerp", "Norm", "NormGrad"}
+	want := []string{"CrossEntropyGrad", "Lerp", "Lerp", "Lerp", "Lerp", "NormApply", "NormApply", "NormGradApply", "NormGradApply", "NormGradSums", "NormGradSums", "NormStats", "NormStats"}
 	if !slices.Equal(got, want) {
 		t.Errorf("steps %v, want %v", got, want)
 	}

@@ -164,12 +164,7 @@ func (f *forward) repeat(cuts []int) *List {
 		}
 		steps = append(steps, s)
 	}
-	m := &List{
-		Steps: steps, Outputs: f.Outputs, Updates: f.Updates, kept: f.kept,
-		users: map[*graph.Value][]*Step{}, producer: map[*graph.Value]*Step{}, at: map[*Step]int{},
-	}
-	for i, s := range steps {
-		m.link(s, i)
-	}
+	m := &List{Outputs: f.Outputs, Updates: f.Updates, kept: f.kept}
+	m.set(steps)
 	return m
 }

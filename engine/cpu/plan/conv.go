@@ -1,0 +1,173 @@
+package plan
+
+import "selfcon/graph"
+
+// Conv is a convolution: operands x, w and, with Load, affine: what it reads is
+// relu(factor·x + summand), zeros around it. With Apply, NormApply Then follows
+// on what it computes, and its operands but for the first come last.
+type Conv struct {
+	Conv  graph.Conv2D
+	Load  bool
+	Apply bool
+	Then  NormApply
+}
+
+// ConvGradInput is the derivative of a convolution by its images: operands dy,
+// w and, with Add, what is added to it. With Sums, NormGradSums of what it
+// computes follows: its other operands come last, and its results are dz, in
+// the place of dx, and sums.
+type ConvGradInput struct {
+	Grad graph.Conv2DGradInput
+	Add  bool
+	Sums bool
+	Mask Mask
+}
+
+// ConvGradWeight is the derivative of a convolution by its kernel: operands x,
+// dy and, with Load, affine, as with Conv.
+type ConvGradWeight struct {
+	Grad graph.Conv2DGradWeight
+	Load bool
+}
+
+// LowerConv makes this package's operations of the graph's convolutions.
+func LowerConv(l *List) {
+	for _, s := range l.Steps {
+		switch op := s.Op.(type) {
+		case graph.Conv2D:
+			s.Op = Conv{Conv: op}
+		case graph.Conv2DGradInput:
+			s.Op = ConvGradInput{Grad: op}
+		case graph.Conv2DGradWeight:
+			s.Op = ConvGradWeight{Grad: op}
+		}
+	}
+}
+
+// FuseAccumulate joins ConvGradInput → Add: where the other summand dies there,
+// the convolution adds to it in place.
+func FuseAccumulate(l *List) {
+	l.each(func(s *Step) {
+		if s.Op != (graph.Add{}) || s.In[0] == s.In[1] {
+			return
+		}
+		for i, dx := range s.In {
+			p, other := l.producer[dx], s.In[1-i]
+			if p == nil || l.only(dx) != s {
+				continue
+			}
+			op, ok := p.Op.(ConvGradInput)
+			if !ok || op.Add || l.dependsOn(other, p) {
+				continue
+			}
+			op.Add = true
+			l.fuse(&Step{p.Name, op, []*graph.Value{p.In[0], p.In[1], other}, s.Out, "FuseAccumulate"}, p, s)
+			return
+		}
+	})
+}
+
+// FuseLoad lets convolutions and their weight gradients normalise as they read,
+// where nothing else wants relu(norm(x)): it is never stored.
+func FuseLoad(l *List) {
+	l.each(func(s *Step) {
+		if s.Op != (NormApply{ReLU: true}) || l.kept[s.Out[0]] {
+			return
+		}
+		y := s.Out[0]
+		for _, u := range l.users[y] {
+			var op graph.Conv2D
+			switch o := u.Op.(type) {
+			case Conv:
+				op = o.Conv
+			case ConvGradWeight:
+				op = o.Grad.Conv
+			default:
+				return
+			}
+			if op.Groups != 1 || u.In[0] != y || u.In[1] == y {
+				return
+			}
+		}
+		for _, u := range append([]*Step(nil), l.users[y]...) {
+			f := *u
+			f.In = append([]*graph.Value{s.In[0], u.In[1], s.In[1]}, u.In[2:]...)
+			f.Pass = "FuseLoad"
+			switch o := u.Op.(type) {
+			case Conv:
+				o.Load = true
+				f.Op = o
+			case ConvGradWeight:
+				o.Load = true
+				f.Op = o
+			}
+			l.fuse(&f, u)
+		}
+		l.remove(s)
+	})
+}
+
+// FuseAfter joins NormGradSums to the data gradient before it, and NormApply to
+// the convolution before it where the factors don't depend on that, as in
+// inference: each block of results is worked on while it lies in cache.
+//
+// NormStats are not joined to convolutions in training, for the sake of the
+// order of their sums (docs/log.md, 2026-11-25).
+func FuseAfter(l *List) {
+	l.each(func(s *Step) {
+		switch op := s.Op.(type) {
+		case NormApply:
+			x := s.In[0]
+			p := l.producer[x]
+			if p == nil || l.only(x) != s {
+				return
+			}
+			conv, ok := p.Op.(Conv)
+			if !ok || conv.Apply {
+				return
+			}
+			for _, v := range s.In[1:] {
+				if l.dependsOn(v, p) {
+					return
+				}
+			}
+			conv.Apply, conv.Then = true, op
+			l.fuse(&Step{p.Name, conv, append(append([]*graph.Value(nil), p.In...), s.In[1:]...), s.Out, "FuseAfter"}, p, s)
+		case NormGradSums:
+			dy, dz := s.In[0], s.Out[1]
+			p := l.producer[dy]
+			if p == nil || l.kept[dy] && op.Mask != NoMask {
+				return
+			}
+			grad, ok := p.Op.(ConvGradInput)
+			if !ok || grad.Sums {
+				return
+			}
+			for _, v := range s.In[1:] {
+				if l.dependsOn(v, p) {
+					return
+				}
+			}
+			switch op.Mask {
+			case NoMask:
+				dz = dy
+			case ByResult:
+				if l.only(dy) != s {
+					return
+				}
+			case ByInput:
+				// Only the second pass reads dy as well; from now on it is masked.
+				apply := l.only(s.Out[0])
+				if dz != nil || apply == nil || len(l.users[dy]) != 2 || apply.In[0] != dy {
+					return
+				}
+				a := apply.Op.(NormGradApply)
+				a.Mask = NoMask
+				l.fuse(&Step{apply.Name, a, apply.In[:6], apply.Out, apply.Pass}, apply)
+				dz = dy
+			}
+			grad.Sums, grad.Mask = true, op.Mask
+			l.fuse(&Step{p.Name, grad, append(append([]*graph.Value(nil), p.In...), s.In[1:]...), []*graph.Value{dz, s.Out[0]}, "FuseAfter"}, p, s)
+		}
+	})
+}
