@@ -169,7 +169,7 @@ func TestOwnImages(t *testing.T) {
 	photos := shapes(t)
 	t.Chdir(t.TempDir())
 	spec := "imagefolder:" + photos
-	stdout, stderr, code := call(t.Context(), "train", "--data", spec, "--width", "4", "--epochs", "30", "--batch", "12", "--lr", "0.02", "--image", "16", "--out", "runs/a")
+	stdout, stderr, code := call(t.Context(), "train", "--data", spec, "--width", "4", "--epochs", "30", "--batch", "12", "--lr", "0.02", "--image", "16", "--augment", "weak", "--out", "runs/a")
 	if code != exitDone || strings.TrimSpace(stdout) != "runs/a" {
 		t.Fatalf("train: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
