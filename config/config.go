@@ -18,6 +18,8 @@ type Run struct {
 	Data       string       `json:"data"`                 // format or format:path, see data.Formats
 	ClassOrder string       `json:"class_order"`          // of names that become labels, see data.Options; empty: lexicographic
 	ClassList  []string     `json:"class_list,omitempty"` // the only classes to read, in label order; nil: all
+	Cache      string       `json:"cache"`                // a folder for packed copies of the data; empty: none
+	CacheSide  int          `json:"cache_side"`           // shorter side that images are shrunk to in the copy; 0: their own
 	Image      int          `json:"image"`                // images are squares of this many pixels; 0: the longer side of the data's first, at most 64
 	Method     string       `json:"method"`               // see loss.Methods
 	Alpha      *float64     `json:"alpha"`                // the starred variant's weight, above 0; nil, which is not the same as 0: the plain method
@@ -183,7 +185,7 @@ func (c Run) Validate() error {
 		name         string
 		v, low, high int
 	}{
-		{"epochs", c.Epochs, 0, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"image", c.Image, 0, 4096},
+		{"epochs", c.Epochs, 0, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"cache-side", c.CacheSide, 0, 65536}, {"image", c.Image, 0, 4096},
 		{"projection-dim", c.ProjectionDim, 1, 65536}, {"warmup-epochs", c.WarmupEpochs, -1, math.MaxInt32},
 		{"threads", c.Threads, 0, 1024}, {"workers", c.Workers, 0, 4096}, {"width", c.Model.Width, 1, 4096},
 	} {
@@ -214,6 +216,9 @@ func (c Run) Validate() error {
 	}
 	if c.Nesterov && (c.Optimizer != "sgd" || c.Momentum == 0) {
 		return bad("nesterov", "is a kind of SGD's momentum: needs --optimizer sgd and a momentum above 0, not %s and %g", c.Optimizer, c.Momentum)
+	}
+	if c.CacheSide > 0 && c.Cache == "" {
+		return bad("cache-side", "%d: there is no cache to shrink images in; give --cache FOLDER as well", c.CacheSide)
 	}
 	if c.Memory != "" && c.Memory != "least" {
 		return bad("memory", "unknown value %q%s; leave it out for the quickest step", c.Memory, suggest.Among(c.Memory, []string{"least"}))

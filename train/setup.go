@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -39,7 +40,7 @@ func NewSetup(c config.Run) (*Setup, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	splits, err := data.Open(c.Data, data.Options{Channels: c.Model.ImageChannels, Order: c.ClassOrder, Classes: c.ClassList})
+	splits, _, err := OpenData(context.Background(), c, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +67,23 @@ func NewSetup(c config.Run) (*Setup, error) {
 	c.Model = s.Net.Config
 	s.Config = c
 	return s, nil
+}
+
+// OpenData opens a configuration's data, through its cache if it has one: the
+// copy is made now, with progress told, if there is none yet.
+func OpenData(ctx context.Context, c config.Run, progress func(done, total int)) (s data.Splits, made bool, err error) {
+	opt := data.Options{Channels: c.Model.ImageChannels, Order: c.ClassOrder, Classes: c.ClassList}
+	if c.Cache == "" {
+		s, err = data.Open(c.Data, opt)
+		return s, false, err
+	}
+	pack := data.PackOptions{Workers: c.Workers, Progress: progress}
+	form := ""
+	if c.CacheSide > 0 {
+		form = fmt.Sprintf("short%d", c.CacheSide)
+		pack.Resize = func(im data.Image) (data.Image, error) { return augment.Shorter(im, c.CacheSide) }
+	}
+	return data.Cached(ctx, c.Cache, c.Data, opt, form, pack)
 }
 
 // Counts are the sizes of the splits.

@@ -26,7 +26,8 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.SortFlags = false
 	f.StringVar(&c.Data, "data", c.Data, "what to train on, as `FORMAT[:PATH]`: "+formatNames())
 	classFlags(cmd, &c.ClassOrder, &c.ClassList)
-	f.IntVar(&c.Image, "image", c.Image, "side of the square images in pixels (0: as most of the data has them, at most 64)")
+	f.StringVar(&c.Cache, "cache", c.Cache, "`folder` for a packed copy of the data, made on first use: decoded images that are read at memory speed (default: none)")
+	f.IntVar(&c.CacheSide, "cache-side", c.CacheSide, "shorter side that images are shrunk to in the cache (0: their own)")
 	f.IntVar(&c.Model.ImageChannels, "channels", c.Model.ImageChannels, "1 (grey) or 3 (RGB) (default: as the data has them)")
 	f.StringVar(&c.Method, "method", c.Method, methodNames())
 	f.Var(&optionalFloat{&c.Alpha}, "alpha", "weight above 0 of the sub-networks' term in the starred variant of selfcon-s, -m, -su or -mu (default: the plain method, which is not alpha 0)")
@@ -58,9 +59,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "divides the contrast's logits")
 	f.Float64Var(&c.BaseTemperature, "base-temperature", c.BaseTemperature, "the loss is scaled by temperature/base-temperature")
 
-	f.StringVar(&c.Augment, "augment", c.Augment, "strong (crop, flip, colour jitter, grayscale), weak (crop, flip) or none")
-	f.Float64Var(&c.CropMin, "crop-min", c.CropMin, "smallest share of the image that a random crop keeps")
-	f.BoolVar(&c.Flip, "flip", c.Flip, "mirror images at random")
+	augmentFlags(cmd, c)
 	f.Float64Var(&c.ValFraction, "val-fraction", c.ValFraction, "share of the training images held out to choose by, if the data has no validation split")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
 	machineFlags(f, &c.Threads, &c.Workers)
@@ -82,10 +81,20 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	})
 	complete(cmd, "arch", model.Archs)
 	for name, values := range map[string][]string{
-		"stem": model.Stems(), "sub": model.SubNetworks(), "schedule": config.Schedules, "optimizer": config.Optimizers, "lr-scaling": config.RateScalings, "no-decay": config.NoDecays, "augment": {"strong", "weak", "none"},
+		"stem": model.Stems(), "sub": model.SubNetworks(), "schedule": config.Schedules, "optimizer": config.Optimizers, "lr-scaling": config.RateScalings, "no-decay": config.NoDecays,
 	} {
 		complete(cmd, name, func() []string { return values })
 	}
+}
+
+// augmentFlags declares the size of images and what is done to them.
+func augmentFlags(cmd *cobra.Command, c *config.Run) {
+	f := cmd.Flags()
+	f.IntVar(&c.Image, "image", c.Image, "side of the square images in pixels (0: as most of the data has them, at most 64)")
+	f.StringVar(&c.Augment, "augment", c.Augment, "strong (crop, flip, colour jitter, grayscale), weak (crop, flip) or none")
+	f.Float64Var(&c.CropMin, "crop-min", c.CropMin, "smallest share of the image that a random crop keeps")
+	f.BoolVar(&c.Flip, "flip", c.Flip, "mirror images at random")
+	complete(cmd, "augment", func() []string { return []string{"strong", "weak", "none"} })
 }
 
 // classFlags declares which classes of a dataset are read, in which order.

@@ -46,6 +46,12 @@ uninterrupted run gives.`,
 			defaultExits(cmd, &c)
 			defaultRate(cmd, &c)
 			c.Data = absolute(c.Data)
+			if c.Cache != "" {
+				var err error
+				if c.Cache, err = filepath.Abs(c.Cache); err != nil {
+					return err
+				}
+			}
 			dir, err := trainRun(cmd.Context(), r, c, out)
 			if err != nil {
 				return err
@@ -76,6 +82,9 @@ func runName(c config.Run) string {
 
 // trainRun trains a configuration from the start and returns the run's folder.
 func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (string, error) {
+	if err := fillCache(ctx, r, c); err != nil {
+		return "", err
+	}
 	s, err := train.NewSetup(c)
 	if err != nil {
 		return "", err
@@ -103,6 +112,19 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 		return "", err
 	}
 	return out, runTrainer(ctx, r, t, e, m, out)
+}
+
+// fillCache makes the packed copy of the data if the run wants one and it isn't
+// there, which can take long.
+func fillCache(ctx context.Context, r *reporter, c config.Run) error {
+	if c.Cache == "" || c.Validate() != nil { // NewSetup says what is wrong
+		return nil
+	}
+	_, made, err := train.OpenData(ctx, c, r.phase("pack"))
+	if made {
+		r.sayf("the images are packed in %s", c.Cache)
+	}
+	return err
 }
 
 // resumeRun goes on with an interrupted run.

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"io"
+	"math/rand/v2"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"selfcon/config"
+	"selfcon/data"
+	"selfcon/train"
+)
+
+func dataShowCommand() *cobra.Command {
+	c := config.Default()
+	out := "views.png"
+	images, views := 6, 8
+	cmd := &cobra.Command{
+		Use:   "show FORMAT[:PATH]",
+		Short: "Draw augmented views of some images as a PNG",
+		Long: `Draw what training will see: a row for each of some images, spread evenly over the
+training split, the image itself first and then its augmented views.`,
+		Example: `  selfcon data show --out views.png imagefolder:photos
+  selfcon data show --augment weak --crop-min 0.5 --image 64 imagefolder:photos`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if images < 1 || views < 1 || images > 1000 || views > 1000 {
+				return usagef("%d images, %d views: must be from 1 to 1000", images, views)
+			}
+			c.Data = args[0]
+			c.Model.Exits = []int{2}
+			s, err := train.NewSetup(c)
+			if err != nil {
+				return err
+			}
+			im, err := drawViews(s, c.Augment, images, views)
+			if err != nil {
+				return err
+			}
+			if err := writeFile(out, func(w io.Writer) error { return png.Encode(w, im) }); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), out)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&out, "out", out, "the PNG `file` to write")
+	f.IntVar(&images, "images", images, "how many images")
+	f.IntVar(&views, "views", views, "how many views of each")
+	f.IntVar(&c.Model.ImageChannels, "channels", 0, "1 (grey) or 3 (RGB) (default: as the data has them)")
+	classFlags(cmd, &c.ClassOrder, &c.ClassList)
+	augmentFlags(cmd, &c)
+	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
+	return cmd
+}
+
+// cell is the least size of a picture in the drawing, in pixels; smaller images
+// are drawn with larger pixels.
+const cell = 96
+
+// drawViews draws rows of an image and its views.
+func drawViews(s *train.Setup, preset string, images, views int) (image.Image, error) {
+	c := s.Config
+	h, w, ch := c.Model.ImageHeight, c.Model.ImageWidth, c.Model.ImageChannels // a view is h×w×ch
+	plain, err := s.Transform("none")
+	if err != nil {
+		return nil, err
+	}
+	augmented, err := s.Transform(preset)
+	if err != nil {
+		return nil, err
+	}
+	images = min(images, s.Train.Len())
+	scale := max(1, (cell+w-1)/w)
+	const gap = 4
+	all := image.NewNRGBA(image.Rect(0, 0, (views+1)*(w*scale+gap)+gap, images*(h*scale+gap)+gap))
+	for i := range all.Pix {
+		all.Pix[i] = 255
+	}
+	buf := make([]float32, h*w*ch)
+	for row := range images {
+		at := row * s.Train.Len() / images
+		im, err := s.Train.Image(at)
+		if err != nil {
+			return nil, err
+		}
+		for col := range views + 1 {
+			t := data.Transform(augmented)
+			if col == 0 {
+				t = plain
+			}
+			if err := t(buf, im, rand.New(rand.NewPCG(c.Seed, uint64(at)<<16|uint64(col)))); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.Train.Name(at), err)
+			}
+			left, top := gap+col*(w*scale+gap), gap+row*(h*scale+gap)
+			for y := range h * scale {
+				for x := range w * scale {
+					px := buf[(y/scale*w+x/scale)*ch:]
+					var rgb [3]uint8
+					for k := range 3 {
+						m := k % ch
+						v := float64(px[m])*c.Std[m] + c.Mean[m]
+						rgb[k] = uint8(min(max(v*255+0.5, 0), 255))
+					}
+					all.SetNRGBA(left+x, top+y, color.NRGBA{rgb[0], rgb[1], rgb[2], 255})
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// writeFile writes a new file, and says so if that fails.
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}

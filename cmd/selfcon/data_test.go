@@ -1,0 +1,114 @@
+package main
+
+import (
+	"encoding/json"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"selfcon/data"
+)
+
+func TestData(t *testing.T) {
+	photos := shapes(t)
+	t.Chdir(t.TempDir())
+	spec := "imagefolder:" + photos
+	stdout, stderr, code := call(t.Context(), "data", "stats", "--json", spec)
+	var st dataStats
+	if err := json.Unmarshal([]byte(stdout), &st); code != exitDone || err != nil {
+		t.Fatalf("stats: exit code %d, %q, %v", code, stderr, err)
+	}
+	if len(st.Splits) != 2 || st.Splits[0].PerClass[0] != st.Splits[0].Images/2 || len(st.Mean) != 1 && len(st.Mean) != 3 || st.Std[0] <= 0 {
+		t.Errorf("stats: %+v", st)
+	}
+	if stdout, _, code := call(t.Context(), "data", "stats", spec); code != exitDone || !strings.Contains(stdout, "mean") {
+		t.Errorf("stats: exit code %d, %q", code, stdout)
+	}
+
+	// A copy in the test split and a broken file are found.
+	raw, err := os.ReadFile(filepath.Join(photos, "train/dark/a.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string][]byte{"test/dark/copy.png": raw, "train/light/broken.png": raw[:50]} {
+		if err := os.WriteFile(filepath.Join(photos, name), body, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stdout, _, code = call(t.Context(), "data", "check", "--json", spec)
+	var rep data.Report
+	if err := json.Unmarshal([]byte(stdout), &rep); code != exitBadData || err != nil {
+		t.Fatalf("check: exit code %d, %v, %q", code, err, stdout)
+	}
+	kinds := map[string]bool{}
+	for _, f := range rep.Findings {
+		kinds[f.Kind] = true
+	}
+	if !kinds[data.Unreadable] || !kinds[data.Leak] {
+		t.Errorf("check: %+v", rep.Findings)
+	}
+	if stdout, _, code := call(t.Context(), "data", "check", "--examples", "20", spec); code != exitBadData || !strings.Contains(stdout, "broken.png") || !strings.Contains(stdout, "copy.png is ") {
+		t.Errorf("check: exit code %d, %q", code, stdout)
+	}
+	if _, stderr, code := call(t.Context(), "data", "pack", spec, "x.pack"); code != exitBadData || !strings.Contains(stderr, "broken.png") {
+		t.Errorf("pack of a broken image: exit code %d, %q", code, stderr)
+	}
+	if files, _ := filepath.Glob("*"); len(files) != 0 {
+		t.Errorf("a failed pack leaves %q", files)
+	}
+	for _, name := range []string{"test/dark/copy.png", "train/light/broken.png"} {
+		if err := os.Remove(filepath.Join(photos, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if stdout, stderr, code := call(t.Context(), "data", "pack", "--short", "8", spec, "x.pack"); code != exitDone || !strings.Contains(stdout, "packed:x.pack") {
+		t.Fatalf("pack: exit code %d, %q", code, stderr)
+	}
+	s, err := data.Open("packed:x.pack", data.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if im, err := s.Train.Image(0); err != nil || min(im.Width, im.Height) != 8 {
+		t.Errorf("packed image of %d×%d, %v", im.Width, im.Height, err)
+	}
+	if stdout, stderr, code := call(t.Context(), "data", "show", "--images", "3", "--views", "4", "--image", "16", "packed:x.pack"); code != exitDone || strings.TrimSpace(stdout) != "views.png" {
+		t.Fatalf("show: exit code %d, %q", code, stderr)
+	}
+	f, err := os.Open("views.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	im, err := png.Decode(f)
+	if err != nil || im.Bounds().Dx() != 5*(96+4)+4 || im.Bounds().Dy() != 3*(96+4)+4 {
+		t.Errorf("drawing of %v, %v", im.Bounds(), err)
+	}
+	// Training through a cache: made once, the same result as without.
+	args := []string{"train", "--data", spec, "--width", "4", "--epochs", "1", "--batch", "12", "--image", "8"}
+	var sums []string
+	for i, more := range [][]string{nil, {"--cache", "cache"}, {"--cache", "cache"}} {
+		_, stderr, code := call(t.Context(), append(args, more...)...)
+		if code != exitDone || strings.Contains(stderr, "packed in") != (i == 1) {
+			t.Fatalf("train %q: exit code %d, %q", more, code, stderr)
+		}
+		raw, err := os.ReadFile(filepath.Join("runs", filepath.Base(photos)+"-selfcon-s"+[]string{"", "-2", "-3"}[i], "model.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums = append(sums, string(raw))
+	}
+	if sums[0] != sums[1] || sums[1] != sums[2] {
+		t.Error("a cache changes the result")
+	}
+	if _, stderr, code := call(t.Context(), append(args, "--cache-side", "8")...); code != exitUsage || !strings.Contains(stderr, "--cache FOLDER") {
+		t.Errorf("--cache-side alone: exit code %d, %q", code, stderr)
+	}
+	for _, args := range [][]string{{"data", "chek", "x"}, {"data", "show", "--views", "0", "sample"}, {"data", "pack", "sample"}, {"data", "stats", "--most", "-1", "sample"}} {
+		if _, _, code := call(t.Context(), args...); code != exitUsage {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+	}
+}
