@@ -33,6 +33,14 @@ type LoaderConfig struct {
 	// in large pieces (Parquet, tar shards) are shuffled within windows of some
 	// 256 MB of randomly chosen pieces, so that each piece is read once.
 	Shuffle bool
+	// Balanced, with Shuffle, makes batches of Batch/Balanced classes with so
+	// many images each (at least 2, so that every image has a positive); an epoch
+	// has as many batches as otherwise. 0: off. Sets in large pieces are read here
+	// and there then: pack them first.
+	Balanced int
+	// Weights, with Shuffle, draws as many images as there are, with replacement,
+	// each with a chance proportional to its weight (see ClassWeights); nil: off.
+	Weights []float64
 	// DropLast leaves out a last batch that is not full.
 	DropLast bool
 	// Seed is where all randomness comes from.
@@ -89,6 +97,9 @@ func NewLoader(cfg LoaderConfig) (*Loader, error) {
 		return nil, fmt.Errorf("data loader: a batch of %d images is more than the dataset's %d, and without the last, short batch there would be none: use a batch of at most %d",
 			cfg.Batch, cfg.Dataset.Len(), cfg.Dataset.Len())
 	}
+	if err := checkSampling(cfg); err != nil {
+		return nil, err
+	}
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -111,7 +122,8 @@ func (l *Loader) Waited() time.Duration { return time.Duration(l.waited.Load()) 
 // Epoch gives the batches of an epoch, in order, leaving out the first skip of
 // them: what is left is bit for bit what it would be without skip. The order
 // depends only on the seed and epoch; the random stream of a view only on the
-// seed, epoch, the image's index and the view.
+// seed, epoch, the image's index, how often it has come before in the epoch, and
+// the view.
 //
 // A batch and its slices are valid until the loop goes on or ends; copy what
 // must live longer. The first error, in the order of images, ends the loop, as
@@ -142,6 +154,7 @@ func (l *Loader) Epoch(ctx context.Context, epoch, skip int) iter.Seq2[*Batch, e
 // slot is the memory of one batch, and its state.
 type slot struct {
 	batch   Batch
+	first   int           // place of its first image in the epoch's order
 	pending atomic.Int32  // images not done
 	ready   chan struct{} // gets one value when pending reaches 0
 
@@ -154,7 +167,8 @@ type slot struct {
 type run struct {
 	l      *Loader
 	epoch  uint64
-	order  []int // image indices in the epoch's order; nil: as in the dataset
+	order  []int   // image indices in the epoch's order; nil: as in the dataset
+	times  []int32 // how often each has come before in the epoch; nil: never
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -183,10 +197,18 @@ func (l *Loader) start(ctx context.Context, epoch, skip int) *run {
 	if l.cfg.Shuffle {
 		h := mix(mix(mix(0, orderTag), l.cfg.Seed), e.epoch)
 		r := rand.New(rand.NewPCG(h, mix(h, 1)))
-		if block := blockOf(l.cfg.Dataset); block != nil {
-			e.order = blockOrder(l.cfg.Dataset.Len(), block, r)
-		} else {
-			e.order = r.Perm(l.cfg.Dataset.Len())
+		ds := l.cfg.Dataset
+		switch block := blockOf(ds); {
+		case l.cfg.Balanced > 0:
+			e.order = balancedOrder(ds, l.batches, l.cfg.Batch/l.cfg.Balanced, l.cfg.Balanced, r)
+			e.times = repeats(e.order, ds.Len())
+		case l.cfg.Weights != nil:
+			e.order = weightedOrder(l.cfg.Weights, ds.Len(), r)
+			e.times = repeats(e.order, ds.Len())
+		case block != nil:
+			e.order = blockOrder(ds.Len(), block, r)
+		default:
+			e.order = r.Perm(ds.Len())
 		}
 	}
 	for _, s := range e.slots {
@@ -255,6 +277,7 @@ func (e *run) feed(ctx context.Context, skip int) {
 			s.batch.Indices[k] = i
 			s.batch.Labels[k] = int32(c.Dataset.Label(i))
 		}
+		s.first = first
 		s.err = nil
 		s.pending.Store(int32(n))
 		e.queue <- s // has room for all slots
@@ -303,6 +326,9 @@ func (e *run) image(s *slot, k int, pcg *rand.PCG, r *rand.Rand) error {
 	}
 	n, size := len(s.batch.Indices), c.Height*c.Width*c.Channels
 	h := mix(mix(mix(mix(0, viewTag), c.Seed), e.epoch), uint64(i))
+	if e.times != nil && e.times[s.first+k] > 0 { // another time, other views
+		h = mix(h, uint64(e.times[s.first+k]))
+	}
 	for v := range c.Views {
 		hv := mix(h, uint64(v))
 		pcg.Seed(hv, mix(hv, 1))

@@ -3,7 +3,6 @@ package data
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 )
 
@@ -38,30 +37,11 @@ func HoldOut(ds Dataset, fraction float64, seed uint64) (rest, held Dataset) {
 	if !(fraction > 0 && fraction < 1) {
 		panic(fmt.Sprintf("data.HoldOut: fraction %v: must be between 0 and 1", fraction))
 	}
-	byClass := make([][]int, len(ds.Classes()))
-	for i := range ds.Len() {
-		l := ds.Label(i)
-		byClass[l] = append(byClass[l], i)
-	}
-	isHeld := make([]bool, ds.Len())
-	for class, members := range byClass {
-		n := len(members)
+	some, others := pick(ds, seed, func(n int) int {
 		if n < 2 {
-			continue
+			return 0
 		}
-		r := rand.New(rand.NewPCG(seed, uint64(class)))
-		r.Shuffle(n, func(i, j int) { members[i], members[j] = members[j], members[i] })
-		for _, i := range members[:min(max(int(math.Round(fraction*float64(n))), 1), n-1)] {
-			isHeld[i] = true
-		}
-	}
-	var in, out []int
-	for i, h := range isHeld {
-		if h {
-			out = append(out, i)
-		} else {
-			in = append(in, i)
-		}
-	}
-	return &subset{ds, in}, &subset{ds, out}
+		return min(max(int(math.Round(fraction*float64(n))), 1), n-1)
+	})
+	return others, some
 }

@@ -15,6 +15,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync"
 )
 
 // Type is a column's physical type.
@@ -45,6 +46,10 @@ type File struct {
 	Rows    int
 	Columns []Column
 	Meta    map[string]string
+
+	mu         sync.Mutex
+	dictionary *Page // the one that words are of
+	words      Values
 
 	r      io.ReaderAt
 	size   int64
@@ -159,7 +164,7 @@ func (f *File) parse(raw []byte) error {
 	if len(rest) > 0 {
 		return errors.New("the schema has columns that are in nothing")
 	}
-	total := int64(0)
+	total, packed := int64(0), int64(0)
 	for i, g := range f.groups {
 		if len(g.chunks) != len(f.Columns) {
 			return fmt.Errorf("row group %d has %d columns, the schema %d", i, len(g.chunks), len(f.Columns))
@@ -170,6 +175,12 @@ func (f *File) parse(raw []byte) error {
 			}
 		}
 		total += int64(g.rows)
+		for _, c := range g.chunks {
+			packed += c.size
+		}
+	}
+	if packed > f.size {
+		return errors.New("its columns take more bytes than there are")
 	}
 	if total != rows || total > f.size {
 		return fmt.Errorf("%d rows in row groups of a file of %d rows and %d bytes", total, rows, f.size)

@@ -165,6 +165,9 @@ func (f *File) Read(p Page) (Values, error) {
 }
 
 func (f *File) read(p Page) (Values, error) {
+	if p.Rows == 0 {
+		return Values{}, nil
+	}
 	body, err := f.body(p)
 	if err != nil {
 		return Values{}, err
@@ -442,16 +445,32 @@ func parsePlain(kind Type, b []byte, n int) (Values, error) {
 	return v, nil
 }
 
+// dictionaryOf is a page's dictionary. The last one is kept: the pages of a row
+// group share theirs.
+func (f *File) dictionaryOf(p Page) (Values, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dictionary == p.dictionary {
+		return f.words, nil
+	}
+	raw, err := f.body(*p.dictionary)
+	if err != nil {
+		return Values{}, err
+	}
+	words, err := parsePlain(p.column.Type, raw, int(p.dictionary.head.values))
+	if err != nil {
+		return Values{}, err
+	}
+	f.dictionary, f.words = p.dictionary, words
+	return words, nil
+}
+
 // lookUp reads n indices into the page's dictionary, and the values there.
 func (f *File) lookUp(p Page, b []byte, n int) (Values, error) {
 	if p.dictionary == nil {
 		return Values{}, errors.New("indices without a dictionary")
 	}
-	raw, err := f.body(*p.dictionary)
-	if err != nil {
-		return Values{}, fmt.Errorf("dictionary: %w", err)
-	}
-	words, err := parsePlain(p.column.Type, raw, int(p.dictionary.head.values))
+	words, err := f.dictionaryOf(p)
 	if err != nil {
 		return Values{}, fmt.Errorf("dictionary: %w", err)
 	}
