@@ -125,6 +125,8 @@ type correlator interface {
 // as they lie or, with load, normalised.
 func newCorrelator(set *kernel.Set, f *corr, load, winograd bool) correlator {
 	switch {
+	case f.depthwise():
+		return newDepthwise(set, f)
 	case winograd:
 		return newWino(set, f, load)
 	case f.single():
@@ -168,8 +170,12 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 	x, w, dy := op.Grad.Input, s.In[1].Shape, s.In[0].Shape
 	winograd := c.winograd(op.Grad.Conv, x, w)
 	var parts []correlator
-	for _, p := range backward(op.Grad.Conv, x, w, dy) {
-		parts = append(parts, newCorrelator(c.set, p, false, winograd))
+	if phases := backward(op.Grad.Conv, x, w, dy); phases[0].depthwise() {
+		parts = append(parts, newDepthwise(c.set, phases...))
+	} else {
+		for _, p := range phases {
+			parts = append(parts, newCorrelator(c.set, p, false, winograd))
+		}
 	}
 	in := s.In[2:]
 	var add *graph.Value

@@ -261,7 +261,10 @@ func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	if c.winograd(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel) {
 		return c.winoGradWeight(s, op)
 	}
-	if f := forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape); f.single() {
+	switch f := forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape); {
+	case f.depthwise():
+		return c.depthGradWeight(s, f)
+	case f.single():
 		return c.pointGradWeight(s, op)
 	}
 	v := newWgrad(c.set, op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape)

@@ -6,53 +6,10 @@ import (
 	"selfcon/graph"
 )
 
-// span is positions in a row whose windows have the same taps inside the image:
-// all of them, or at the border fewer.
-type span struct {
-	first, count int // positions
-	tap, taps    int
-	at           int // the pixel under the first position's first tap
-}
-
-// spans cuts positions, of windows of k pixels at every stride-th pixel of size,
-// the first at -pad, into spans. Windows without a pixel have none.
-func spans(positions, k, stride, pad, size int) []span {
-	var all []span
-	for o := range positions {
-		at := o*stride - pad
-		lo := max(0, -at)
-		s := span{o, 1, lo, min(k, size-at) - lo, at + lo}
-		if s.taps <= 0 {
-			continue
-		}
-		if n := len(all); n > 0 && all[n-1].tap == lo && all[n-1].taps == s.taps && all[n-1].first+all[n-1].count == o {
-			all[n-1].count++
-			continue
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-// rowSpans is for each row its span, of that row alone.
-func rowSpans(positions, k, stride, pad, size int) []span {
-	rows := make([]span, positions)
-	for _, s := range spans(positions, k, stride, pad, size) {
-		for i := range s.count {
-			rows[s.first+i] = span{s.first + i, 1, s.tap, s.taps, s.at + i*stride}
-		}
-	}
-	return rows
-}
-
 // poolWindows is what max pooling and its derivative go through.
 func poolWindows(op graph.MaxPool2D, x, y graph.Shape) (rows, cols []span) {
 	return rowSpans(y[1], op.Size, op.Stride, op.Pad, x[1]), spans(y[2], op.Size, op.Stride, op.Pad, x[2])
 }
-
-// blockRows is how many rows of width floats a task takes: some hundred
-// kilobytes.
-func blockRows(width int) int { return max(1, 32768/width) }
 
 // maxPool shares out rows of the result. A NaN in a window is its maximum.
 func (c *compiler) maxPool(s *plan.Step, op graph.MaxPool2D) work {

@@ -71,21 +71,23 @@ func (w *window) channels(sizes []int, turn func(strip int)) {
 }
 
 // taps writes the loops over a window's rows, as many as the register row says,
-// and its columns. pointers move from tap to tap, and between rows by the
-// parameters in gaps.
-func (w *window) taps(pointers []reg.Register, gaps []string, tap func()) {
+// and its columns. A pointer into an image moves along, and one into a kernel if
+// there is one.
+func (w *window) taps(image, kernel reg.Register, tap func()) {
 	row, col := w.label("row"), w.label("col")
 	w.Label(row)
 	w.Load(w.Param("kw"), w.col)
 	w.Label(col)
 	tap()
-	for _, p := range pointers {
-		w.ADDQ(w.tap, p)
+	w.ADDQ(w.tap, image)
+	if kernel != nil {
+		w.skip(kernel, "kTap")
 	}
 	w.DECQ(w.col)
 	w.JNE(operand.LabelRef(col))
-	for i, p := range pointers {
-		w.skip(p, gaps[i])
+	w.skip(image, "gap")
+	if kernel != nil {
+		w.skip(kernel, "kGap")
 	}
 	w.DECQ(w.row)
 	w.JNE(operand.LabelRef(row))
@@ -153,7 +155,7 @@ func (g *gen) maxPool(v *isa) {
 		}
 		from := g.move(x, w.index)
 		g.Load(g.Param("kh"), w.row)
-		w.taps([]reg.Register{from}, []string{"gap"}, func() {
+		w.taps(from, nil, func() {
 			for i := range strip {
 				p := pixel[i]
 				w.load(at(from, nil, 0, i*v.bytes), p)
@@ -204,7 +206,7 @@ func (g *gen) maxPoolGrad(v *isa) {
 		g.zero(v, tap)
 		from := g.move(x, w.index)
 		g.Load(g.Param("kh"), w.row)
-		w.taps([]reg.Register{from}, []string{"gap"}, func() {
+		w.taps(from, nil, func() {
 			for i := range strip {
 				w.load(at(from, nil, 0, i*v.bytes), p)
 				if v == avx2 {
@@ -234,7 +236,7 @@ func (g *gen) maxPoolGrad(v *isa) {
 			w.load(at(dy, w.index, 1, i*v.bytes), d[i])
 		}
 		to := g.move(dx, w.index)
-		w.taps([]reg.Register{to}, []string{"gap"}, func() {
+		w.taps(to, nil, func() {
 			for i := range strip {
 				mem := at(to, nil, 0, i*v.bytes)
 				w.load(mem, p)
@@ -297,8 +299,8 @@ func (w *window) positions(x reg.Register, body func(pixels int, sizes []int, ad
 }
 
 func (g *gen) depthwise(v *isa) {
-	g.begin("depthwise"+v.suffix, "func(dst, x, w *float32, pixels, c, dstStep, step, tap, gap, wGap, kh, kw int, acc bool)", "is defined by [depthwisePlain].")
-	dst, x, weights := g.Load(g.Param("dst"), g.GP64()), g.Load(g.Param("x"), g.GP64()), g.Load(g.Param("w"), g.GP64())
+	g.begin("depthwise"+v.suffix, "func(dst, x, k *float32, pixels, c, dstStep, step, tap, gap, kTap, kGap, kh, kw int, acc bool)", "is defined by [depthwisePlain].")
+	dst, x, weights := g.Load(g.Param("dst"), g.GP64()), g.Load(g.Param("x"), g.GP64()), g.Load(g.Param("k"), g.GP64())
 	w := g.window(v)
 	w.positions(x, func(pixels int, sizes []int, address func(p reg.Register, pixel, disp int) operand.Mem) {
 		w.channels(sizes, func(strip int) {
@@ -311,7 +313,7 @@ func (g *gen) depthwise(v *isa) {
 			}
 			from, weight := g.move(x, w.index), g.move(weights, w.index)
 			g.Load(g.Param("kh"), w.row)
-			w.taps([]reg.Register{from, weight}, []string{"gap", "wGap"}, func() {
+			w.taps(from, weight, func() {
 				for i := range strip {
 					t := temp[i%(len(temp)-1)]
 					w.load(at(weight, nil, 0, i*v.bytes), t)
@@ -351,7 +353,7 @@ func (g *gen) depthwise(v *isa) {
 }
 
 func (g *gen) depthwiseGrad(v *isa) {
-	g.begin("depthwiseGrad"+v.suffix, "func(sum, x, dy *float32, pixels, c, step, tap, gap, sumGap, kh, kw int)", "is defined by [depthwiseGradPlain].")
+	g.begin("depthwiseGrad"+v.suffix, "func(sum, x, dy *float32, pixels, c, step, tap, gap, kTap, kGap, kh, kw int)", "is defined by [depthwiseGradPlain].")
 	sums, x, dy := g.Load(g.Param("sum"), g.GP64()), g.Load(g.Param("x"), g.GP64()), g.Load(g.Param("dy"), g.GP64())
 	w := g.window(v)
 	w.positions(x, func(pixels int, sizes []int, address func(p reg.Register, pixel, disp int) operand.Mem) {
@@ -367,7 +369,7 @@ func (g *gen) depthwiseGrad(v *isa) {
 			}
 			from, sum := g.move(x, w.index), g.move(sums, w.index)
 			g.Load(g.Param("kh"), w.row)
-			w.taps([]reg.Register{from, sum}, []string{"gap", "sumGap"}, func() {
+			w.taps(from, sum, func() {
 				for i := range strip {
 					t, m := temp[i%(len(temp)-1)], at(sum, nil, 0, i*v.bytes)
 					w.load(m, t)

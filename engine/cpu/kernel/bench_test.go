@@ -152,3 +152,31 @@ func BenchmarkRows(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkWindows goes through a row of positions, whose pixels are in the
+// first-level cache (32 channels) or the second.
+func BenchmarkWindows(b *testing.B) {
+	for _, s := range Usable() {
+		for _, c := range []int{32, 128} {
+			for _, size := range []int{3, 5} {
+				w := Windows{Pixels: 28, C: c, Step: c, Row: 32 * c, Tap: c, KH: size, KW: size}
+				x, dst, dx, k := floats(w.span(w.Step, w.Row, w.KH)), floats(28*c), floats(w.span(w.Step, w.Row, w.KH)), floats(size*size*c)
+				for _, z := range []struct {
+					name string
+					flop int
+					f    func()
+				}{
+					{"MaxPool", 1, func() { s.MaxPool(dst, x, w) }},
+					{"MaxPoolGrad", 1, func() { s.MaxPoolGrad(dx, x, dst, w, 0, size) }},
+					{"Depthwise", 2, func() { s.Depthwise(dst, c, x, k, size*c, w, false) }},
+					{"DepthwiseGrad", 2, func() { s.DepthwiseGrad(k, size*c, x, dst, w) }},
+				} {
+					b.Run(fmt.Sprintf("%s/%s/%dx%dx%d", s.Name, z.name, size, size, c), func(b *testing.B) {
+						peakOf(s)
+						reportFLOP(b, s, z.flop*28*c*size*size, fastest(b, z.f))
+					})
+				}
+			}
+		}
+	}
+}

@@ -41,8 +41,8 @@ func (w Windows) turns(f func(w Windows, first int)) {
 type windows struct {
 	maxPool       func(dst, x *float32, pixels, c, step, tap, gap, kh, kw int)
 	maxPoolGrad   func(dx, x, dy *float32, pixels, c, step, tap, gap, kh, kw, from, to int)
-	depthwise     func(dst, x, w *float32, pixels, c, dstStep, step, tap, gap, wGap, kh, kw int, acc bool)
-	depthwiseGrad func(sum, x, dy *float32, pixels, c, step, tap, gap, sumGap, kh, kw int)
+	depthwise     func(dst, x, k *float32, pixels, c, dstStep, step, tap, gap, kTap, kGap, kh, kw int, acc bool)
+	depthwiseGrad func(sum, x, dy *float32, pixels, c, step, tap, gap, kTap, kGap, kh, kw int)
 }
 
 // MaxPool computes, for p < Pixels and j < C, the largest of a window
@@ -85,32 +85,32 @@ func (s *Set) MaxPoolGrad(dx, x, dy []float32, w Windows, from, to int) {
 // p < Pixels and j < C,
 //
 //	dst[p*dstStep+j] = (acc ? dst[p*dstStep+j] : 0) +
-//		Σ_{ky<KH,kx<KW} x[p*Step + ky*Row + kx*Tap + j] * k[ky*kRow + kx*Tap + j]
+//		Σ_{ky<KH,kx<KW} x[p*Step + ky*Row + kx*Tap + j] * k[ky*kRow + kx*C + j]
 //
 // The sum starts from zero, runs through ky, kx in order with one accumulator,
 // and is added to dst last.
 func (s *Set) Depthwise(dst []float32, dstStep int, x, k []float32, kRow int, w Windows, acc bool) {
 	w.turns(func(w Windows, first int) {
 		dst, x := dst[first*dstStep:], x[first*w.Step:]
-		_, _, _ = dst[(w.Pixels-1)*dstStep+w.C-1], x[w.span(w.Step, w.Row, w.KH)-1], k[(w.KH-1)*kRow+(w.KW-1)*w.Tap+w.C-1]
-		s.fn.depthwise(&dst[0], &x[0], &k[0], w.Pixels, w.C, dstStep, w.Step, w.Tap, w.Row-w.KW*w.Tap, kRow-w.KW*w.Tap, w.KH, w.KW, acc)
+		_, _, _ = dst[(w.Pixels-1)*dstStep+w.C-1], x[w.span(w.Step, w.Row, w.KH)-1], k[(w.KH-1)*kRow+w.KW*w.C-1]
+		s.fn.depthwise(&dst[0], &x[0], &k[0], w.Pixels, w.C, dstStep, w.Step, w.Tap, w.Row-w.KW*w.Tap, w.C, kRow-w.KW*w.C, w.KH, w.KW, acc)
 	})
 }
 
 // DepthwiseGrad adds to the derivative of [Set.Depthwise] by its kernel: for
 // ky < KH, kx < KW and j < C, in order of p,
 //
-//	sum[ky*sumRow + kx*Tap + j] += Σ_{p<Pixels} x[p*Step + ky*Row + kx*Tap + j] * dy[p*Tap+j]
-func (s *Set) DepthwiseGrad(sum []float32, sumRow int, x, dy []float32, w Windows) {
+//	dk[ky*kRow + kx*C + j] += Σ_{p<Pixels} x[p*Step + ky*Row + kx*Tap + j] * dy[p*Tap+j]
+func (s *Set) DepthwiseGrad(dk []float32, kRow int, x, dy []float32, w Windows) {
 	w.turns(func(w Windows, first int) {
 		x, dy := x[first*w.Step:], dy[first*w.Tap:]
-		_, _, _ = sum[(w.KH-1)*sumRow+(w.KW-1)*w.Tap+w.C-1], x[w.span(w.Step, w.Row, w.KH)-1], dy[(w.Pixels-1)*w.Tap+w.C-1]
-		s.fn.depthwiseGrad(&sum[0], &x[0], &dy[0], w.Pixels, w.C, w.Step, w.Tap, w.Row-w.KW*w.Tap, sumRow-w.KW*w.Tap, w.KH, w.KW)
+		_, _, _ = dk[(w.KH-1)*kRow+w.KW*w.C-1], x[w.span(w.Step, w.Row, w.KH)-1], dy[(w.Pixels-1)*w.Tap+w.C-1]
+		s.fn.depthwiseGrad(&dk[0], &x[0], &dy[0], w.Pixels, w.C, w.Step, w.Tap, w.Row-w.KW*w.Tap, w.C, kRow-w.KW*w.C, w.KH, w.KW)
 	})
 }
 
 // The definitions. gap is what is between the last pixel of a window's row and
-// the first of its next: Row − KW·Tap.
+// the first of its next, Row − KW·Tap; kTap and kGap are the same of a kernel.
 
 // row is n elements from i on.
 func row(p *float32, i, n int) []float32 { return unsafe.Slice(at(p, i), n) }
@@ -173,18 +173,18 @@ func maxPoolGradPlain(dx, x, dy *float32, pixels, c, step, tap, gap, kh, kw, fro
 	}
 }
 
-func depthwisePlain(dst, x, w *float32, pixels, c, dstStep, step, tap, gap, wGap, kh, kw int, acc bool) {
+func depthwisePlain(dst, x, k *float32, pixels, c, dstStep, step, tap, gap, kTap, kGap, kh, kw int, acc bool) {
 	const some = 64 // channels
 	if c > some {
 		for j := 0; j < c; j += some {
-			depthwisePlain(at(dst, j), at(x, j), at(w, j), pixels, min(some, c-j), dstStep, step, tap, gap, wGap, kh, kw, acc)
+			depthwisePlain(at(dst, j), at(x, j), at(k, j), pixels, min(some, c-j), dstStep, step, tap, gap, kTap, kGap, kh, kw, acc)
 		}
 		return
 	}
 	for p := range pixels {
 		var sum [some]float32
 		for t := range kh * kw {
-			weight := row(w, t*tap+t/kw*wGap, c)
+			weight := row(k, t*kTap+t/kw*kGap, c)
 			for j, v := range row(x, p*step+t*tap+t/kw*gap, c) {
 				sum[j] += v * weight[j]
 			}
@@ -200,11 +200,11 @@ func depthwisePlain(dst, x, w *float32, pixels, c, dstStep, step, tap, gap, wGap
 	}
 }
 
-func depthwiseGradPlain(sum, x, dy *float32, pixels, c, step, tap, gap, sumGap, kh, kw int) {
+func depthwiseGradPlain(sum, x, dy *float32, pixels, c, step, tap, gap, kTap, kGap, kh, kw int) {
 	for p := range pixels {
 		d := row(dy, p*tap, c)
 		for t := range kh * kw {
-			to := row(sum, t*tap+t/kw*sumGap, c)
+			to := row(sum, t*kTap+t/kw*kGap, c)
 			for j, v := range row(x, p*step+t*tap+t/kw*gap, c) {
 				to[j] += v * d[j]
 			}

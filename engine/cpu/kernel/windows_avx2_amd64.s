@@ -407,12 +407,12 @@ end13:
 	VZEROUPPER
 	RET
 
-// func depthwiseAVX2(dst *float32, x *float32, w *float32, pixels int, c int, dstStep int, step int, tap int, gap int, wGap int, kh int, kw int, acc bool)
+// func depthwiseAVX2(dst *float32, x *float32, k *float32, pixels int, c int, dstStep int, step int, tap int, gap int, kTap int, kGap int, kh int, kw int, acc bool)
 // Requires: AVX, FMA3
-TEXT ·depthwiseAVX2(SB), NOSPLIT, $0-97
+TEXT ·depthwiseAVX2(SB), NOSPLIT, $0-105
 	MOVQ    dst+0(FP), AX
 	MOVQ    x+8(FP), CX
-	MOVQ    w+16(FP), DX
+	MOVQ    k+16(FP), DX
 	MOVQ    pixels+24(FP), BX
 	MOVQ    tap+56(FP), SI
 	SHLQ    $0x02, SI
@@ -446,10 +446,10 @@ loop3:
 	VXORPS Y7, Y7, Y7
 	LEAQ   (CX)(DI*1), R13
 	LEAQ   (DX)(DI*1), R14
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row5:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col6:
 	VMOVUPS     (R14), Y8
@@ -463,19 +463,20 @@ col6:
 	VFMADD231PS 32(R13)(R11*2), Y9, Y5
 	VFMADD231PS 32(R13)(R12*1), Y9, Y7
 	ADDQ        SI, R13
-	ADDQ        SI, R14
+	MOVQ        kTap+72(FP), R15
+	LEAQ        (R14)(R15*4), R14
 	DECQ        R10
 	JNE         col6
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R13)(R10*4), R13
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R14)(R10*4), R14
 	DECQ        R9
 	JNE         row5
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R13
+	MOVB        acc+104(FP), R13
 	MOVQ        R9, R14
 	TESTB       R13, R13
 	JEQ         store7
@@ -529,10 +530,10 @@ loop8:
 	VXORPS Y3, Y3, Y3
 	LEAQ   (CX)(DI*1), R13
 	LEAQ   (DX)(DI*1), R14
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row10:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col11:
 	VMOVUPS     (R14), Y4
@@ -541,19 +542,20 @@ col11:
 	VFMADD231PS (R13)(R11*2), Y4, Y2
 	VFMADD231PS (R13)(R12*1), Y4, Y3
 	ADDQ        SI, R13
-	ADDQ        SI, R14
+	MOVQ        kTap+72(FP), R15
+	LEAQ        (R14)(R15*4), R14
 	DECQ        R10
 	JNE         col11
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R13)(R10*4), R13
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R14)(R10*4), R14
 	DECQ        R9
 	JNE         row10
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R13
+	MOVB        acc+104(FP), R13
 	MOVQ        R9, R14
 	TESTB       R13, R13
 	JEQ         store12
@@ -592,10 +594,10 @@ next9:
 	VXORPS Y3, Y3, Y3
 	LEAQ   (CX)(DI*1), R8
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row14:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col15:
 	VMASKMOVPS  (R13), Y15, Y4
@@ -608,19 +610,20 @@ col15:
 	VMASKMOVPS  (R8)(R12*1), Y15, Y13
 	VFMADD231PS Y13, Y4, Y3
 	ADDQ        SI, R8
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col15
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row14
 	LEAQ        (AX)(DI*1), DI
 	MOVQ        dstStep+40(FP), R8
 	SHLQ        $0x02, R8
-	MOVB        acc+96(FP), R9
+	MOVB        acc+104(FP), R9
 	MOVQ        DI, R10
 	TESTB       R9, R9
 	JEQ         store16
@@ -680,10 +683,10 @@ loop19:
 	VXORPS Y7, Y7, Y7
 	LEAQ   (CX)(DI*1), R12
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row21:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col22:
 	VMOVUPS     (R13), Y8
@@ -699,19 +702,20 @@ col22:
 	VFMADD231PS 96(R12), Y11, Y3
 	VFMADD231PS 96(R12)(R11*1), Y11, Y7
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col22
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row21
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R12
+	MOVB        acc+104(FP), R12
 	MOVQ        R9, R13
 	TESTB       R12, R12
 	JEQ         store23
@@ -759,29 +763,30 @@ loop24:
 	VXORPS Y1, Y1, Y1
 	LEAQ   (CX)(DI*1), R12
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row26:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col27:
 	VMOVUPS     (R13), Y2
 	VFMADD231PS (R12), Y2, Y0
 	VFMADD231PS (R12)(R11*1), Y2, Y1
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col27
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row26
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R12
+	MOVB        acc+104(FP), R12
 	MOVQ        R9, R13
 	TESTB       R12, R12
 	JEQ         store28
@@ -808,10 +813,10 @@ next25:
 	VXORPS Y1, Y1, Y1
 	LEAQ   (CX)(DI*1), R8
 	LEAQ   (DX)(DI*1), R12
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row30:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col31:
 	VMASKMOVPS  (R12), Y15, Y2
@@ -820,19 +825,20 @@ col31:
 	VMASKMOVPS  (R8)(R11*1), Y15, Y13
 	VFMADD231PS Y13, Y2, Y1
 	ADDQ        SI, R8
-	ADDQ        SI, R12
+	MOVQ        kTap+72(FP), R13
+	LEAQ        (R12)(R13*4), R12
 	DECQ        R10
 	JNE         col31
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R12)(R10*4), R12
 	DECQ        R9
 	JNE         row30
 	LEAQ        (AX)(DI*1), DI
 	MOVQ        dstStep+40(FP), R8
 	SHLQ        $0x02, R8
-	MOVB        acc+96(FP), R9
+	MOVB        acc+104(FP), R9
 	MOVQ        DI, R10
 	TESTB       R9, R9
 	JEQ         store32
@@ -878,10 +884,10 @@ loop35:
 	VXORPS Y7, Y7, Y7
 	LEAQ   (CX)(DI*1), R12
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row37:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col38:
 	VMOVUPS     (R13), Y8
@@ -901,19 +907,20 @@ col38:
 	VMOVUPS     224(R13), Y10
 	VFMADD231PS 224(R12), Y10, Y7
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col38
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row37
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R12
+	MOVB        acc+104(FP), R12
 	MOVQ        R9, R13
 	TESTB       R12, R12
 	JEQ         store39
@@ -958,28 +965,29 @@ loop40:
 	VXORPS Y0, Y0, Y0
 	LEAQ   (CX)(DI*1), R12
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row42:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col43:
 	VMOVUPS     (R13), Y1
 	VFMADD231PS (R12), Y1, Y0
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col43
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row42
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R12
+	MOVB        acc+104(FP), R12
 	MOVQ        R9, R13
 	TESTB       R12, R12
 	JEQ         store44
@@ -1000,29 +1008,30 @@ next41:
 	VXORPS Y0, Y0, Y0
 	LEAQ   (CX)(DI*1), R8
 	LEAQ   (DX)(DI*1), R12
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row46:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col47:
 	VMASKMOVPS  (R12), Y15, Y1
 	VMASKMOVPS  (R8), Y15, Y13
 	VFMADD231PS Y13, Y1, Y0
 	ADDQ        SI, R8
-	ADDQ        SI, R12
+	MOVQ        kTap+72(FP), R13
+	LEAQ        (R12)(R13*4), R12
 	DECQ        R10
 	JNE         col47
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R12)(R10*4), R12
 	DECQ        R9
 	JNE         row46
 	LEAQ        (AX)(DI*1), DI
 	MOVQ        dstStep+40(FP), R8
 	SHLQ        $0x02, R8
-	MOVB        acc+96(FP), R9
+	MOVB        acc+104(FP), R9
 	MOVQ        DI, R10
 	TESTB       R9, R9
 	JEQ         store48
@@ -1045,9 +1054,9 @@ fewer34:
 	VZEROUPPER
 	RET
 
-// func depthwiseGradAVX2(sum *float32, x *float32, dy *float32, pixels int, c int, step int, tap int, gap int, sumGap int, kh int, kw int)
+// func depthwiseGradAVX2(sum *float32, x *float32, dy *float32, pixels int, c int, step int, tap int, gap int, kTap int, kGap int, kh int, kw int)
 // Requires: AVX, FMA3
-TEXT ·depthwiseGradAVX2(SB), NOSPLIT, $0-88
+TEXT ·depthwiseGradAVX2(SB), NOSPLIT, $0-96
 	MOVQ    sum+0(FP), AX
 	MOVQ    x+8(FP), CX
 	MOVQ    dy+16(FP), DX
@@ -1089,10 +1098,10 @@ loop3:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R13
 	LEAQ    (AX)(DI*1), R14
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row5:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col6:
 	VMOVUPS     (R14), Y8
@@ -1108,12 +1117,13 @@ col6:
 	VFMADD231PS 32(R13)(R12*1), Y7, Y9
 	VMOVUPS     Y9, 32(R14)
 	ADDQ        SI, R13
-	ADDQ        SI, R14
+	MOVQ        kTap+64(FP), R15
+	LEAQ        (R14)(R15*4), R14
 	DECQ        R10
 	JNE         col6
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R13)(R10*4), R13
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R14)(R10*4), R14
 	DECQ        R9
 	JNE         row5
@@ -1138,10 +1148,10 @@ loop7:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R13
 	LEAQ    (AX)(DI*1), R14
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row9:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col10:
 	VMOVUPS     (R14), Y4
@@ -1151,12 +1161,13 @@ col10:
 	VFMADD231PS (R13)(R12*1), Y3, Y4
 	VMOVUPS     Y4, (R14)
 	ADDQ        SI, R13
-	ADDQ        SI, R14
+	MOVQ        kTap+64(FP), R15
+	LEAQ        (R14)(R15*4), R14
 	DECQ        R10
 	JNE         col10
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R13)(R10*4), R13
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R14)(R10*4), R14
 	DECQ        R9
 	JNE         row9
@@ -1178,10 +1189,10 @@ next8:
 	ADDQ       SI, R8
 	LEAQ       (CX)(DI*1), R8
 	LEAQ       (AX)(DI*1), DI
-	MOVQ       kh+72(FP), R9
+	MOVQ       kh+80(FP), R9
 
 row12:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col13:
 	VMASKMOVPS  (DI), Y15, Y4
@@ -1195,12 +1206,13 @@ col13:
 	VFMADD231PS Y14, Y3, Y4
 	VMASKMOVPS  Y4, Y15, (DI)
 	ADDQ        SI, R8
-	ADDQ        SI, DI
+	MOVQ        kTap+64(FP), R13
+	LEAQ        (DI)(R13*4), DI
 	DECQ        R10
 	JNE         col13
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (DI)(R10*4), DI
 	DECQ        R9
 	JNE         row12
@@ -1237,10 +1249,10 @@ loop16:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R12
 	LEAQ    (AX)(DI*1), R13
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row18:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col19:
 	VMOVUPS     (R13), Y8
@@ -1260,12 +1272,13 @@ col19:
 	VFMADD231PS 96(R12)(R11*1), Y7, Y11
 	VMOVUPS     Y11, 96(R13)
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+64(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col19
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row18
@@ -1286,10 +1299,10 @@ loop20:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R12
 	LEAQ    (AX)(DI*1), R13
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row22:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col23:
 	VMOVUPS     (R13), Y2
@@ -1297,12 +1310,13 @@ col23:
 	VFMADD231PS (R12)(R11*1), Y1, Y2
 	VMOVUPS     Y2, (R13)
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+64(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col23
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row22
@@ -1320,10 +1334,10 @@ next21:
 	ADDQ       SI, R8
 	LEAQ       (CX)(DI*1), R8
 	LEAQ       (AX)(DI*1), DI
-	MOVQ       kh+72(FP), R9
+	MOVQ       kh+80(FP), R9
 
 row25:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col26:
 	VMASKMOVPS  (DI), Y15, Y2
@@ -1333,12 +1347,13 @@ col26:
 	VFMADD231PS Y14, Y1, Y2
 	VMASKMOVPS  Y2, Y15, (DI)
 	ADDQ        SI, R8
-	ADDQ        SI, DI
+	MOVQ        kTap+64(FP), R12
+	LEAQ        (DI)(R12*4), DI
 	DECQ        R10
 	JNE         col26
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (DI)(R10*4), DI
 	DECQ        R9
 	JNE         row25
@@ -1372,10 +1387,10 @@ loop29:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R12
 	LEAQ    (AX)(DI*1), R13
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row31:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col32:
 	VMOVUPS     (R13), Y8
@@ -1403,12 +1418,13 @@ col32:
 	VFMADD231PS 224(R12), Y7, Y9
 	VMOVUPS     Y9, 224(R13)
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+64(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col32
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row31
@@ -1427,22 +1443,23 @@ loop33:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R12
 	LEAQ    (AX)(DI*1), R13
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row35:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col36:
 	VMOVUPS     (R13), Y1
 	VFMADD231PS (R12), Y0, Y1
 	VMOVUPS     Y1, (R13)
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+64(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col36
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row35
@@ -1458,10 +1475,10 @@ next34:
 	ADDQ       SI, R8
 	LEAQ       (CX)(DI*1), R8
 	LEAQ       (AX)(DI*1), DI
-	MOVQ       kh+72(FP), R9
+	MOVQ       kh+80(FP), R9
 
 row38:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col39:
 	VMASKMOVPS  (DI), Y15, Y1
@@ -1469,12 +1486,13 @@ col39:
 	VFMADD231PS Y14, Y0, Y1
 	VMASKMOVPS  Y1, Y15, (DI)
 	ADDQ        SI, R8
-	ADDQ        SI, DI
+	MOVQ        kTap+64(FP), R12
+	LEAQ        (DI)(R12*4), DI
 	DECQ        R10
 	JNE         col39
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (DI)(R10*4), DI
 	DECQ        R9
 	JNE         row38

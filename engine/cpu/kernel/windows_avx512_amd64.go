@@ -17,9 +17,9 @@ func maxPoolGradAVX512(dx *float32, x *float32, dy *float32, pixels int, c int, 
 // depthwiseAVX512 is defined by [depthwisePlain].
 //
 //go:noescape
-func depthwiseAVX512(dst *float32, x *float32, w *float32, pixels int, c int, dstStep int, step int, tap int, gap int, wGap int, kh int, kw int, acc bool)
+func depthwiseAVX512(dst *float32, x *float32, k *float32, pixels int, c int, dstStep int, step int, tap int, gap int, kTap int, kGap int, kh int, kw int, acc bool)
 
 // depthwiseGradAVX512 is defined by [depthwiseGradPlain].
 //
 //go:noescape
-func depthwiseGradAVX512(sum *float32, x *float32, dy *float32, pixels int, c int, step int, tap int, gap int, sumGap int, kh int, kw int)
+func depthwiseGradAVX512(sum *float32, x *float32, dy *float32, pixels int, c int, step int, tap int, gap int, kTap int, kGap int, kh int, kw int)

@@ -381,12 +381,12 @@ end13:
 	VZEROUPPER
 	RET
 
-// func depthwiseAVX512(dst *float32, x *float32, w *float32, pixels int, c int, dstStep int, step int, tap int, gap int, wGap int, kh int, kw int, acc bool)
+// func depthwiseAVX512(dst *float32, x *float32, k *float32, pixels int, c int, dstStep int, step int, tap int, gap int, kTap int, kGap int, kh int, kw int, acc bool)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·depthwiseAVX512(SB), NOSPLIT, $0-97
+TEXT ·depthwiseAVX512(SB), NOSPLIT, $0-105
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
-	MOVQ  w+16(FP), DX
+	MOVQ  k+16(FP), DX
 	MOVQ  pixels+24(FP), BX
 	MOVQ  tap+56(FP), SI
 	SHLQ  $0x02, SI
@@ -419,10 +419,10 @@ loop3:
 	VPXORD Z7, Z7, Z7
 	LEAQ   (CX)(DI*1), R13
 	LEAQ   (DX)(DI*1), R14
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row5:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col6:
 	VMOVUPS     (R14), Z8
@@ -436,19 +436,20 @@ col6:
 	VFMADD231PS 64(R13)(R11*2), Z9, Z5
 	VFMADD231PS 64(R13)(R12*1), Z9, Z7
 	ADDQ        SI, R13
-	ADDQ        SI, R14
+	MOVQ        kTap+72(FP), R15
+	LEAQ        (R14)(R15*4), R14
 	DECQ        R10
 	JNE         col6
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R13)(R10*4), R13
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R14)(R10*4), R14
 	DECQ        R9
 	JNE         row5
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R13
+	MOVB        acc+104(FP), R13
 	MOVQ        R9, R14
 	TESTB       R13, R13
 	JEQ         store7
@@ -502,10 +503,10 @@ loop8:
 	VPXORD Z3, Z3, Z3
 	LEAQ   (CX)(DI*1), R13
 	LEAQ   (DX)(DI*1), R14
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row10:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col11:
 	VMOVUPS     (R14), Z4
@@ -514,19 +515,20 @@ col11:
 	VFMADD231PS (R13)(R11*2), Z4, Z2
 	VFMADD231PS (R13)(R12*1), Z4, Z3
 	ADDQ        SI, R13
-	ADDQ        SI, R14
+	MOVQ        kTap+72(FP), R15
+	LEAQ        (R14)(R15*4), R14
 	DECQ        R10
 	JNE         col11
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R13)(R10*4), R13
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R14)(R10*4), R14
 	DECQ        R9
 	JNE         row10
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R13
+	MOVB        acc+104(FP), R13
 	MOVQ        R9, R14
 	TESTB       R13, R13
 	JEQ         store12
@@ -565,10 +567,10 @@ next9:
 	VPXORD Z3, Z3, Z3
 	LEAQ   (CX)(DI*1), R8
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row14:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col15:
 	VMOVUPS.Z   (R13), K1, Z4
@@ -581,19 +583,20 @@ col15:
 	VMOVUPS.Z   (R8)(R12*1), K1, Z13
 	VFMADD231PS Z13, Z4, Z3
 	ADDQ        SI, R8
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col15
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row14
 	LEAQ        (AX)(DI*1), DI
 	MOVQ        dstStep+40(FP), R8
 	SHLQ        $0x02, R8
-	MOVB        acc+96(FP), R9
+	MOVB        acc+104(FP), R9
 	MOVQ        DI, R10
 	TESTB       R9, R9
 	JEQ         store16
@@ -653,10 +656,10 @@ loop19:
 	VPXORD Z7, Z7, Z7
 	LEAQ   (CX)(DI*1), R12
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row21:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col22:
 	VMOVUPS     (R13), Z8
@@ -672,19 +675,20 @@ col22:
 	VFMADD231PS 192(R12), Z11, Z3
 	VFMADD231PS 192(R12)(R11*1), Z11, Z7
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col22
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row21
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R12
+	MOVB        acc+104(FP), R12
 	MOVQ        R9, R13
 	TESTB       R12, R12
 	JEQ         store23
@@ -732,29 +736,30 @@ loop24:
 	VPXORD Z1, Z1, Z1
 	LEAQ   (CX)(DI*1), R12
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row26:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col27:
 	VMOVUPS     (R13), Z2
 	VFMADD231PS (R12), Z2, Z0
 	VFMADD231PS (R12)(R11*1), Z2, Z1
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col27
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row26
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R12
+	MOVB        acc+104(FP), R12
 	MOVQ        R9, R13
 	TESTB       R12, R12
 	JEQ         store28
@@ -781,10 +786,10 @@ next25:
 	VPXORD Z1, Z1, Z1
 	LEAQ   (CX)(DI*1), R8
 	LEAQ   (DX)(DI*1), R12
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row30:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col31:
 	VMOVUPS.Z   (R12), K1, Z2
@@ -793,19 +798,20 @@ col31:
 	VMOVUPS.Z   (R8)(R11*1), K1, Z13
 	VFMADD231PS Z13, Z2, Z1
 	ADDQ        SI, R8
-	ADDQ        SI, R12
+	MOVQ        kTap+72(FP), R13
+	LEAQ        (R12)(R13*4), R12
 	DECQ        R10
 	JNE         col31
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R12)(R10*4), R12
 	DECQ        R9
 	JNE         row30
 	LEAQ        (AX)(DI*1), DI
 	MOVQ        dstStep+40(FP), R8
 	SHLQ        $0x02, R8
-	MOVB        acc+96(FP), R9
+	MOVB        acc+104(FP), R9
 	MOVQ        DI, R10
 	TESTB       R9, R9
 	JEQ         store32
@@ -851,10 +857,10 @@ loop35:
 	VPXORD Z7, Z7, Z7
 	LEAQ   (CX)(DI*1), R12
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row37:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col38:
 	VMOVUPS     (R13), Z8
@@ -874,19 +880,20 @@ col38:
 	VMOVUPS     448(R13), Z10
 	VFMADD231PS 448(R12), Z10, Z7
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col38
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row37
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R12
+	MOVB        acc+104(FP), R12
 	MOVQ        R9, R13
 	TESTB       R12, R12
 	JEQ         store39
@@ -931,28 +938,29 @@ loop40:
 	VPXORD Z0, Z0, Z0
 	LEAQ   (CX)(DI*1), R12
 	LEAQ   (DX)(DI*1), R13
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row42:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col43:
 	VMOVUPS     (R13), Z1
 	VFMADD231PS (R12), Z1, Z0
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+72(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col43
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row42
 	LEAQ        (AX)(DI*1), R9
 	MOVQ        dstStep+40(FP), R10
 	SHLQ        $0x02, R10
-	MOVB        acc+96(FP), R12
+	MOVB        acc+104(FP), R12
 	MOVQ        R9, R13
 	TESTB       R12, R12
 	JEQ         store44
@@ -973,29 +981,30 @@ next41:
 	VPXORD Z0, Z0, Z0
 	LEAQ   (CX)(DI*1), R8
 	LEAQ   (DX)(DI*1), R12
-	MOVQ   kh+80(FP), R9
+	MOVQ   kh+88(FP), R9
 
 row46:
-	MOVQ kw+88(FP), R10
+	MOVQ kw+96(FP), R10
 
 col47:
 	VMOVUPS.Z   (R12), K1, Z1
 	VMOVUPS.Z   (R8), K1, Z13
 	VFMADD231PS Z13, Z1, Z0
 	ADDQ        SI, R8
-	ADDQ        SI, R12
+	MOVQ        kTap+72(FP), R13
+	LEAQ        (R12)(R13*4), R12
 	DECQ        R10
 	JNE         col47
 	MOVQ        gap+64(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        wGap+72(FP), R10
+	MOVQ        kGap+80(FP), R10
 	LEAQ        (R12)(R10*4), R12
 	DECQ        R9
 	JNE         row46
 	LEAQ        (AX)(DI*1), DI
 	MOVQ        dstStep+40(FP), R8
 	SHLQ        $0x02, R8
-	MOVB        acc+96(FP), R9
+	MOVB        acc+104(FP), R9
 	MOVQ        DI, R10
 	TESTB       R9, R9
 	JEQ         store48
@@ -1018,9 +1027,9 @@ fewer34:
 	VZEROUPPER
 	RET
 
-// func depthwiseGradAVX512(sum *float32, x *float32, dy *float32, pixels int, c int, step int, tap int, gap int, sumGap int, kh int, kw int)
+// func depthwiseGradAVX512(sum *float32, x *float32, dy *float32, pixels int, c int, step int, tap int, gap int, kTap int, kGap int, kh int, kw int)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·depthwiseGradAVX512(SB), NOSPLIT, $0-88
+TEXT ·depthwiseGradAVX512(SB), NOSPLIT, $0-96
 	MOVQ  sum+0(FP), AX
 	MOVQ  x+8(FP), CX
 	MOVQ  dy+16(FP), DX
@@ -1061,10 +1070,10 @@ loop3:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R13
 	LEAQ    (AX)(DI*1), R14
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row5:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col6:
 	VMOVUPS     (R14), Z8
@@ -1080,12 +1089,13 @@ col6:
 	VFMADD231PS 64(R13)(R12*1), Z7, Z9
 	VMOVUPS     Z9, 64(R14)
 	ADDQ        SI, R13
-	ADDQ        SI, R14
+	MOVQ        kTap+64(FP), R15
+	LEAQ        (R14)(R15*4), R14
 	DECQ        R10
 	JNE         col6
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R13)(R10*4), R13
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R14)(R10*4), R14
 	DECQ        R9
 	JNE         row5
@@ -1110,10 +1120,10 @@ loop7:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R13
 	LEAQ    (AX)(DI*1), R14
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row9:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col10:
 	VMOVUPS     (R14), Z4
@@ -1123,12 +1133,13 @@ col10:
 	VFMADD231PS (R13)(R12*1), Z3, Z4
 	VMOVUPS     Z4, (R14)
 	ADDQ        SI, R13
-	ADDQ        SI, R14
+	MOVQ        kTap+64(FP), R15
+	LEAQ        (R14)(R15*4), R14
 	DECQ        R10
 	JNE         col10
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R13)(R10*4), R13
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R14)(R10*4), R14
 	DECQ        R9
 	JNE         row9
@@ -1150,10 +1161,10 @@ next8:
 	ADDQ      SI, R8
 	LEAQ      (CX)(DI*1), R8
 	LEAQ      (AX)(DI*1), DI
-	MOVQ      kh+72(FP), R9
+	MOVQ      kh+80(FP), R9
 
 row12:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col13:
 	VMOVUPS.Z   (DI), K1, Z4
@@ -1167,12 +1178,13 @@ col13:
 	VFMADD231PS Z14, Z3, Z4
 	VMOVUPS     Z4, K1, (DI)
 	ADDQ        SI, R8
-	ADDQ        SI, DI
+	MOVQ        kTap+64(FP), R13
+	LEAQ        (DI)(R13*4), DI
 	DECQ        R10
 	JNE         col13
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (DI)(R10*4), DI
 	DECQ        R9
 	JNE         row12
@@ -1209,10 +1221,10 @@ loop16:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R12
 	LEAQ    (AX)(DI*1), R13
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row18:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col19:
 	VMOVUPS     (R13), Z8
@@ -1232,12 +1244,13 @@ col19:
 	VFMADD231PS 192(R12)(R11*1), Z7, Z11
 	VMOVUPS     Z11, 192(R13)
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+64(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col19
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row18
@@ -1258,10 +1271,10 @@ loop20:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R12
 	LEAQ    (AX)(DI*1), R13
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row22:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col23:
 	VMOVUPS     (R13), Z2
@@ -1269,12 +1282,13 @@ col23:
 	VFMADD231PS (R12)(R11*1), Z1, Z2
 	VMOVUPS     Z2, (R13)
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+64(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col23
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row22
@@ -1292,10 +1306,10 @@ next21:
 	ADDQ      SI, R8
 	LEAQ      (CX)(DI*1), R8
 	LEAQ      (AX)(DI*1), DI
-	MOVQ      kh+72(FP), R9
+	MOVQ      kh+80(FP), R9
 
 row25:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col26:
 	VMOVUPS.Z   (DI), K1, Z2
@@ -1305,12 +1319,13 @@ col26:
 	VFMADD231PS Z14, Z1, Z2
 	VMOVUPS     Z2, K1, (DI)
 	ADDQ        SI, R8
-	ADDQ        SI, DI
+	MOVQ        kTap+64(FP), R12
+	LEAQ        (DI)(R12*4), DI
 	DECQ        R10
 	JNE         col26
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (DI)(R10*4), DI
 	DECQ        R9
 	JNE         row25
@@ -1344,10 +1359,10 @@ loop29:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R12
 	LEAQ    (AX)(DI*1), R13
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row31:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col32:
 	VMOVUPS     (R13), Z8
@@ -1375,12 +1390,13 @@ col32:
 	VFMADD231PS 448(R12), Z7, Z9
 	VMOVUPS     Z9, 448(R13)
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+64(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col32
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row31
@@ -1399,22 +1415,23 @@ loop33:
 	ADDQ    SI, R9
 	LEAQ    (CX)(DI*1), R12
 	LEAQ    (AX)(DI*1), R13
-	MOVQ    kh+72(FP), R9
+	MOVQ    kh+80(FP), R9
 
 row35:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col36:
 	VMOVUPS     (R13), Z1
 	VFMADD231PS (R12), Z0, Z1
 	VMOVUPS     Z1, (R13)
 	ADDQ        SI, R12
-	ADDQ        SI, R13
+	MOVQ        kTap+64(FP), R14
+	LEAQ        (R13)(R14*4), R13
 	DECQ        R10
 	JNE         col36
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R12)(R10*4), R12
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (R13)(R10*4), R13
 	DECQ        R9
 	JNE         row35
@@ -1430,10 +1447,10 @@ next34:
 	ADDQ      SI, R8
 	LEAQ      (CX)(DI*1), R8
 	LEAQ      (AX)(DI*1), DI
-	MOVQ      kh+72(FP), R9
+	MOVQ      kh+80(FP), R9
 
 row38:
-	MOVQ kw+80(FP), R10
+	MOVQ kw+88(FP), R10
 
 col39:
 	VMOVUPS.Z   (DI), K1, Z1
@@ -1441,12 +1458,13 @@ col39:
 	VFMADD231PS Z14, Z0, Z1
 	VMOVUPS     Z1, K1, (DI)
 	ADDQ        SI, R8
-	ADDQ        SI, DI
+	MOVQ        kTap+64(FP), R12
+	LEAQ        (DI)(R12*4), DI
 	DECQ        R10
 	JNE         col39
 	MOVQ        gap+56(FP), R10
 	LEAQ        (R8)(R10*4), R8
-	MOVQ        sumGap+64(FP), R10
+	MOVQ        kGap+72(FP), R10
 	LEAQ        (DI)(R10*4), DI
 	DECQ        R9
 	JNE         row38

@@ -114,9 +114,9 @@ func TestMaxPoolGrad(t *testing.T) {
 func TestDepthwise(t *testing.T) {
 	gx, gk, gd := testkit.NewGuard(t, 4*longest), testkit.NewGuard(t, 4*longest), testkit.NewGuard(t, 4*longest)
 	eachWindow(t, func(t *testing.T, s *Set, r *rand.Rand, w Windows, back bool) {
-		kRow, dstStep, acc := w.KW*w.Tap+r.IntN(3)*w.Tap, w.C+r.IntN(20), r.IntN(2) == 0
+		kRow, dstStep, acc := (w.KW+r.IntN(3))*w.C, w.C+r.IntN(20), r.IntN(2) == 0
 		x := gx.Place(w.span(w.Step, w.Row, w.KH), back)
-		k := gk.Place((w.KH-1)*kRow+(w.KW-1)*w.Tap+w.C, back)
+		k := gk.Place((w.KH-1)*kRow+w.KW*w.C, back)
 		dst := gd.Place((w.Pixels-1)*dstStep+w.C, back)
 		fill(r, x)
 		fill(r, k)
@@ -132,7 +132,7 @@ func TestDepthwise(t *testing.T) {
 					want, magnitude = 0, 0
 				}
 				for t := range w.KH * w.KW {
-					v := float64(x[p*w.Step+t/w.KW*w.Row+t%w.KW*w.Tap+j]) * float64(k[t/w.KW*kRow+t%w.KW*w.Tap+j])
+					v := float64(x[p*w.Step+t/w.KW*w.Row+t%w.KW*w.Tap+j]) * float64(k[t/w.KW*kRow+t%w.KW*w.C+j])
 					want, magnitude = want+v, magnitude+abs(v)
 				}
 				// A product and an addition a tap, and the one to dst.
@@ -148,19 +148,19 @@ func TestDepthwise(t *testing.T) {
 func TestDepthwiseGrad(t *testing.T) {
 	gx, gy, gs := testkit.NewGuard(t, 4*longest), testkit.NewGuard(t, 4*longest), testkit.NewGuard(t, 4*longest)
 	eachWindow(t, func(t *testing.T, s *Set, r *rand.Rand, w Windows, back bool) {
-		sumRow := w.KW*w.Tap + r.IntN(3)*w.Tap
+		sumRow := (w.KW + r.IntN(3)) * w.C
 		x, dy := gx.Place(w.span(w.Step, w.Row, w.KH), back), gy.Place((w.Pixels-1)*w.Tap+w.C, back)
-		sum := gs.Place((w.KH-1)*sumRow+(w.KW-1)*w.Tap+w.C, back)
+		sum := gs.Place((w.KH-1)*sumRow+w.KW*w.C, back)
 		fill(r, x)
 		fill(r, dy)
 		fill(r, sum)
 		was := append([]float32(nil), sum...)
 		s.DepthwiseGrad(sum, sumRow, x, dy, w)
 		for i, got := range sum {
-			ky, kx, j := i/sumRow, i%sumRow/w.Tap, i%sumRow%w.Tap
+			ky, kx, j := i/sumRow, i%sumRow/w.C, i%sumRow%w.C
 			want, magnitude := float64(was[i]), abs(float64(was[i]))
 			bound := 0.0
-			if kx < w.KW && j < w.C {
+			if kx < w.KW {
 				for p := range w.Pixels {
 					v := float64(x[p*w.Step+ky*w.Row+kx*w.Tap+j]) * float64(dy[p*w.Tap+j])
 					want, magnitude = want+v, magnitude+abs(v)
