@@ -14,7 +14,8 @@ func (c *corr) depthwise() bool { return c.groups > 1 && c.ci == 1 && c.co == 1 
 type depth struct {
 	set    *kernel.Set
 	phases []phaseSpans
-	taps   int // of all phases
+	order  []int // the taps of all phases, one after the other
+	taps   int
 	chunk  int // channels
 	block  int // rows of the destination a task
 }
@@ -34,7 +35,8 @@ func newDepthwise(set *kernel.Set, phases ...*corr) *depth {
 		d.phases = append(d.phases, phaseSpans{
 			p, rowSpans(p.oh, p.kh, p.stride, p.py, p.h), spans(p.ow, p.kw, p.stride, p.px, p.w), d.taps,
 		})
-		d.taps += len(p.tap)
+		d.order = append(d.order, p.tap...)
+		d.taps = len(d.order)
 	}
 	p := phases[0]
 	d.chunk = depthChunk(p.c, d.taps)
@@ -67,13 +69,13 @@ func (d *depth) packTasks() int { return blocksOf(d.phases[0].c, d.chunk) }
 func (d *depth) pack(i int, packed, w, _ []float32) {
 	c0 := i * d.chunk
 	c1 := min(d.phases[0].c, c0+d.chunk)
+	n, group := c1-c0, d.phases[0].group
 	to := packed[c0*d.taps : c1*d.taps]
-	for _, p := range d.phases {
-		for _, tap := range p.tap {
-			for j := range c1 - c0 {
-				to[j] = w[(c0+j)*p.group+tap]
-			}
-			to = to[c1-c0:]
+	for j := range n { // w is read in order
+		from, at := w[(c0+j)*group:][:group], j
+		for _, tap := range d.order {
+			to[at] = from[tap]
+			at += n
 		}
 	}
 }

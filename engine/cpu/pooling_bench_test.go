@@ -11,8 +11,8 @@ import (
 	"selfcon/graph"
 )
 
-// benchProgram reports the least milliseconds of each step that has a pass over
-// memory, and how fast it moved what it reads and writes.
+// benchProgram reports the least milliseconds of each step but the first, and
+// how fast it moved what it reads and writes.
 func benchProgram(b *testing.B, g *graph.Graph, inputs ...*graph.Value) {
 	b.Helper()
 	p, err := g.Build()
@@ -39,9 +39,18 @@ func benchProgram(b *testing.B, g *graph.Graph, inputs ...*graph.Value) {
 	}
 	b.ReportMetric(0, "ns/op")
 	for _, s := range x.(*cpu.Executable).Stats().Steps {
+		if s.Name == "first" {
+			continue
+		}
 		b.ReportMetric(float64(s.Best)/float64(time.Millisecond), "ms-"+s.Name)
 		b.ReportMetric(float64(s.Bytes)/s.Best.Seconds()/1e9, "GB/s-"+s.Name)
 	}
+}
+
+// awake is x after a step for all threads: while inputs are copied, all but one
+// go to sleep.
+func awake(g *graph.Graph, x *graph.Value) *graph.Value {
+	return g.Scale("first", x, 0.5)
 }
 
 func BenchmarkMaxPool(b *testing.B) {
@@ -56,12 +65,13 @@ func BenchmarkMaxPool(b *testing.B) {
 	} {
 		b.Run(fmt.Sprintf("%dx%d²x%d/%d.%d", z.n, z.size, z.c, z.pool.Size, z.pool.Stride), func(b *testing.B) {
 			g := graph.New()
-			x := g.Input("x", graph.Float, z.n, z.size, z.size, z.c)
+			in := g.Input("x", graph.Float, z.n, z.size, z.size, z.c)
+			x := awake(g, in)
 			y := g.MaxPool2D("pool", x, z.pool)
 			dy := g.Input("dy", graph.Float, y.Shape...)
 			g.Output("y", y)
 			g.Output("dx", g.Apply("dx", graph.MaxPool2DGrad{Pool: z.pool}, x, dy)[0])
-			benchProgram(b, g, x, dy)
+			benchProgram(b, g, in, dy)
 		})
 	}
 }
@@ -72,14 +82,15 @@ func BenchmarkDepthwise(b *testing.B) {
 	} {
 		b.Run(fmt.Sprintf("%dx%d²x%d/%dx%d.%d", z.n, z.size, z.c, z.k, z.k, z.stride), func(b *testing.B) {
 			g := graph.New()
-			x, w := g.Input("x", graph.Float, z.n, z.size, z.size, z.c), g.Input("w", graph.Float, z.c, 1, z.k, z.k)
+			in, w := g.Input("x", graph.Float, z.n, z.size, z.size, z.c), g.Input("w", graph.Float, z.c, 1, z.k, z.k)
+			x := awake(g, in)
 			op := graph.Conv2D{Stride: z.stride, Pad: z.k / 2, Groups: z.c}
 			y := g.Conv2D("y", x, w, op)
 			dy := g.Input("dy", graph.Float, y.Shape...)
 			g.Output("y", y)
 			g.Output("dx", g.Apply("dx", graph.Conv2DGradInput{Conv: op, Input: x.Shape}, dy, w)[0])
 			g.Output("dw", g.Apply("dw", graph.Conv2DGradWeight{Conv: op, Kernel: w.Shape}, x, dy)[0])
-			benchProgram(b, g, x, w, dy)
+			benchProgram(b, g, in, w, dy)
 		})
 	}
 }
