@@ -116,6 +116,9 @@ func randomNetwork(t *testing.T, r *rand.Rand) optest.Case {
 		}
 		stride := 1 + r.IntN(3)
 		h := g.ReLU(name+"relu", norm(name+"norm", conv(name+"conv", x, out, pick(1, 2, 3, 5), stride, groups)))
+		if b%2 == 1 {
+			h = g.ReLU(name+"relu1", norm(name+"norm1", conv(name+"depthwise", h, out, 5, 1+b/2, out)))
+		}
 		h2 := norm(name+"norm2", conv(name+"conv2", h, out, 3, 1, 1))
 		x = g.ReLU(name+"relu2", g.Add(name+"add", h2, h))
 		if x.Shape[1] >= 4 && r.IntN(3) == 0 {

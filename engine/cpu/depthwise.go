@@ -27,8 +27,9 @@ type phaseSpans struct {
 	before     int // taps of the phases before it
 }
 
-// newDepthwise takes the correlations of the same images that fill the
-// destination between them.
+// newDepthwise takes the correlations of the same images, as they lie
+// (plan.FuseLoad leaves grouped ones alone), that fill the destination between
+// them.
 func newDepthwise(set *kernel.Set, phases ...*corr) *depth {
 	d := &depth{set: set}
 	for _, p := range phases {
@@ -60,9 +61,11 @@ func (d *depth) flops() float64 {
 	return sum
 }
 
-func (d *depth) scratch() int   { return 0 }
-func (d *depth) packedLen() int { return d.taps * d.phases[0].c }
-func (d *depth) packTasks() int { return blocksOf(d.phases[0].c, d.chunk) }
+func (d *depth) scratch() int    { return 0 }
+func (d *depth) packedLen() int  { return d.taps * d.phases[0].c }
+func (d *depth) inputLen() int   { return 0 }
+func (d *depth) inputTasks() int { return 0 }
+func (d *depth) packTasks() int  { return blocksOf(d.phases[0].c, d.chunk) }
 
 // pack lays out a chunk's weights: a phase after the other, of each its taps, of
 // each the channels.
@@ -80,14 +83,22 @@ func (d *depth) pack(i int, packed, w, _ []float32) {
 	}
 }
 
+func (d *depth) input(int, *job, []float32, *pointers) {}
+
 func (d *depth) tasks() int {
 	p := d.phases[0]
 	return blocksOf(p.n*p.dh, d.block)
 }
 
+// regions are a task's rows, whole.
+func (d *depth) regions(i int, to []region) []region {
+	p := d.phases[0]
+	return append(to, region{i * d.block * p.dw, min(p.n*p.dh, (i+1)*d.block) * p.dw, 0, p.c})
+}
+
 // run computes rows of the destination, all phases of each.
-func (d *depth) run(i int, x, packed, y, _ []float32, acc bool) {
-	c, dh := d.phases[0].c, d.phases[0].dh
+func (d *depth) run(i int, j *job, _ []float32, _ *pointers) {
+	c, dh, x, packed, y, acc := d.phases[0].c, d.phases[0].dh, j.x.x, j.packed, j.y, j.add != nil
 	last := min(d.phases[0].n*dh, (i+1)*d.block)
 	for c0 := 0; c0 < c; c0 += d.chunk {
 		n := min(d.chunk, c-c0)
