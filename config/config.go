@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -48,6 +49,10 @@ type Run struct {
 	CropMin      float64   `json:"crop_min"`      // the smallest share of the image that a random crop keeps
 	Flip         bool      `json:"flip"`          // mirror at random
 	ValFraction  float64   `json:"val_fraction"`  // of the training set, held out where the data has no validation split
+	Fraction     float64   `json:"fraction"`      // of the training images that are used, class by class, after validation images are held out; 0: all
+	PerClass     int       `json:"per_class"`     // training images of a class that are used; 0: all
+	Sampling     string    `json:"sampling"`      // an epoch's images: shuffle (each once; also if empty), balanced or weighted, see data.LoaderConfig
+	ClassImages  int       `json:"class_images"`  // balanced: images of a class in a batch; 0: as few as the classes allow, at least 2
 	Mean         []float64 `json:"mean"`          // per channel in [0,1]; nil: known for the data, or measured
 	Std          []float64 `json:"std"`
 	Seed         uint64    `json:"seed"`
@@ -55,6 +60,9 @@ type Run struct {
 	Memory       string    `json:"memory"`  // least: recompute instead of keeping; empty: as is quickest
 	Workers      int       `json:"workers"` // that load and augment images; 0: one a core
 }
+
+// Samplings are the values of Run.Sampling.
+var Samplings = []string{"shuffle", "balanced", "weighted"}
 
 // ScalingBatch is the batch that a rate to be scaled linearly is meant for.
 const ScalingBatch = 256
@@ -88,7 +96,7 @@ func Default() Run {
 		Temperature: 0.1, BaseTemperature: 0.07, ProjectionDim: 128,
 		Batch: 64, Rate: DefaultRate("sgd"), RateScaling: "none", Optimizer: "sgd", Momentum: 0.9, Beta2: 0.999, Trust: 0.001,
 		WeightDecay: 1e-4, NoDecay: "none", Schedule: "cosine", WarmupEpochs: -1,
-		ClassOrder: "lexicographic", Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
+		ClassOrder: "lexicographic", Sampling: "shuffle", Fraction: 1, Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
 	}
 }
 
@@ -174,6 +182,7 @@ func (c Run) Validate() error {
 		{"base-temperature", c.BaseTemperature, 0, true, math.Inf(1), true},
 		{"crop-min", c.CropMin, 0, true, 1, false},
 		{"val-fraction", c.ValFraction, 0, false, 1, true},
+		{"fraction", c.Fraction, 0, false, 1, false},
 	} {
 		if math.IsNaN(x.v) || x.v < x.low || x.openLow && x.v == x.low || x.v > x.high || x.openHigh && x.v == x.high {
 			return bad(x.name, "%g is out of range: must be %s", x.v, interval(x.low, x.openLow, x.high, x.openHigh))
@@ -185,7 +194,7 @@ func (c Run) Validate() error {
 		name         string
 		v, low, high int
 	}{
-		{"epochs", c.Epochs, 0, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"cache-side", c.CacheSide, 0, 65536}, {"image", c.Image, 0, 4096},
+		{"epochs", c.Epochs, 0, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"cache-side", c.CacheSide, 0, 65536}, {"per-class", c.PerClass, 0, math.MaxInt32}, {"class-images", c.ClassImages, 0, math.MaxInt32}, {"image", c.Image, 0, 4096},
 		{"projection-dim", c.ProjectionDim, 1, 65536}, {"warmup-epochs", c.WarmupEpochs, -1, math.MaxInt32},
 		{"threads", c.Threads, 0, 1024}, {"workers", c.Workers, 0, 4096}, {"width", c.Model.Width, 1, 4096},
 	} {
@@ -205,6 +214,7 @@ func (c Run) Validate() error {
 		{"lr-scaling", c.RateScaling, RateScalings},
 		{"no-decay", c.NoDecay, NoDecays},
 		{"augment", c.Augment, []string{"strong", "weak", "none"}},
+		{"sampling", cmp.Or(c.Sampling, "shuffle"), Samplings},
 	} {
 		ok := false
 		for _, k := range x.known {
@@ -216,6 +226,12 @@ func (c Run) Validate() error {
 	}
 	if c.Nesterov && (c.Optimizer != "sgd" || c.Momentum == 0) {
 		return bad("nesterov", "is a kind of SGD's momentum: needs --optimizer sgd and a momentum above 0, not %s and %g", c.Optimizer, c.Momentum)
+	}
+	if c.Fraction != 0 && c.Fraction != 1 && c.PerClass > 0 {
+		return bad("per-class", "%d, and a fraction of %g: choose one", c.PerClass, c.Fraction)
+	}
+	if c.ClassImages > 0 && (c.Sampling != "balanced" || c.ClassImages < 2 || c.Batch%c.ClassImages != 0) {
+		return bad("class-images", "%d: is for --sampling balanced, must be at least 2 and divide the batch of %d", c.ClassImages, c.Batch)
 	}
 	if c.CacheSide > 0 && c.Cache == "" {
 		return bad("cache-side", "%d: there is no cache to shrink images in; give --cache FOLDER as well", c.CacheSide)

@@ -54,6 +54,12 @@ func NewSetup(c config.Run) (*Setup, error) {
 			s.Val = nil
 		}
 	}
+	switch {
+	case c.PerClass > 0:
+		s.Train = data.PerClass(s.Train, c.PerClass, c.Seed)
+	case c.Fraction > 0 && c.Fraction < 1:
+		s.Train = data.Fraction(s.Train, c.Fraction, c.Seed)
+	}
 	if err := s.resolve(&c); err != nil {
 		return nil, err
 	}
@@ -189,9 +195,25 @@ func (s *Setup) Loader(ds data.Dataset, batch int, training bool) (*data.Loader,
 	if err != nil {
 		return nil, err
 	}
-	return data.NewLoader(data.LoaderConfig{
+	l := data.LoaderConfig{
 		Dataset: ds, Transform: t, Batch: batch, Views: views,
 		Height: c.Model.ImageHeight, Width: c.Model.ImageWidth, Channels: c.Model.ImageChannels,
 		Shuffle: training, DropLast: training, Seed: c.Seed, Workers: c.Workers,
-	})
+	}
+	switch {
+	case !training:
+	case c.Sampling == "weighted":
+		l.Weights = data.ClassWeights(ds)
+	case c.Sampling == "balanced":
+		if l.Balanced = c.ClassImages; l.Balanced == 0 {
+			if l.Balanced, err = data.BalancedImages(ds, batch); err != nil {
+				return nil, &config.Error{Setting: "sampling", Reason: "balanced: " + err.Error()}
+			}
+		}
+	}
+	loader, err := data.NewLoader(l)
+	if err != nil && l.Balanced > 0 {
+		return nil, &config.Error{Setting: "sampling", Reason: err.Error()}
+	}
+	return loader, err
 }

@@ -103,6 +103,24 @@ func TestData(t *testing.T) {
 	if sums[0] != sums[1] || sums[1] != sums[2] {
 		t.Error("a cache changes the result")
 	}
+	for _, c := range []struct {
+		args []string
+		code int
+		part string
+	}{
+		{[]string{"--sampling", "balanced"}, exitDone, "36 images"},
+		{[]string{"--sampling", "weighted", "--fraction", "0.5", "--batch", "8"}, exitDone, "18 images"},
+		{[]string{"--per-class", "7"}, exitDone, "14 images"},
+		{[]string{"--sampling", "balanced", "--class-images", "4"}, exitUsage, "sampling: data loader: a batch of 12 with 4 images of a class needs 3 classes, and there are 2"},
+		{[]string{"--sampling", "balanced", "--class-images", "5"}, exitUsage, "divide the batch of 12"},
+		{[]string{"--class-images", "4"}, exitUsage, "is for --sampling balanced"},
+		{[]string{"--sampling", "balnced"}, exitUsage, `did you mean "balanced"`},
+		{[]string{"--fraction", "1.5"}, exitUsage, "fraction: 1.5 is out of range"},
+	} {
+		if _, stderr, code := call(t.Context(), append(args, c.args...)...); code != c.code || !strings.Contains(stderr, c.part) {
+			t.Errorf("train %q: exit code %d, %q, want %d and %q", c.args, code, stderr, c.code, c.part)
+		}
+	}
 	if _, stderr, code := call(t.Context(), append(args, "--cache-side", "8")...); code != exitUsage || !strings.Contains(stderr, "--cache FOLDER") {
 		t.Errorf("--cache-side alone: exit code %d, %q", code, stderr)
 	}

@@ -61,6 +61,10 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 
 	augmentFlags(cmd, c)
 	f.Float64Var(&c.ValFraction, "val-fraction", c.ValFraction, "share of the training images held out to choose by, if the data has no validation split")
+	f.Float64Var(&c.Fraction, "fraction", c.Fraction, "share of the training images that is used, class by class")
+	f.IntVar(&c.PerClass, "per-class", c.PerClass, "training images of a class that are used (0: all)")
+	f.StringVar(&c.Sampling, "sampling", c.Sampling, "an epoch's images: shuffle (each once), balanced (batches of as many images of each of their classes) or weighted (every class as often)")
+	f.IntVar(&c.ClassImages, "class-images", c.ClassImages, "images of a class in a balanced batch (0: as few as the classes allow, at least 2)")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
 	machineFlags(f, &c.Threads, &c.Workers)
 	memoryFlag(cmd, &c.Memory)
@@ -81,7 +85,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	})
 	complete(cmd, "arch", model.Archs)
 	for name, values := range map[string][]string{
-		"stem": model.Stems(), "sub": model.SubNetworks(), "schedule": config.Schedules, "optimizer": config.Optimizers, "lr-scaling": config.RateScalings, "no-decay": config.NoDecays,
+		"stem": model.Stems(), "sub": model.SubNetworks(), "schedule": config.Schedules, "optimizer": config.Optimizers, "lr-scaling": config.RateScalings, "no-decay": config.NoDecays, "sampling": config.Samplings,
 	} {
 		complete(cmd, name, func() []string { return values })
 	}
