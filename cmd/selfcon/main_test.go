@@ -45,7 +45,7 @@ func TestWrongUse(t *testing.T) {
 		want string // in the message
 	}{
 		{"trian", exitUsage, `did you mean "train"?`},
-		{"nonsense", exitUsage, "known: bench, completion, data, help, predict, probe, quickstart, train, version"},
+		{"nonsense", exitUsage, "known: bench, completion, data, help, models, predict, probe, quickstart, train, version"},
 		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
 		{"train --epochs three", exitUsage, `"three"`},
 		{"train", exitUsage, "--data imagefolder:PATH"},
@@ -55,6 +55,15 @@ func TestWrongUse(t *testing.T) {
 		{"train --data imagefolder:no/such/folder", exitBadData, "no such file or folder"},
 		{"train --data imagefolder:" + empty, exitBadData, empty},
 		{"train --data sample --method selfcons", exitUsage, `did you mean "selfcon-s"?`},
+		{"models resnt18", exitUsage, `did you mean "resnet18"?`},
+		{"models wrn_17_8", exitUsage, "must be 6n+4"},
+		{"models vgg13 --image 8", exitUsage, "vgg13 on images of 8×8"},
+		{"models --image 0", exitUsage, "between 1 and 4096"},
+		{"models resnet18 --exits 4", exitUsage, "exits after stages 1 to 3"},
+		{"models --exits some", exitUsage, "whole number"},
+		{"models --sub full", exitUsage, "known: fc, small, same, large"},
+		{"train --data sample --arch efficientnet --exits 2", exitUsage, "has one exit"},
+		{"train --data sample --dropout 0.5", exitUsage, "resnet18 has none"},
 		{"train --data sample --arch resnet81", exitUsage, `did you mean "resnet18"?`},
 		{"train --data sample --sub full", exitUsage, "known: fc, small, same"},
 		{"train --data sample --stem smal", exitUsage, `did you mean "small"?`},
@@ -113,7 +122,7 @@ func TestWrongUse(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"", "train", "probe", "predict", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
+	for _, args := range []string{"", "train", "probe", "predict", "models", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
 		stdout, _, code := call(t.Context(), append(strings.Fields(args), "--help")...)
 		if code != exitDone || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("selfcon %s --help: exit code %d, no examples in %q", args, code, stdout)
@@ -298,6 +307,48 @@ func TestInterrupt(t *testing.T) {
 	}
 	if _, stderr, code := call(t.Context(), "train", "--resume", "runs/b"); code != exitUsage || !strings.Contains(stderr, "nothing to resume") {
 		t.Errorf("resume of a run that is done: exit code %d, %q", code, stderr)
+	}
+}
+
+// TestModels holds the listing to published figures: torchvision gives ResNet-50
+// 25,557,032 parameters with a classifier of 2,049,000, and 4.09 G
+// multiply-accumulates with one of 2.05 M.
+func TestModels(t *testing.T) {
+	stdout, stderr, code := call(t.Context(), "models", "resnet50", "--image", "224", "--exits", "all", "--json")
+	if code != exitDone {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var list []modelInfo
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 1 || len(list[0].Exits) != 4 {
+		t.Fatalf("%+v", list)
+	}
+	m := list[0]
+	last := m.Exits[3]
+	if m.Stem != "large" || m.Positions != 3 || m.Dim != 2048 || last.Exit != "backbone" || last.Parameters != 25_557_032-2_049_000 {
+		t.Errorf("%+v", m)
+	}
+	if g := float64(last.MACs) / 1e9; g < 4.08 || g > 4.10 {
+		t.Errorf("%.3f G multiply-accumulates, want 4.09", g)
+	}
+	// Images of 112×112×64 floats live beside those that pooling makes of them.
+	if least := 4 * 112 * 112 * 64; last.Memory < least || last.Memory > 3*least || m.Training < 5*least {
+		t.Errorf("%d bytes an image, %d in training; the largest layer takes %d", last.Memory, m.Training, least)
+	}
+	for i, x := range m.Exits[:3] {
+		if next := m.Exits[i+1]; x.Parameters >= next.Parameters || x.MACs >= next.MACs {
+			t.Errorf("%+v costs no less than %+v", x, next)
+		}
+	}
+
+	// All of them; those that need larger images say so.
+	stdout, stderr, code = call(t.Context(), "models", "--image", "8", "--width", "4")
+	for _, want := range append(model.Archs(), "sub-network 1", "backbone", "does not fit", "too small") {
+		if code != exitDone || !strings.Contains(stdout, want) {
+			t.Fatalf("exit code %d, no %q in:\n%s%s", code, want, stdout, stderr)
+		}
 	}
 }
 

@@ -17,14 +17,15 @@ type limit struct {
 }
 
 // scale is what an error is relative to. For a float64 engine it is the figure
-// itself, but no less than a millionth of the tensor's length: where a sum
-// cancels to nothing (the gradients of a classifier's biases add up to 0) only
-// the last roundings of its terms are left. For a float32 engine it is at least the figure's usual size in a tensor of
-// that length (a sum of n numbers of random sign, one number of n), since
-// rounding does not shrink where terms happen to cancel.
+// itself, but no less than a millionth of the tensor's length, or of a sum's
+// usual size: where a sum cancels to nothing (the gradients of a classifier add
+// up to 0 over the classes) only the last roundings of its terms are left. For a
+// float32 engine it is at least the figure's usual size in a tensor of that
+// length (a sum of n numbers of random sign, one number of n), since rounding
+// does not shrink where terms happen to cancel.
 func (l limit) scale(want, l2, usual float64) float64 {
 	if l.exact {
-		return max(math.Abs(want), 1e-6*l2)
+		return max(math.Abs(want), 1e-6*l2*max(1, usual))
 	}
 	return max(math.Abs(want), l2*usual)
 }
