@@ -30,8 +30,9 @@ type Run struct {
 	BaseTemperature float64 `json:"base_temperature"`
 	ProjectionDim   int     `json:"projection_dim"`
 
-	Epochs       int       `json:"epochs"` // 0: as many as make MinSteps steps, at least MinEpochs
-	Batch        int       `json:"batch"`  // images a step
+	Epochs       int       `json:"epochs"`      // 0: as many as make MinSteps steps, at least MinEpochs
+	Batch        int       `json:"batch"`       // images a step
+	MicroBatch   int       `json:"micro_batch"` // images that go through the network at a time, a divisor of Batch; 0: all. The contrast is that of the whole batch
 	Rate         float64   `json:"lr"`
 	RateScaling  string    `json:"lr_scaling"`    // none: lr is that of the run; linear: lr is that of ScalingBatch images and grows with the batch
 	Optimizer    string    `json:"optimizer"`     // sgd, lars or adamw
@@ -195,7 +196,7 @@ func (c Run) Validate() error {
 		v, low, high int
 	}{
 		{"epochs", c.Epochs, 0, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"cache-side", c.CacheSide, 0, 65536}, {"per-class", c.PerClass, 0, math.MaxInt32}, {"class-images", c.ClassImages, 0, math.MaxInt32}, {"image", c.Image, 0, 4096},
-		{"projection-dim", c.ProjectionDim, 1, 65536}, {"warmup-epochs", c.WarmupEpochs, -1, math.MaxInt32},
+		{"micro-batch", c.MicroBatch, 0, math.MaxInt32}, {"projection-dim", c.ProjectionDim, 1, 65536}, {"warmup-epochs", c.WarmupEpochs, -1, math.MaxInt32},
 		{"threads", c.Threads, 0, 1024}, {"workers", c.Workers, 0, 4096}, {"width", c.Model.Width, 1, 4096},
 	} {
 		switch {
@@ -223,6 +224,9 @@ func (c Run) Validate() error {
 		if !ok {
 			return bad(x.name, "unknown value %q%s", x.v, suggest.Among(x.v, x.known))
 		}
+	}
+	if c.MicroBatch > 0 && c.Batch%c.MicroBatch != 0 {
+		return bad("micro-batch", "%d images at a time do not make up a batch of %d: the batch must be a multiple", c.MicroBatch, c.Batch)
 	}
 	if c.Nesterov && (c.Optimizer != "sgd" || c.Momentum == 0) {
 		return bad("nesterov", "is a kind of SGD's momentum: needs --optimizer sgd and a momentum above 0, not %s and %g", c.Optimizer, c.Momentum)

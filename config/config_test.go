@@ -70,6 +70,8 @@ func TestValidate(t *testing.T) {
 		{"schedule", func(c *Run) { c.Schedule = "constnat" }, `did you mean "constant"?`},
 		{"milestones", func(c *Run) { c.Schedule, c.Milestones = "constant", []int{3} }, "a constant schedule has none"},
 		{"optimizer", func(c *Run) { c.Optimizer = "adam" }, `did you mean "adamw"?`},
+		{"micro-batch", func(c *Run) { c.Batch, c.MicroBatch = 64, 24 }, "must be a multiple"},
+		{"micro-batch", func(c *Run) { c.MicroBatch = -1 }, "at least 0"},
 		{"nesterov", func(c *Run) { c.Nesterov, c.Momentum = true, 0 }, "above 0"},
 		{"nesterov", func(c *Run) { c.Nesterov, c.Optimizer = true, "lars" }, "--optimizer sgd"},
 		{"beta2", func(c *Run) { c.Beta2 = 1 }, "less than 1"},

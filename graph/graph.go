@@ -347,14 +347,41 @@ func (g *Graph) Gradients(loss *Value, wrt []*Value) []*Value {
 		g.Fail("graph: gradients of %s, which is %v and not a float scalar", loss.Node.Name, loss.Type)
 		return g.Gradients(loss, wrt)
 	}
+	return g.Pullback([]*Value{loss}, []*Value{g.Constant("grad:"+loss.Node.Name, 1)}, wrt)
+}
+
+// Pullback is Gradients of Σ ⟨of_i, by_i⟩ with the by_i held fixed: given the
+// derivative of something by values of the graph, it gives that by the values
+// they were computed from. Each by_i has the type of of_i.
+func (g *Graph) Pullback(of, by, wrt []*Value) []*Value {
+	out := make([]*Value, len(wrt))
+	fail := func(format string, args ...any) []*Value {
+		for i := range out {
+			out[i] = g.Fail(format, args...)
+		}
+		return out
+	}
+	if g.err != nil {
+		return fail("")
+	}
+	if len(of) != len(by) {
+		return fail("graph: pullback of %d values by %d derivatives", len(of), len(by))
+	}
+	for i, v := range of {
+		if !g.owns(v) || !g.owns(by[i]) {
+			return fail("graph: pullback of a value that is not of this graph")
+		}
+		if !v.Shape.Equal(by[i].Shape) || v.DType != Float || by[i].DType != Float {
+			return fail("graph: pullback of %s, which is %v, by a derivative that is %v", v.Node.Name, v.Type, by[i].Type)
+		}
+	}
 	n := len(g.nodes) // the forward part
 	// depends[i]: node i computes one of wrt or depends on one, so the derivative
 	// by its results is wanted; through[i]: by its operands too.
 	depends, through := make([]bool, n), make([]bool, n)
 	for _, v := range wrt {
 		if !g.owns(v) {
-			g.Fail("graph: gradient by a value that is not of this graph")
-			return g.Gradients(loss, wrt)
+			return fail("graph: gradient by a value that is not of this graph")
 		}
 		depends[v.Node.ID] = true
 	}
@@ -365,7 +392,16 @@ func (g *Graph) Gradients(loss *Value, wrt []*Value) []*Value {
 			}
 		}
 	}
-	grads := map[*Value]*Value{loss: g.Constant("grad:"+loss.Node.Name, 1)}
+	grads := map[*Value]*Value{}
+	add := func(to, d *Value) {
+		if prev := grads[to]; prev != nil {
+			d = g.Add("grad:"+to.Node.Name, prev, d)
+		}
+		grads[to] = d
+	}
+	for i, v := range of {
+		add(v, by[i])
+	}
 	for i := n - 1; i >= 0; i-- {
 		nd := g.nodes[i]
 		if !through[i] {
@@ -382,21 +418,16 @@ func (g *Graph) Gradients(loss *Value, wrt []*Value) []*Value {
 		}
 		d, ok := nd.Op.(Differentiable)
 		if !ok {
-			g.Fail("graph: %s (%s) has no derivative, but the loss depends on a parameter through it", nd.Name, nd.Kind())
-			return g.Gradients(loss, wrt)
+			return fail("graph: %s (%s) has no derivative, but the loss depends on a parameter through it", nd.Name, nd.Kind())
 		}
 		for k, dv := range d.Gradient(g, nd, dOut) {
 			in := nd.In[k]
-			if dv == nil || !depends[in.Node.ID] {
-				continue
+			if dv != nil && depends[in.Node.ID] {
+				add(in, dv)
 			}
-			if prev := grads[in]; prev != nil {
-				dv = g.Add("grad:"+in.Node.Name, prev, dv)
-			}
-			grads[in] = dv
 		}
 		if g.err != nil {
-			return g.Gradients(loss, wrt)
+			return fail("")
 		}
 	}
 	for i, v := range wrt {

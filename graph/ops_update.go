@@ -1,6 +1,9 @@
 package graph
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // LARS is a step of layer-wise adaptive rate scaling (You et al. 2017, arXiv
 // 1708.03888, with the rate outside of the momentum): operands and results are
@@ -53,3 +56,8 @@ func (o AdamW) Infer(in []Type) ([]Type, error) {
 
 // Updates lists the updates declared so far.
 func (g *Graph) Updates() []Update { return g.updates }
+
+// DropUpdates takes back the updates of variables that drop says so of.
+func (g *Graph) DropUpdates(drop func(*Variable) bool) {
+	g.updates = slices.DeleteFunc(g.updates, func(u Update) bool { return drop(u.Variable) })
+}

@@ -40,10 +40,10 @@ func (p Progress) Left() time.Duration {
 
 // Trainer is a run in progress: a compiled step and its place.
 type Trainer struct {
-	Setup   *Setup
-	Engine  engine.Engine
-	Program *graph.Program
-	Place   Place
+	Setup     *Setup
+	Engine    engine.Engine
+	Variables []*graph.Variable // of the run: parameters, statistics, the optimizer's state
+	Place     Place
 
 	step engine.Executable
 }
@@ -55,18 +55,12 @@ func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 	if c.Batch > s.Train.Len() {
 		return nil, &config.Error{Setting: "batch", Reason: fmt.Sprintf("%d is more than the %d training images", c.Batch, s.Train.Len())}
 	}
-	prog, err := NewStep(s.Net, NewStepConfig(c, s.Method, len(s.Classes)))
+	t := &Trainer{Setup: s, Engine: e}
+	var err error
+	t.step, t.Variables, err = CompileStep(e, s.Net, NewStepConfig(c, s.Method, len(s.Classes)), c.MicroBatch, c.Seed)
 	if err != nil {
 		return nil, err
 	}
-	step, err := e.Compile(prog)
-	if err != nil {
-		return nil, err
-	}
-	if err := engine.Initialize(e, prog, c.Seed); err != nil {
-		return nil, err
-	}
-	t := &Trainer{Setup: s, Engine: e, Program: prog, step: step}
 	return t, startAverages(t)
 }
 

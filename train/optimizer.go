@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"selfcon/config"
 	"selfcon/graph"
@@ -41,8 +42,9 @@ const (
 )
 
 // add adds the updates of params by their gradients at a rate, a scalar, and
-// the moving averages of all that the program changes about the network.
-func (o Optimizer) add(g *graph.Graph, params, grads []*graph.Value, rate *graph.Value) {
+// the moving averages of all that the program changes about the network and of
+// the statistics, which another has changed.
+func (o Optimizer) add(g *graph.Graph, params, grads []*graph.Value, rate *graph.Value, statistics ...*graph.Value) {
 	var steps *graph.Value
 	if o.Kind == "adamw" {
 		steps = g.Variable(graph.Variable{Name: counterSteps, Type: graph.Type{Shape: graph.Shape{}, DType: graph.Int}, Role: graph.Counter})
@@ -83,21 +85,27 @@ func (o Optimizer) add(g *graph.Graph, params, grads []*graph.Value, rate *graph
 		}
 	}
 	if o.Average > 0 {
-		o.average(g)
+		o.average(g, statistics)
 	}
 }
 
 // average adds the moving averages: of the new parameters and, as they go with
 // the weights, of the new running statistics.
-func (o Optimizer) average(g *graph.Graph) {
-	updates := append([]graph.Update(nil), g.Updates()...) // those before the averages' own
-	for _, u := range updates {
-		if !averaged(u.Variable) {
-			continue
+func (o Optimizer) average(g *graph.Graph, statistics []*graph.Value) {
+	add := func(v *graph.Variable, next *graph.Value) {
+		name := slotAverage + v.Name
+		a := g.Variable(graph.Variable{Name: name, Type: v.Type, Role: graph.Slot})
+		g.Update(a, g.Apply(name+".next", graph.Lerp{Weight: 1 - o.Average, Factor: 1}, a, next)[0])
+	}
+	for _, u := range slices.Clone(g.Updates()) { // those before the averages' own
+		if averaged(u.Variable) {
+			add(u.Variable, u.Value)
 		}
-		name := slotAverage + u.Variable.Name
-		a := g.Variable(graph.Variable{Name: name, Type: u.Variable.Type, Role: graph.Slot})
-		g.Update(a, g.Apply(name+".next", graph.Lerp{Weight: 1 - o.Average, Factor: 1}, a, u.Value)[0])
+	}
+	for _, s := range statistics {
+		if g.Err() == nil {
+			add(s.Node.Op.(graph.Read).Variable, s)
+		}
 	}
 }
 
@@ -109,7 +117,7 @@ func averaged(v *graph.Variable) bool {
 // startAverages gives the averages of a program's variables the values that the
 // network starts from.
 func startAverages(t *Trainer) error {
-	for _, v := range t.Program.Variables {
+	for _, v := range t.Variables {
 		if !averaged(v) {
 			continue
 		}

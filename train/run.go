@@ -111,14 +111,14 @@ func OpenRun(dir string) (Manifest, error) {
 // features of the model that is replaced.
 func (t *Trainer) Save(dir string, m Manifest) error {
 	var weights []*graph.Variable
-	for _, v := range t.Program.Variables {
+	for _, v := range t.Variables {
 		if v.Role == graph.Parameter || v.Role == graph.Statistic {
 			weights = append(weights, v)
 		}
 	}
 	state := filepath.Join(dir, StateFile)
 	if !m.Done {
-		all, err := checkpoint.Snapshot(t.Engine, t.Program.Variables)
+		all, err := checkpoint.Snapshot(t.Engine, t.Variables)
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (t *Trainer) Resume(dir string) error {
 			return fmt.Errorf("%s: %s is %q, must be a count", path, name, f.Metadata[name])
 		}
 	}
-	if err := checkpoint.Restore(t.Engine, t.Program.Variables, f); err != nil {
+	if err := checkpoint.Restore(t.Engine, t.Variables, f); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	t.Place = place

@@ -48,15 +48,12 @@ const (
 // NewStep builds the program of a training step: forward, loss, backward,
 // update, running statistics.
 func NewStep(net *model.Network, c StepConfig) (*graph.Program, error) {
-	if c.Batch < 1 {
-		return nil, fmt.Errorf("batch %d: must be at least 1", c.Batch)
-	}
-	if !c.Method.NeedsExits() && len(net.Exits) > 0 {
-		return nil, fmt.Errorf("%s trains the backbone alone: a network with exits after stages %v would have sub-networks without a gradient; leave the exits out", c.Method.Name, net.Exits)
+	if err := c.check(net); err != nil {
+		return nil, err
 	}
 	g := graph.New()
-	heads, labels := forward(g, net, c, true)
-	total := c.Method.Add(g, heads, labels, c.Temperatures)
+	heads := forwardHeads(g, net, c, true)
+	total := c.Method.Add(g, heads, g.Input(InputLabels, graph.Int, c.Batch), c.Temperatures)
 	g.Output(OutputLoss, total)
 	rate := g.Input(InputRate, graph.Float)
 	params := g.Trainable()
@@ -70,19 +67,29 @@ func NewStep(net *model.Network, c StepConfig) (*graph.Program, error) {
 	return g.Build()
 }
 
+// check says what is wrong with a step of a network.
+func (c StepConfig) check(net *model.Network) error {
+	if c.Batch < 1 {
+		return fmt.Errorf("batch %d: must be at least 1", c.Batch)
+	}
+	if !c.Method.NeedsExits() && len(net.Exits) > 0 {
+		return fmt.Errorf("%s trains the backbone alone: a network with exits after stages %v would have sub-networks without a gradient; leave the exits out", c.Method.Name, net.Exits)
+	}
+	return nil
+}
+
 // NewForward builds the program that computes each exit's projections or
 // logits in evaluation mode (outputs OutputExit+"i").
 func NewForward(net *model.Network, c StepConfig) (*graph.Program, error) {
 	g := graph.New()
 	c.Expose = true
-	forward(g, net, c, false)
+	forwardHeads(g, net, c, false)
 	return g.Build()
 }
 
-// forward adds the inputs, the network and its heads.
-func forward(g *graph.Graph, net *model.Network, c StepConfig, training bool) (heads loss.Heads, labels *graph.Value) {
+// forwardHeads adds the images, the network and its heads.
+func forwardHeads(g *graph.Graph, net *model.Network, c StepConfig, training bool) (heads loss.Heads) {
 	images := g.Input(InputImages, graph.Float, c.Method.Views*c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels)
-	labels = g.Input(InputLabels, graph.Int, c.Batch)
 	features := net.Encode(g, images, training)
 	m := c.Method
 	if m.OneStage() {
@@ -108,5 +115,5 @@ func forward(g *graph.Graph, net *model.Network, c StepConfig, training bool) (h
 			}
 		}
 	}
-	return heads, labels
+	return heads
 }

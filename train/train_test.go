@@ -66,7 +66,7 @@ func losses(t *testing.T, tr *Trainer) []float64 {
 func weights(t *testing.T, tr *Trainer) []float64 {
 	t.Helper()
 	var out []float64
-	for _, v := range tr.Program.Variables {
+	for _, v := range tr.Variables {
 		x, err := tr.Engine.Read(v.Name)
 		if err != nil {
 			t.Fatal(err)
@@ -119,6 +119,7 @@ func TestResume(t *testing.T) {
 		{"sgd, Nesterov, average", func(r *config.Run) { r.Nesterov, r.Average = true, 0.9 }, []int{5}},
 		{"lars", func(r *config.Run) { r.Optimizer, r.NoDecay = "lars", "vectors" }, []int{5}},
 		{"adamw, average", func(r *config.Run) { r.Optimizer, r.Rate, r.Average = "adamw", 0.001, 0.9 }, []int{5}},
+		{"micro-batches", func(r *config.Run) { r.MicroBatch, r.Average = 4, 0.9 }, []int{5}},
 		{"one stage", func(r *config.Run) { r.Method, r.Average = "selfcon", 0.5 }, []int{5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

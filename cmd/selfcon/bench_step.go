@@ -24,6 +24,7 @@ type stepBench struct {
 	Arch      string  `json:"arch"`
 	Method    string  `json:"method"`
 	Batch     int     `json:"batch"` // labelled images; two-view methods see twice as many
+	Micro     int     `json:"micro_batch,omitempty"`
 	Image     int     `json:"image"`
 	Width     int     `json:"width"`
 	Steps     int     `json:"steps"`
@@ -56,6 +57,7 @@ with sub-networks have one, fc, half-way.`,
 		Example: `  selfcon bench step
   selfcon bench step --arch resnet50 --image 224 --batch 8 --threads 2 --json
   selfcon bench step --width 8 --image 28 --batch 64
+  selfcon bench step --batch 1024 --micro-batch 64 --steps 1
   selfcon bench step --conv direct --explain`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -83,6 +85,7 @@ with sub-networks have one, fc, half-way.`,
 	f.StringVar(&b.Arch, "arch", b.Arch, archNames())
 	f.StringVar(&b.Method, "method", b.Method, methodNames())
 	f.IntVar(&b.Batch, "batch", b.Batch, "images a step")
+	f.IntVar(&b.Micro, "micro-batch", b.Micro, "images that go through the network at a time (0: all)")
 	f.IntVar(&b.Image, "image", b.Image, "side of the square images in pixels")
 	f.IntVar(&b.Width, "width", b.Width, widthHelp)
 	f.IntVar(&b.Steps, "steps", b.Steps, "steps to time, after two that are not")
@@ -100,13 +103,16 @@ func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	const channels, classes = 3, 100
 	c := config.Default()
 	c.Data, c.Method, c.Batch, c.Image, c.Threads, c.Rate = "random", b.Method, b.Batch, b.Image, b.Threads, 0.05
-	c.Memory = b.Memory
+	c.Memory, c.MicroBatch = b.Memory, b.Micro
 	c.Model.Arch, c.Model.Width = b.Arch, b.Width
 	if m, err := loss.Parse(b.Method); err == nil && m.NeedsExits() {
 		c.Model.Exits = model.DefaultExits(b.Arch)
 	}
 	if err := c.Validate(); err != nil {
 		return "", err
+	}
+	if explain && b.Micro > 0 {
+		return "", usagef("--explain shows one program; a step in micro-batches has four: leave out --micro-batch")
 	}
 	if b.Steps < 1 || b.Image < 1 {
 		return "", usagef("--steps %d and --image %d: must be at least 1", b.Steps, b.Image)
@@ -134,16 +140,9 @@ func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	}
 
 	start := time.Now()
-	prog, err := train.NewStep(net, train.NewStepConfig(c, method, classes))
+	step, _, err := train.CompileStep(e, net, train.NewStepConfig(c, method, classes), b.Micro, 0)
 	if err != nil {
 		return "", usageError{err}
-	}
-	step, err := e.Compile(prog)
-	if err != nil {
-		return "", err
-	}
-	if err := engine.Initialize(e, prog, 0); err != nil {
-		return "", err
 	}
 	b.CompileS = time.Since(start).Seconds()
 	r := rand.New(rand.NewPCG(0, 0))

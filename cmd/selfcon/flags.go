@@ -43,6 +43,7 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 
 	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images (0: as many as make 5,000 steps, at least 20)")
 	f.IntVar(&c.Batch, "batch", c.Batch, "images a step")
+	f.IntVar(&c.MicroBatch, "micro-batch", c.MicroBatch, "images that go through the network at a time, for large batches in little memory: the contrast is that of the whole --batch, batch norm's statistics those of the micro-batch (0: all)")
 	f.Float64Var(&c.Rate, "lr", c.Rate, "learning rate at the start (default for lars 0.3, for adamw 0.001)")
 	f.StringVar(&c.RateScaling, "lr-scaling", c.RateScaling, "none, or linear: --lr is that of 256 images a step and grows with --batch")
 	f.StringVar(&c.Optimizer, "optimizer", c.Optimizer, "sgd, lars or adamw")

@@ -103,6 +103,8 @@ func TestWrongUse(t *testing.T) {
 		{"bench", exitUsage, "step"},
 		{"bench setp", exitUsage, `did you mean "step"?`},
 		{"bench step --steps 0", exitUsage, "at least 1"},
+		{"bench step --batch 6 --micro-batch 4", exitUsage, "must be a multiple"},
+		{"bench step --explain --micro-batch 4", exitUsage, "leave out --micro-batch"},
 		{"bench step --conv fourier", exitUsage, "winograd"},
 		{"bench step --memory most", exitUsage, "memory: unknown value"},
 		{"bench step --arch vgg", exitUsage, "known: efficientnet, resnet18"},
