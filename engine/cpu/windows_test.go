@@ -44,6 +44,8 @@ func TestPoolingBits(t *testing.T) {
 			x := input("images", 2, 75, 21, 37)
 			y := g.MaxPool2D("pool", x, op)
 			g.Output("y", y)
+			// What is scaled lies where dx will: it has to be cleared where no window is.
+			g.Output("other", g.MaxPool2D("other", g.Scale("scale", x, 3), op))
 			g.Output("dx", g.Apply("dx", graph.MaxPool2DGrad{Pool: op}, x, input("dy", y.Shape...))[0])
 		})
 		want := state(t, cpu.Options{Kernels: "generic", Threads: 1}, c)

@@ -161,6 +161,7 @@ func (b *builder) convolution() {
 		{1, 9, 8, 11, 2, 1, 11, 3, 0, 11, 0},  // pixels in no window
 		{1, 70, 5, 16, 3, 3, 16, 1, 1, 16, 0}, // more rows than a block
 		{1, 1, 1, 3, 1, 1, 3, 2, 1, 3, 0},     // no tap reaches the image
+		{3, 14, 130, 6, 3, 3, 6, 1, 1, 6, 0},  // several blocks of sums for a weight
 		{2, 6, 6, 8, 1, 7, 24, 1, 3, 8, 0},    // three outputs a channel
 	}
 	channels := []int{1, 3, 5, 7, 13, 17, 33}
