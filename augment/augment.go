@@ -13,9 +13,15 @@
 //
 //	RandomResizedCrop, or Resize and CenterCrop
 //	RandomHorizontalFlip(p)
+//	RandAugment(n, m), or AutoAugment(policy)
 //	RandomApply([ColorJitter(brightness, contrast, saturation, hue)], p)
 //	RandomGrayscale(p)
+//	RandomApply([GaussianBlur(kernel, sigma)], p)
+//	RandomSolarize(128, p)
 //	ToTensor, Normalize(mean, std)
+//	RandomErasing(p)
+//
+// Mixup and CutMix work on whole batches after that.
 package augment
 
 import (
@@ -26,6 +32,7 @@ import (
 	"sync"
 
 	"selfcon/data"
+	"selfcon/internal/suggest"
 )
 
 // Config describes a transform. It is plain data: start from a preset
@@ -55,6 +62,18 @@ type Config struct {
 	// Gray is the probability that an RGB result loses its colour
 	// (R = G = B = PIL's convert("L")).
 	Gray float64
+
+	// RandAugment and AutoAugment (one of AutoPolicies, or empty) come after the
+	// flip; at most one of them is on.
+	RandAugment RandAugment
+	AutoAugment string
+	// Blur comes after Gray.
+	Blur Blur
+	// Solarize is the probability that bytes from 128 on are inverted.
+	Solarize float64
+	// Erase is the probability that a rectangle of 2 to 33 % of the area is set to
+	// the mean.
+	Erase float64
 
 	// Mean and Std, one a channel, in units where white is 1: a byte x becomes
 	// (x/255 − mean)/std, in float32.
@@ -119,7 +138,7 @@ func (c Config) Validate() error {
 	for _, p := range []struct {
 		name  string
 		value float64
-	}{{"Flip", c.Flip}, {"JitterProb", c.JitterProb}, {"Gray", c.Gray}} {
+	}{{"Flip", c.Flip}, {"JitterProb", c.JitterProb}, {"Gray", c.Gray}, {"Blur.Prob", c.Blur.Prob}, {"Solarize", c.Solarize}, {"Erase", c.Erase}} {
 		if !(p.value >= 0 && p.value <= 1) {
 			bad("%s %v: a probability must be in [0, 1]", p.name, p.value)
 		}
@@ -134,6 +153,23 @@ func (c Config) Validate() error {
 	}
 	if !(c.Jitter.Hue >= 0 && c.Jitter.Hue <= 0.5) {
 		bad("Jitter.Hue %v: a part of the colour circle, must be in [0, 0.5]", c.Jitter.Hue)
+	}
+	if a := c.RandAugment; a.N < 0 || a.N > maxRandOps || a.Magnitude < 0 || a.Magnitude >= randBins {
+		bad("RandAugment of %d operations of magnitude %d: must be from 0 to %d, and from 0 to %d", a.N, a.Magnitude, maxRandOps, randBins-1)
+	}
+	if _, ok := autoPolicies[c.AutoAugment]; c.AutoAugment != "" && !ok {
+		bad("unknown AutoAugment policy %q%s", c.AutoAugment, suggest.Among(c.AutoAugment, AutoPolicies()))
+	}
+	if c.AutoAugment != "" && c.RandAugment.N > 0 {
+		bad("RandAugment and AutoAugment: choose one")
+	}
+	if c.Blur.Prob > 0 {
+		if lo, hi := c.Blur.sigmas(); !(lo > 0 && hi >= lo) || math.IsInf(hi, 0) {
+			bad("Blur of deviation %v to %v: must be positive and in order", lo, hi)
+		}
+		if k := c.Blur.width(c.Height, c.Width); k%2 == 0 || k > 2*min(c.Height, c.Width)-1 {
+			bad("Blur.Kernel %d: must be odd and at most %d, twice the image's shorter side less one", k, 2*min(c.Height, c.Width)-1)
+		}
 	}
 	if len(c.Mean) != c.Channels {
 		bad("%d means for %d channels: need one a channel", len(c.Mean), c.Channels)
@@ -160,7 +196,8 @@ const maxJitter = 1000
 
 // random reports whether the transform draws anything.
 func (c Config) random() bool {
-	return c.CropMin > 0 || c.Flip > 0 || c.JitterProb > 0 || c.Gray > 0
+	return c.CropMin > 0 || c.Flip > 0 || c.JitterProb > 0 || c.Gray > 0 || c.RandAugment.N > 0 || c.AutoAugment != "" ||
+		c.Blur.Prob > 0 || c.Solarize > 0 || c.Erase > 0
 }
 
 // New returns the transform that c describes. It writes one image as
@@ -224,7 +261,11 @@ func (t *transform) run(dst []float32, im data.Image, r *rand.Rand) error {
 	if r == nil && t.random() {
 		return errors.New("augment: a random transform needs a random stream, got nil")
 	}
-	t.apply(dst, im, t.draw(im.Height, im.Width, r))
+	s := t.pool.Get().(*scratch)
+	p := t.draw(im.Height, im.Width, s.ops, r)
+	t.applyIn(s, dst, im, p)
+	s.ops = p.policy[:0]
+	t.pool.Put(s)
 	return nil
 }
 
@@ -236,6 +277,12 @@ type scratch struct {
 	acc  []int32 // one row of sums of the resampling
 	cols filter
 	rows filter
+
+	ops    []policyOp
+	moved  []uint8   // an image that was moved or smoothed
+	window []float32 // the blur's weights
+	wide   []float32 // a row with its mirrored ends
+	rowsF  []float32 // an image whose rows are blurred
 }
 
 // grow returns s with length n, its contents undefined.
@@ -249,8 +296,10 @@ func grow[T any](s []T, n int) []T {
 // apply does to the image what p says. The pixel work is done with as few
 // channels as carry information: a grey image stays at one channel until it
 // is written, which changes nothing, because every operation maps R = G = B to
-// R = G = B as it maps a grey image. The flip is done while writing: all
-// operations after it in the definition treat pixels alike wherever they are.
+// R = G = B as it maps a grey image. The flip is done while writing, unless there
+// are operations of RandAugment or AutoAugment: all others after it in the
+// definition treat pixels alike wherever they are, or left as right. The erased
+// rectangle is drawn in the flipped image.
 func (t *transform) apply(dst []float32, im data.Image, p params) {
 	s := t.pool.Get().(*scratch)
 	t.applyIn(s, dst, im, p)
@@ -272,6 +321,15 @@ func (t *transform) applyIn(s *scratch, dst []float32, im data.Image, p params) 
 	s.resample(s.pix, src, p.resize, p.window)
 
 	pix, ch := s.pix, src.ch
+	if len(p.policy) > 0 {
+		if p.flip {
+			mirrorRows(pix, t.Width, ch)
+			p.flip = false
+		}
+		for _, op := range p.policy {
+			s.applyOp(op, pix, t.Width, t.Height, ch)
+		}
+	}
 	for _, op := range p.jitter[:p.ops] {
 		op.apply(pix, ch)
 	}
@@ -279,7 +337,25 @@ func (t *transform) applyIn(s *scratch, dst []float32, im data.Image, p params) 
 		toGrey(pix, pix)
 		pix, ch = pix[:t.Height*t.Width], 1
 	}
+	if p.sigma > 0 {
+		s.blur(pix, t.Width, t.Height, ch, t.Blur.width(t.Height, t.Width), p.sigma)
+	}
+	if p.solarize {
+		solarize(pix, 128)
+	}
 	t.write(dst, pix, ch, p.flip)
+	erase(dst, t.Width, t.Channels, p.erase)
+}
+
+// mirrorRows turns every row around, in place.
+func mirrorRows(pix []uint8, w, ch int) {
+	for ; len(pix) > 0; pix = pix[w*ch:] {
+		for a, b := 0, (w-1)*ch; a < b; a, b = a+ch, b-ch {
+			for c := range ch {
+				pix[a+c], pix[b+c] = pix[b+c], pix[a+c]
+			}
+		}
+	}
 }
 
 // write normalises, repeats grey in all channels, and mirrors rows if asked.

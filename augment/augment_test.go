@@ -183,7 +183,7 @@ func TestNoAllocations(t *testing.T) {
 	dst := make([]float32, 32*32*3)
 	r := rand.New(rand.NewPCG(1, 2))
 	var s scratch
-	once := func() { tr.applyIn(&s, dst, im, tr.draw(im.Height, im.Width, r)) }
+	once := func() { tr.applyIn(&s, dst, im, tr.draw(im.Height, im.Width, nil, r)) }
 	for range 200 { // scratch grows to the largest crop
 		once()
 	}

@@ -20,6 +20,11 @@ type params struct {
 	jitter [4]adjust // the first ops of them, in order
 	ops    int
 	gray   bool
+
+	policy   []policyOp
+	sigma    float64 // of the blur; 0: none
+	solarize bool
+	erase    rect // empty: none
 }
 
 // The range of a random crop's aspect ratio (width to height), and its logarithms.
@@ -40,9 +45,12 @@ var logRatioMin, logRatioMax = math.Log(ratioMin), math.Log(ratioMax)
 //	        three numbers for the order (Fisher–Yates from the back), then the
 //	        brightness, contrast, saturation and hue factors
 //	gray:   one uniform number, grey where it is below the probability
+//	policy: RandAugment's or AutoAugment's numbers (see there)
+//	blur:   one uniform number, then the deviation
+//	solarise, erase: one uniform number each; for erase then area, aspect, top, left
 //
 // What is read depends on the image's size, never on its pixels or channels.
-func (c *Config) draw(height, width int, r *rand.Rand) params {
+func (c *Config) draw(height, width int, ops []policyOp, r *rand.Rand) params {
 	var p params
 	if c.CropMin > 0 {
 		p.crop = randomCrop(height, width, c.CropMin, r)
@@ -57,6 +65,21 @@ func (c *Config) draw(height, width int, r *rand.Rand) params {
 		p.jitter, p.ops = c.Jitter.draw(r)
 	}
 	p.gray = chance(c.Gray, r)
+	p.policy = ops[:0]
+	switch {
+	case c.RandAugment.N > 0:
+		p.policy = c.RandAugment.draw(p.policy, c.Height, c.Width, r)
+	case c.AutoAugment != "":
+		p.policy = drawAuto(p.policy, c.AutoAugment, c.Height, c.Width, r)
+	}
+	if chance(c.Blur.Prob, r) {
+		lo, hi := c.Blur.sigmas()
+		p.sigma = uniform(lo, hi, r)
+	}
+	p.solarize = chance(c.Solarize, r)
+	if chance(c.Erase, r) {
+		p.erase = randomErase(c.Height, c.Width, r)
+	}
 	return p
 }
 

@@ -114,7 +114,7 @@ func TestChoices(t *testing.T) {
 	orders := map[[4]adjustment]int{}
 	factors := map[adjustment][]float64{}
 	for range n {
-		p := c.draw(32, 32, r)
+		p := c.draw(32, 32, nil, r)
 		if p.flip {
 			flips++
 		}
@@ -178,7 +178,7 @@ func TestDrawsNothing(t *testing.T) {
 	one := []float64{0.5}
 	r, untouched := rand.New(rand.NewPCG(1, 1)), rand.New(rand.NewPCG(1, 1))
 	c := Eval(8, 8, one, one)
-	c.draw(20, 30, r)
+	c.draw(20, 30, nil, r)
 	if r.Uint64() != untouched.Uint64() {
 		t.Error("evaluation read from the random stream")
 	}
