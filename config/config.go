@@ -34,27 +34,32 @@ type Run struct {
 	Batch        int       `json:"batch"`       // images a step
 	MicroBatch   int       `json:"micro_batch"` // images that go through the network at a time, a divisor of Batch; 0: all. The contrast is that of the whole batch
 	Rate         float64   `json:"lr"`
-	RateScaling  string    `json:"lr_scaling"`    // none: lr is that of the run; linear: lr is that of ScalingBatch images and grows with the batch
-	Optimizer    string    `json:"optimizer"`     // sgd, lars or adamw
-	Momentum     float64   `json:"momentum"`      // of sgd and lars; adamw's beta1
-	Nesterov     bool      `json:"nesterov"`      // of sgd
-	Beta2        float64   `json:"beta2"`         // of adamw
-	Trust        float64   `json:"trust"`         // of lars
-	WeightDecay  float64   `json:"weight_decay"`  //
-	NoDecay      string    `json:"no_decay"`      // what weight decay (and lars' adaptation) leaves out: none, or vectors, which are biases and batch norm's scale and shift
-	Average      float64   `json:"average"`       // each step keeps this share of the moving average of the weights, which is what the run is judged by; 0: no average
-	Schedule     string    `json:"schedule"`      // cosine, step or constant
-	Milestones   []int     `json:"milestones"`    // step: the rate falls to a tenth after each of these epochs
-	WarmupEpochs int       `json:"warmup_epochs"` // linear warm-up from 0.01 (or from lr, if that is smaller; of adamw from lr/50) over this many epochs; -1: 10 for batches from 1024, as the reference, otherwise a tenth of all
-	Augment      string    `json:"augment"`       // strong, weak or none
-	CropMin      float64   `json:"crop_min"`      // the smallest share of the image that a random crop keeps
-	Flip         bool      `json:"flip"`          // mirror at random
-	ValFraction  float64   `json:"val_fraction"`  // of the training set, held out where the data has no validation split
-	Fraction     float64   `json:"fraction"`      // of the training images that are used, class by class, after validation images are held out; 0: all
-	PerClass     int       `json:"per_class"`     // training images of a class that are used; 0: all
-	Sampling     string    `json:"sampling"`      // an epoch's images: shuffle (each once; also if empty), balanced or weighted, see data.LoaderConfig
-	ClassImages  int       `json:"class_images"`  // balanced: images of a class in a batch; 0: as few as the classes allow, at least 2
-	Mean         []float64 `json:"mean"`          // per channel in [0,1]; nil: known for the data, or measured
+	RateScaling  string    `json:"lr_scaling"`             // none: lr is that of the run; linear: lr is that of ScalingBatch images and grows with the batch
+	Optimizer    string    `json:"optimizer"`              // sgd, lars or adamw
+	Momentum     float64   `json:"momentum"`               // of sgd and lars; adamw's beta1
+	Nesterov     bool      `json:"nesterov"`               // of sgd
+	Beta2        float64   `json:"beta2"`                  // of adamw
+	Trust        float64   `json:"trust"`                  // of lars
+	WeightDecay  float64   `json:"weight_decay"`           //
+	NoDecay      string    `json:"no_decay"`               // what weight decay (and lars' adaptation) leaves out: none, or vectors, which are biases and batch norm's scale and shift
+	Average      float64   `json:"average"`                // each step keeps this share of the moving average of the weights, which is what the run is judged by; 0: no average
+	Schedule     string    `json:"schedule"`               // cosine, step or constant
+	Milestones   []int     `json:"milestones"`             // step: the rate falls to a tenth after each of these epochs
+	WarmupEpochs int       `json:"warmup_epochs"`          // linear warm-up from 0.01 (or from lr, if that is smaller; of adamw from lr/50) over this many epochs; -1: 10 for batches from 1024, as the reference, otherwise a tenth of all
+	Augment      string    `json:"augment"`                // strong, weak or none
+	CropMin      float64   `json:"crop_min"`               // the smallest share of the image that a random crop keeps
+	Flip         bool      `json:"flip"`                   // mirror at random
+	RandAugment  []int     `json:"rand_augment,omitempty"` // operations and magnitude, such as 2, 9; nil: none; these five come on top of Augment strong or weak
+	AutoAugment  string    `json:"auto_augment"`           // a policy, see augment.AutoPolicies; empty: none
+	Blur         float64   `json:"blur"`                   // probability of a Gaussian blur
+	Solarize     float64   `json:"solarize"`               // probability that pixels above half are inverted
+	Erase        float64   `json:"erase"`                  // probability that a rectangle is erased
+	ValFraction  float64   `json:"val_fraction"`           // of the training set, held out where the data has no validation split
+	Fraction     float64   `json:"fraction"`               // of the training images that are used, class by class, after validation images are held out; 0: all
+	PerClass     int       `json:"per_class"`              // training images of a class that are used; 0: all
+	Sampling     string    `json:"sampling"`               // an epoch's images: shuffle (each once; also if empty), balanced or weighted, see data.LoaderConfig
+	ClassImages  int       `json:"class_images"`           // balanced: images of a class in a batch; 0: as few as the classes allow, at least 2
+	Mean         []float64 `json:"mean"`                   // per channel in [0,1]; nil: known for the data, or measured
 	Std          []float64 `json:"std"`
 	Seed         uint64    `json:"seed"`
 	Threads      int       `json:"threads"` // of the engine; 0: one a core
@@ -184,6 +189,7 @@ func (c Run) Validate() error {
 		{"crop-min", c.CropMin, 0, true, 1, false},
 		{"val-fraction", c.ValFraction, 0, false, 1, true},
 		{"fraction", c.Fraction, 0, false, 1, false},
+		{"blur", c.Blur, 0, false, 1, false}, {"solarize", c.Solarize, 0, false, 1, false}, {"erase", c.Erase, 0, false, 1, false},
 	} {
 		if math.IsNaN(x.v) || x.v < x.low || x.openLow && x.v == x.low || x.v > x.high || x.openHigh && x.v == x.high {
 			return bad(x.name, "%g is out of range: must be %s", x.v, interval(x.low, x.openLow, x.high, x.openHigh))
@@ -230,6 +236,12 @@ func (c Run) Validate() error {
 	}
 	if c.Nesterov && (c.Optimizer != "sgd" || c.Momentum == 0) {
 		return bad("nesterov", "is a kind of SGD's momentum: needs --optimizer sgd and a momentum above 0, not %s and %g", c.Optimizer, c.Momentum)
+	}
+	if c.RandAugment != nil && len(c.RandAugment) != 2 {
+		return bad("rand-augment", "%v: must be the number of operations and their magnitude, such as 2,9", c.RandAugment)
+	}
+	if c.Augment == "none" && (c.RandAugment != nil || c.AutoAugment != "" || c.Blur+c.Solarize+c.Erase > 0) {
+		return bad("augment", "none, and yet more is asked for: take weak or strong for rand-augment, auto-augment, blur, solarize or erase")
 	}
 	if c.Fraction != 0 && c.Fraction != 1 && c.PerClass > 0 {
 		return bad("per-class", "%d, and a fraction of %g: choose one", c.PerClass, c.Fraction)

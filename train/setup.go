@@ -175,6 +175,10 @@ func (s *Setup) Transform(preset string) (data.Transform, error) {
 		if !c.Flip {
 			a.Flip = 0
 		}
+		if len(c.RandAugment) == 2 {
+			a.RandAugment = augment.RandAugment{N: c.RandAugment[0], Magnitude: c.RandAugment[1]}
+		}
+		a.AutoAugment, a.Blur.Prob, a.Solarize, a.Erase = c.AutoAugment, c.Blur, c.Solarize, c.Erase
 	}
 	t, err := augment.New(a)
 	if err != nil {

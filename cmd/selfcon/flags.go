@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"selfcon/augment"
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/engine"
@@ -99,6 +100,12 @@ func augmentFlags(cmd *cobra.Command, c *config.Run) {
 	f.StringVar(&c.Augment, "augment", c.Augment, "strong (crop, flip, colour jitter, grayscale), weak (crop, flip) or none")
 	f.Float64Var(&c.CropMin, "crop-min", c.CropMin, "smallest share of the image that a random crop keeps")
 	f.BoolVar(&c.Flip, "flip", c.Flip, "mirror images at random")
+	f.Var(&intList{&c.RandAugment}, "rand-augment", "RandAugment besides: operations and magnitude, such as 2,9 (the paper's)")
+	f.StringVar(&c.AutoAugment, "auto-augment", c.AutoAugment, "AutoAugment besides: the policy of "+strings.Join(augment.AutoPolicies(), ", "))
+	f.Float64Var(&c.Blur, "blur", c.Blur, "probability of a Gaussian blur")
+	f.Float64Var(&c.Solarize, "solarize", c.Solarize, "probability that pixels brighter than half are inverted")
+	f.Float64Var(&c.Erase, "erase", c.Erase, "probability that a rectangle is erased")
+	complete(cmd, "auto-augment", augment.AutoPolicies)
 	complete(cmd, "augment", func() []string { return []string{"strong", "weak", "none"} })
 }
 
