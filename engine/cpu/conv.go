@@ -129,6 +129,8 @@ func newCorrelator(set *kernel.Set, f *corr, load, winograd bool) correlator {
 		return newDepthwise(set, f)
 	case winograd:
 		return newWino(set, f, load)
+	case f.unrolls():
+		return newUnrolled(set, f)
 	case f.single():
 		return newPointwise(set, f, load)
 	}
@@ -295,7 +297,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, affine, add *grap
 		if then != nil {
 			end = then.make(temps[2], count)
 		}
-		input := func(worker, i int) { // only Winograd's, which has one part
+		input := func(worker, i int) { // only of those with one part
 			parts[0].input(i, &jobs[0], pool.scratch[worker], &pool.pointers[worker])
 		}
 		run := func(worker, i int) {

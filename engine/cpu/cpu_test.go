@@ -303,7 +303,7 @@ func TestFusesResNet(t *testing.T) {
 		for _, l := range step.Loops {
 			loops += l.Time
 		}
-		if loops > step.Best || step.Kind == "Conv" && len(step.Loops) != 2 { // weights, then tasks
+		if loops > step.Best || step.Kind == "Conv" && len(step.Loops) != 2 && len(step.Loops) != 3 { // weights, perhaps inputs, then tasks
 			t.Errorf("step %s (%s): %s, loops %v", step.Name, step.Kind, step.Best, step.Loops)
 		}
 	}

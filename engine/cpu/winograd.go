@@ -36,10 +36,12 @@ func (c *compiler) winograd(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 // for each pair of channels, where the definition takes 9 for each position,
 // and tiles that stick out of the image are wasted. Transforms cost as much as
 // 864 multiplications a channel, which fits measured times of 16 to 512
-// channels on images of 2×2 to 32×32 with avx512, and well enough with avx2.
+// channels on images of 2×2 to 32×32 with avx512, and well enough with avx2. On
+// few tiles reading the weights takes longest, and here they are four times as
+// many: as long as 16 tiles take.
 func worthWinograd(x graph.Shape, ci, co int) bool {
-	g := newGrid(1, x[1], x[2])
-	return 10*g.tiles()*(freqs*ci*co+864*(ci+co)) <= 9*x[1]*x[2]*9*ci*co
+	g := newGrid(x[0], x[1], x[2])
+	return 10*(max(g.tiles(), 16)*freqs*ci*co+g.tiles()*864*(ci+co)) <= 9*x[0]*x[1]*x[2]*9*ci*co
 }
 
 const (
@@ -52,6 +54,7 @@ const (
 	outBlock = 64        // then: output channels a task
 	inBlock  = 128       // and input channels at a time
 	groupMax = 4 * most  // and tiles a task
+	outFew   = 32        // output channels a task, where all tiles are one block
 
 	// Results of 8 MB or more are stored past the caches.
 	streamFloats = 2 << 20
@@ -201,14 +204,18 @@ type pointers struct {
 // full depth, transform back, in the second-level cache. With many, where U
 // would go through memory, all of V is stored and a task is some output
 // channels of a group of tiles, which transforms the weights as it goes, even
-// if they could be kept: to read four times as many floats takes longer.
+// if they could be kept: to read four times as many floats takes longer. With
+// few tiles, where reading U takes longest, all of V is stored as well, so that
+// each worker reads a part of U.
 type wino struct {
 	*corr
 	grid
 	set    *kernel.Set
-	fused  bool
-	block  int // tiles
-	outs   int // channels a task, when fused
+	fused  bool // V is stored
+	light  bool // U is not
+	block  int  // tiles
+	outs   int  // channels a task, when fused
+	depth  int  // channels at a time, when fused
 	pixels loader
 }
 
@@ -220,12 +227,18 @@ func newWino(set *kernel.Set, c *corr, load bool) *wino {
 	n := most
 	switch {
 	case c.ci*c.co > storeU:
-		v.fused, n = true, groupMax
-		v.outs = outBlock
+		v.fused, v.light, n = true, true, groupMax
+		v.outs, v.depth = outBlock, inBlock
+	case v.tiles() <= most && c.co > outFew:
+		v.fused = true
+		v.outs, v.depth = outFew, c.ci
 	case c.ci*c.co >= storeU:
 		n = fewer
 	}
 	v.block = min(even(v.tiles(), n/mr*mr), v.tiles())
+	if !v.fused && blocksOf(v.tiles(), v.block) < 4 { // too few to share out
+		v.block = min(v.block, max(mr, blocksOf(v.tiles(), 4)))
+	}
 	return v
 }
 
@@ -241,15 +254,15 @@ func (v *wino) strides() (tv, sv, tm, sm int) {
 // strideU is the floats from a frequency's transformed weights to the next's,
 // all of them or those of a task.
 func (v *wino) strideU() int {
-	if v.fused {
-		return apart(v.outs * inBlock)
+	if v.light {
+		return apart(v.outs * v.depth)
 	}
 	return apart(v.ci * v.co)
 }
 
 // packedLen is the floats of U, if it is stored, inputLen of V.
 func (v *wino) packedLen() int {
-	if v.fused {
+	if v.light {
 		return 0
 	}
 	return freqs * v.strideU()
@@ -266,8 +279,11 @@ func (v *wino) inputLen() int {
 func (v *wino) scratch() int {
 	_, sv, _, sm := v.strides()
 	sorted := 9 * packChannels * maxCols
-	if v.fused {
-		return max(freqs*(sm+v.strideU())+sorted+v.co, v.pixels.scratch(fewer))
+	switch {
+	case v.light:
+		return max(freqs*(sm+v.strideU())+sorted+v.co, v.pixels.scratch(v.inputTiles()))
+	case v.fused:
+		return max(sorted, freqs*sm+v.co, v.pixels.scratch(v.inputTiles()))
 	}
 	return max(sorted, freqs*(sv+sm)+v.co+v.pixels.scratch(v.block))
 }
@@ -278,18 +294,21 @@ func (v *wino) inputTasks() int {
 	if !v.fused {
 		return 0
 	}
-	return blocksOf(v.tiles(), fewer)
+	return blocksOf(v.tiles(), v.inputTiles())
 }
+
+// inputTiles is the tiles of an input task.
+func (v *wino) inputTiles() int { return min(fewer, blocksOf(v.tiles(), 8)) }
 
 // input fills V's part of a few tiles.
 func (v *wino) input(i int, j *job, scratch []float32, p *pointers) {
 	tv, sv, _, _ := v.strides()
-	t0 := i * fewer
-	v.pixels.transform(j.inputs[t0*tv:], tv, sv, t0, min(fewer, v.tiles()-t0), j.x, scratch, p)
+	t0 := i * v.inputTiles()
+	v.pixels.transform(j.inputs[t0*tv:], tv, sv, t0, min(v.inputTiles(), v.tiles()-t0), j.x, scratch, p)
 }
 
 func (v *wino) packTasks() int {
-	if v.fused {
+	if v.light {
 		return 0
 	}
 	return v.corr.packTasks()
@@ -370,23 +389,29 @@ func (v *wino) runFused(i int, j *job, scratch []float32, p *pointers) {
 	t0, n, o0, outs := v.task(i)
 	ms, scratch := scratch[:freqs*sm], scratch[freqs*sm:]
 	su := v.strideU()
-	us, scratch := scratch[:freqs*su], scratch[freqs*su:]
+	us := j.packed
+	if v.light {
+		us, scratch = scratch[:freqs*su], scratch[freqs*su:]
+	}
 	var panels []panel
 	for _, p := range v.panels {
 		if p.col >= o0 && p.col < o0+outs {
 			panels = append(panels, p)
 		}
 	}
-	for l0 := 0; l0 < v.ci; l0 += inBlock {
-		depth := min(inBlock, v.ci-l0)
-		for _, p := range panels {
-			for l := 0; l < depth; l += packChannels {
-				v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], su, p, l0+l, j.w, scratch)
+	for l0 := 0; l0 < v.ci; l0 += v.depth {
+		depth, from := min(v.depth, v.ci-l0), 0
+		if v.light {
+			from = o0 // us begins with this task's channels
+			for _, p := range panels {
+				for l := 0; l < depth; l += packChannels {
+					v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], su, p, l0+l, j.w, scratch)
+				}
 			}
 		}
 		for f := range freqs {
 			for _, p := range panels {
-				multiply(p, n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,
+				multiply(p, n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*su+(p.col-from)*depth:], p.tile.NR,
 					ms[f*sm+p.col-o0:], tm, l0 > 0, nil)
 			}
 		}

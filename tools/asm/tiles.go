@@ -15,10 +15,13 @@ type tile struct {
 	// embedded broadcast), which saves an instruction when every element is
 	// used once.
 	embed bool
+	// ahead is how many bytes further B is prefetched, so that it can come
+	// from past the second-level cache; what is touched may not be there.
+	ahead int
 }
 
 func tilesAVX512(g *gen) {
-	tileKernel(g, tile{v: avx512, mr: 14, cols: 2})
+	tileKernel(g, tile{v: avx512, mr: 14, cols: 2, ahead: 2048})
 	tileKernel(g, tile{v: avx512, mr: 14, cols: 1, embed: true})
 	tileKernel(g, tile{v: vl, mr: 14, cols: 1, embed: true})
 	peak(g, avx512, 24)
@@ -90,6 +93,9 @@ func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[
 	g.Label(n("loop"))
 	for c := range t.cols {
 		g.VMOVUPS(at(b, nil, 0, c*t.v.bytes), bv[c])
+		if t.ahead > 0 {
+			g.PREFETCHT0(at(b, nil, 0, c*t.v.bytes+t.ahead))
+		}
 	}
 	for r := range rows {
 		m := at(a, nil, 0, 0)
