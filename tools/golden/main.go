@@ -69,10 +69,13 @@ func run() int {
 		if !r.OK() {
 			verdict, code = "FAIL", 1
 		}
-		fmt.Printf("%-36s losses %.1e  gradients %.1e  buffers %.1e  outputs %.1e  (%d figures) %s\n",
-			filepath.Base(path), r.Losses.Worst, r.Gradients.Worst, r.Buffers.Worst, r.Output.Worst, r.Figures, verdict)
+		if r.Draws > 0 {
+			verdict = fmt.Sprintf("%s (%d further draws of rounding errors)", verdict, r.Draws)
+		}
+		fmt.Printf("%-36s losses %.1e  gradients %.1e  buffers %.1e  outputs %.1e  evaluation %.1e  (%d figures) %s\n",
+			filepath.Base(path), r.Losses.Worst, r.Gradients.Worst, r.Buffers.Worst, r.Output.Worst, r.Evaluation.Worst, r.Figures, verdict)
 		if *verbose || !r.OK() {
-			for _, e := range []golden.Error{r.Losses, r.Gradients, r.Buffers, r.Output} {
+			for _, e := range []golden.Error{r.Losses, r.Gradients, r.Buffers, r.Output, r.Evaluation} {
 				if e.Where != "" {
 					fmt.Printf("    %.2e of %.2e allowed: %s\n", e.Value, e.Limit, e.Where)
 				}

@@ -104,13 +104,13 @@ func (e *Error) add(err, limit float64, where string) {
 	}
 }
 
-// addZero is add for an absolute error, which is none of the relative ones that
-// Worst is the largest of.
+// addZero is add for an absolute error. Within its limit it is none of the
+// relative ones that Worst is the largest of; beyond, nothing explains it.
 func (e *Error) addZero(err, limit float64, where string) {
 	worst := e.Worst
 	e.add(err, limit, where)
-	if err <= limit {
-		e.Worst = worst
+	if e.Worst = worst; !(err <= limit) {
+		e.Worst = math.Inf(1)
 	}
 }
 
@@ -119,14 +119,15 @@ func (e Error) OK() bool { return e.Where == "" || e.Value <= e.Limit }
 
 // Report is the comparison of one case.
 type Report struct {
-	Name                               string
-	Losses, Gradients, Buffers, Output Error
-	Figures                            int // compared
+	Name                                           string
+	Losses, Gradients, Buffers, Output, Evaluation Error // Output: of the first forward pass, with its loss
+	Figures                                        int   // compared
+	Draws                                          int   // of rounding errors, to explain what is off
 }
 
 // OK says whether every figure is within its limit.
 func (r Report) OK() bool {
-	return r.Figures > 0 && r.Losses.OK() && r.Gradients.OK() && r.Buffers.OK() && r.Output.OK()
+	return r.Figures > 0 && r.Losses.OK() && r.Gradients.OK() && r.Buffers.OK() && r.Output.OK() && r.Evaluation.OK()
 }
 
 // Tolerance gives the allowed relative error of a case's figures.
@@ -248,16 +249,24 @@ func (c *Case) Run(e engine.Engine, tol Tolerance) (Report, error) {
 // evaluation after the last step only if none is left out.
 func (c *Case) RunSteps(e engine.Engine, tol Tolerance, steps int) (Report, error) {
 	r := Report{Name: c.Name}
+	err := c.runSteps(&r, e, tol, steps)
+	if err == nil && tol.Exact == 0 {
+		err = c.explain(&r, steps)
+	}
+	return r, err
+}
+
+func (c *Case) runSteps(r *Report, e engine.Engine, tol Tolerance, steps int) error {
 	net, cfg, step, in, err := c.start(e)
 	if err != nil {
-		return r, err
+		return err
 	}
 	x := c.Expected
 	lim := newLimits(tol, c)
 	for s := range min(steps, c.Steps) {
 		out, err := step.Run(in)
 		if err != nil {
-			return r, fmt.Errorf("%s: step %d: %w", c.Name, s, err)
+			return fmt.Errorf("%s: step %d: %w", c.Name, s, err)
 		}
 		if s == 0 {
 			for _, p := range x.Parameters {
@@ -272,7 +281,7 @@ func (c *Case) RunSteps(e engine.Engine, tol Tolerance, steps int) (Report, erro
 			for _, b := range x.Buffers {
 				t, err := e.Read(b.Name)
 				if err != nil {
-					return r, fmt.Errorf("%s: buffer: %w", c.Name, err)
+					return fmt.Errorf("%s: buffer: %w", c.Name, err)
 				}
 				r.compare(&r.Buffers, b.Name, t, b.Shape, b.Value, lim.forward)
 			}
@@ -280,33 +289,37 @@ func (c *Case) RunSteps(e engine.Engine, tol Tolerance, steps int) (Report, erro
 			if c.OneStage {
 				subs, main = x.SubLogits, x.MainLogits
 			}
-			r.compareExits("step 0", out, subs, main, lim.forward)
+			r.compareExits(&r.Output, "step 0", out, subs, main, lim.forward)
 		}
 		got := out[train.OutputLoss].Item()
-		r.Losses.add(math.Abs(got-x.Losses[s])/math.Abs(x.Losses[s]), lim.loss(s), fmt.Sprintf("step %d: %.12g, not %.12g", s, got, x.Losses[s]))
+		off, where := math.Abs(got-x.Losses[s])/math.Abs(x.Losses[s]), fmt.Sprintf("step %d: %.12g, not %.12g", s, got, x.Losses[s])
+		r.Losses.add(off, lim.loss(s), where)
+		if s == 0 {
+			r.Output.add(off, lim.loss(s), where)
+		}
 		r.Figures++
 	}
 	if steps < c.Steps {
-		return r, nil
+		return nil
 	}
 	fwd, err := train.NewForward(net, cfg)
 	if err != nil {
-		return r, err
+		return err
 	}
 	eval, err := e.Compile(fwd)
 	if err != nil {
-		return r, err
+		return err
 	}
 	out, err := eval.Run(map[string]engine.Tensor{train.InputImages: in[train.InputImages]})
 	if err != nil {
-		return r, fmt.Errorf("%s: evaluation: %w", c.Name, err)
+		return fmt.Errorf("%s: evaluation: %w", c.Name, err)
 	}
 	subs, main := x.EvalSubProjections, x.EvalMainProjection
 	if c.OneStage {
 		subs, main = x.EvalSubLogits, x.EvalMainLogits
 	}
-	r.compareExits("evaluation", out, subs, main, lim.evaluation)
-	return r, nil
+	r.compareExits(&r.Evaluation, "evaluation", out, subs, main, lim.evaluation)
+	return nil
 }
 
 // setVariables fills the network as the format says, and checks that its
@@ -397,11 +410,11 @@ func (c *Case) images(views int) engine.Tensor {
 	return engine.Tensor{Shape: graph.Shape{n, h, w, ch}, Data: out}
 }
 
-func (r *Report) compareExits(when string, out map[string]engine.Tensor, subs []summary, main *summary, lim limit) {
+func (r *Report) compareExits(into *Error, when string, out map[string]engine.Tensor, subs []summary, main *summary, lim limit) {
 	all := append(slices.Clone(subs), *main)
 	for i, want := range all {
 		t := out[fmt.Sprint(train.OutputExit, i)]
-		r.compare(&r.Output, fmt.Sprintf("%s, exit %d", when, i), t, t.Shape, want, lim)
+		r.compare(into, fmt.Sprintf("%s, exit %d", when, i), t, t.Shape, want, lim)
 	}
 }
 
