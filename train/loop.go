@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"selfcon/config"
@@ -30,6 +29,8 @@ type Progress struct {
 	Elapsed                time.Duration // since Run began
 	Waited                 time.Duration // of it, for data
 	EpochDone              bool          // this step was the last of its epoch
+	Exits                  []ExitHealth  // of the epoch's last batch, when it is done, of methods that only contrast
+	Warnings               []string      // what looks wrong and what to try, each kind once
 }
 
 // Left is the time that the rest of the run takes at the speed so far.
@@ -57,15 +58,18 @@ func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 	}
 	t := &Trainer{Setup: s, Engine: e}
 	var err error
-	t.step, t.Variables, err = CompileStep(e, s.Net, NewStepConfig(c, s.Method, len(s.Classes)), c.MicroBatch, c.Seed)
+	step := NewStepConfig(c, s.Method, len(s.Classes))
+	step.Heads = true
+	t.step, t.Variables, err = CompileStep(e, s.Net, step, c.MicroBatch, c.Seed)
 	if err != nil {
 		return nil, err
 	}
 	return t, startAverages(t)
 }
 
-// ErrDiverged is wrapped by the error of a run whose loss is no longer a number.
-var ErrDiverged = errors.New("the loss is not a number any more")
+// ErrDiverged is wrapped by the error of a run whose loss or weights are no
+// longer finite.
+var ErrDiverged = errors.New("the training has diverged: numbers are not finite any more")
 
 // Run trains from the trainer's place to the end, telling tell after each step.
 // tell may save the trainer. When ctx ends Run stops after the step in work and
@@ -77,7 +81,7 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 	if err != nil {
 		return err
 	}
-	schedule := NewSchedule(c)
+	schedule, watch := NewSchedule(c), newDiagnosis(t.Setup)
 	net := t.Setup.Net
 	shape := graph.Shape{t.Setup.Method.Views * c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels}
 	start := time.Now()
@@ -104,10 +108,10 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 				return err
 			}
 			p.Loss = out[OutputLoss].Item()
-			if math.IsNaN(p.Loss) || math.IsInf(p.Loss, 0) {
-				return fmt.Errorf("%w (%v in epoch %d, step %d, at learning rate %g): try a smaller learning rate, a warm-up or a higher temperature",
-					ErrDiverged, p.Loss, t.Place.Epoch+1, t.Place.Batch+1, p.Rate)
+			if err := diverged(t.step, p, t.Place); err != nil {
+				return err
 			}
+			p.Warnings = watch.batch(b.Labels, t.Place)
 			sum += p.Loss
 			n++
 			t.Place.Batch++
@@ -118,6 +122,11 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 			p.Place, p.Steps, p.MeanLoss = t.Place, p.Steps+1, sum/float64(n)
 			p.Elapsed, p.Waited = time.Since(start), loader.Waited()
 			p.ImagesPerSecond = float64(p.Steps*c.Batch) / p.Elapsed.Seconds()
+			p.Exits = nil
+			if p.EpochDone {
+				p.Exits = watch.health(out, b.Labels)
+				p.Warnings = append(p.Warnings, watch.epoch(p)...)
+			}
 			if tell != nil {
 				tell(p)
 			}

@@ -26,14 +26,16 @@ import (
 // rounding. Batch norm normalises by the micro-batch, and its running
 // statistics move once for each.
 //
-// It takes and gives what the program of NewStep does, but for gradients.
+// It takes and gives what the program of NewStep with Heads does.
 type microStep struct {
 	engine                         engine.Engine
 	batch, micro, views            int
 	encode, loss, backward, update engine.Executable
 	counters, accumulators         []*graph.Variable
-	heads, derivatives             []head // in the order of headNames
+	heads, derivatives             []head            // in the order of headNames
+	outputs                        map[string]string // names of results by the prefixes of heads' names
 	images                         engine.Tensor
+	notFinite                      string // the first such node of the last step
 }
 
 // CompileStep compiles a training step, of micro images at a time (0: of all),
@@ -93,8 +95,11 @@ func compileMicro(e engine.Engine, net *model.Network, c StepConfig, micro int) 
 	if err := c.check(net); err != nil {
 		return nil, nil, err
 	}
-	s := &microStep{engine: e, batch: c.Batch, micro: micro, views: c.Method.Views}
-	c.Expose = false
+	s := &microStep{engine: e, batch: c.Batch, micro: micro, views: c.Method.Views, outputs: map[string]string{headProjection: OutputExit}}
+	if c.Method.OneStage() {
+		s.outputs = map[string]string{headLogits: OutputExit, headProjection: OutputProjection}
+	}
+	c.Expose, c.Heads = false, false
 	small := c
 	small.Batch = micro
 
@@ -228,6 +233,7 @@ func (s *microStep) Run(in map[string]engine.Tensor) (out map[string]engine.Tens
 			_ = s.engine.Write(v.Name, engine.InitialValue(v, 0))
 		}
 	}()
+	s.notFinite = ""
 	// Both passes see the same random numbers, of dropout for example.
 	counts := make([]engine.Tensor, len(s.counters))
 	for i, v := range s.counters {
@@ -236,7 +242,7 @@ func (s *microStep) Run(in map[string]engine.Tensor) (out map[string]engine.Tens
 		}
 	}
 	for at := 0; at < s.batch; at += s.micro {
-		heads, err := s.encode.Run(map[string]engine.Tensor{InputImages: s.cut(&s.images, in[InputImages], at)})
+		heads, err := s.run(s.encode, map[string]engine.Tensor{InputImages: s.cut(&s.images, in[InputImages], at)})
 		if err != nil {
 			return nil, err
 		}
@@ -254,7 +260,7 @@ func (s *microStep) Run(in map[string]engine.Tensor) (out map[string]engine.Tens
 	for _, h := range s.heads {
 		given[h.name] = h.data
 	}
-	got, err := s.loss.Run(given)
+	got, err := s.run(s.loss, given)
 	if err != nil {
 		return nil, err
 	}
@@ -265,14 +271,34 @@ func (s *microStep) Run(in map[string]engine.Tensor) (out map[string]engine.Tens
 			d := &s.derivatives[i]
 			given[d.name] = s.cut(&d.part, got[d.name], at)
 		}
-		if _, err := s.backward.Run(given); err != nil {
+		if _, err := s.run(s.backward, given); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := s.update.Run(map[string]engine.Tensor{InputRate: in[InputRate]}); err != nil {
+	if _, err := s.run(s.update, map[string]engine.Tensor{InputRate: in[InputRate]}); err != nil {
 		return nil, err
 	}
-	return map[string]engine.Tensor{OutputLoss: got[OutputLoss]}, nil
+	out = map[string]engine.Tensor{OutputLoss: got[OutputLoss]}
+	for _, h := range s.heads {
+		for prefix, as := range s.outputs {
+			if exit, ok := strings.CutPrefix(h.name, prefix); ok {
+				out[as+exit] = h.data
+			}
+		}
+	}
+	return out, nil
+}
+
+// NotFinite implements engine.Watcher, if the engine does.
+func (s *microStep) NotFinite() string { return s.notFinite }
+
+// run runs one of the programs.
+func (s *microStep) run(x engine.Executable, in map[string]engine.Tensor) (map[string]engine.Tensor, error) {
+	out, err := x.Run(in)
+	if w, ok := x.(engine.Watcher); ok && s.notFinite == "" {
+		s.notFinite = w.NotFinite()
+	}
+	return out, err
 }
 
 // cut copies the micro-batch that begins at image at out of a tensor of the

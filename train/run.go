@@ -226,11 +226,13 @@ type metrics struct {
 	Speed   float64 `json:"images_per_s"`
 	Seconds float64 `json:"seconds"`
 	Waited  float64 `json:"data_wait_seconds"`
+
+	Exits []ExitHealth `json:"exits,omitempty"` // of the epoch's last batch
 }
 
 // AppendMetrics adds a line about a finished epoch to the run's metrics.
 func AppendMetrics(dir string, p Progress) (err error) {
-	line, err := json.Marshal(metrics{p.Epoch, p.MeanLoss, p.Rate, p.ImagesPerSecond, p.Elapsed.Seconds(), p.Waited.Seconds()})
+	line, err := json.Marshal(metrics{p.Epoch, p.MeanLoss, p.Rate, p.ImagesPerSecond, p.Elapsed.Seconds(), p.Waited.Seconds(), p.Exits})
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,8 @@ type StepConfig struct {
 	Classes      int       // of the classifier (cross-entropy)
 	Batch        int       // images a step; the network sees Method.Views of each
 	Optimizer    Optimizer // of every trainable parameter
-	Expose       bool      // also output each exit's projections or logits, and every gradient
+	Heads        bool      // also output each exit's projections or logits
+	Expose       bool      // those, and every gradient
 }
 
 // NewStepConfig is the step that a configuration asks for.
@@ -31,9 +32,9 @@ func NewStepConfig(c config.Run, m loss.Method, classes int) StepConfig {
 	}
 }
 
-// Names of a step's inputs and outputs. With Expose, output OutputExit+"i" is
-// the projection or the logits of exit i and OutputGrad+name the gradient of a
-// parameter.
+// Names of a step's inputs and outputs. With Heads, output OutputExit+"i" is the
+// projection or the logits of exit i; with Expose, OutputGrad+name the gradient of
+// a parameter as well.
 const (
 	InputImages = "images" // float[Views·Batch × H × W × C], all of view one first
 	InputLabels = "labels" // int[Batch]
@@ -82,7 +83,7 @@ func (c StepConfig) check(net *model.Network) error {
 // logits in evaluation mode (outputs OutputExit+"i").
 func NewForward(net *model.Network, c StepConfig) (*graph.Program, error) {
 	g := graph.New()
-	c.Expose = true
+	c.Heads = true
 	forwardHeads(g, net, c, false)
 	return g.Build()
 }
@@ -101,7 +102,7 @@ func forwardHeads(g *graph.Graph, net *model.Network, c StepConfig, training boo
 	case m.Contrastive():
 		heads.Projections = net.Project(g, features, c.Dim)
 	}
-	if c.Expose {
+	if c.Expose || c.Heads {
 		exits := heads.Projections
 		if m.OneStage() {
 			exits = heads.Logits

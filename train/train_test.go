@@ -355,12 +355,21 @@ func TestNoDecay(t *testing.T) {
 	}
 }
 
-// A loss that is no number stops the run and says what to try.
+// Numbers that are not finite stop the run, which says where and when and what
+// to try.
 func TestDiverged(t *testing.T) {
-	tr := newTrainer(t, small(t, func(r *config.Run) { r.Rate = 1e30 }), 2)
-	err := tr.Run(context.Background(), nil)
-	if !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "smaller learning rate") {
-		t.Errorf("at learning rate 1e30: %v", err)
+	for _, micro := range []int{0, 4} {
+		tr := newTrainer(t, small(t, func(r *config.Run) { r.Rate, r.MicroBatch = 1e30, micro }), 2)
+		steps := 0
+		err := tr.Run(context.Background(), func(Progress) { steps++ })
+		if !errors.Is(err, ErrDiverged) {
+			t.Fatalf("at learning rate 1e30: %v", err)
+		}
+		for _, want := range []string{"smaller learning rate", "epoch 1, step ", "at learning rate", "node encoder."} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("at learning rate 1e30: %v, want %q", err, want)
+			}
+		}
 	}
 }
 

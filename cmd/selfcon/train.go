@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"selfcon/config"
 	"selfcon/engine"
 	"selfcon/engine/cpu"
-	"selfcon/loss"
 	"selfcon/train"
 )
 
@@ -205,8 +203,6 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	start := time.Now()
 	saved := start
 	var metrics error
-	stuck := s.Method.Uniform(len(s.Net.ExitNames()), c.Batch, len(s.Classes), loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature})
-	warmup, warned := train.NewSchedule(c).Warmup, false
 	err := t.Run(ctx, func(p train.Progress) {
 		r.training(p)
 		if p.EpochDone {
@@ -218,9 +214,8 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 			}
 			saved = time.Now()
 		}
-		if p.EpochDone && !warned && p.Epoch > warmup && p.Steps >= 1000 && math.Abs(p.MeanLoss-stuck) < 0.002*stuck {
-			warned = true
-			r.sayf("warning: the loss stays at %.4f, that of features which are all the same: nothing is learnt; try another --lr, a longer --warmup-epochs, or --method ce to see whether the images can be told apart", stuck)
+		for _, w := range p.Warnings {
+			r.sayf("warning: %s", w)
 		}
 	})
 	r.end()

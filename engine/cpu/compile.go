@@ -133,6 +133,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		if plan.OnInts(s) {
 			x.ints = append(x.ints, in)
 		} else {
+			in.run = x.watched(c, s, in.run)
 			x.steps = append(x.steps, in)
 		}
 		switch s.Op.(type) {

@@ -26,6 +26,8 @@ type Executable struct {
 	updates []update
 	changes []*variable // that updates change, where they lie or by a copy
 	stats   Stats
+
+	notFinite string // the first such result of the last run
 }
 
 type instruction struct {
@@ -85,6 +87,7 @@ func (x *Executable) Run(in map[string]engine.Tensor) (map[string]engine.Tensor,
 	for i := range x.inputs {
 		copyIn(x.inputs[i].f, x.inputs[i].n, in[x.inputs[i].name])
 	}
+	x.notFinite = ""
 	for i := range x.ints {
 		x.ints[i].run()
 	}
