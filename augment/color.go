@@ -1,5 +1,7 @@
 package augment
 
+import "sync"
+
 // adjustment is one of the operations of ColorJitter, numbered as there.
 type adjustment uint8
 
@@ -105,16 +107,64 @@ func saturate(rgb []uint8, alpha float32) {
 // around at 256, and converts back. Shift 0 is not quite the identity.
 // Source: torchvision _functional_pil.adjust_hue, where the shift is
 // factor·255 cut off to an integer, modulo 256.
+//
+// Hue and saturation are looked up: with the largest channel, the smallest and the
+// middle one named, the hue depends on which is which and on two differences.
 func turnHue(rgb []uint8, shift uint8) {
+	t := hueTables()
 	for ; len(rgb) >= 3; rgb = rgb[3:] {
-		h, s, v := rgbToHSV(rgb[0], rgb[1], rgb[2])
-		if s != 0 {
-			rgb[0], rgb[1], rgb[2] = hsvToRGB(h+shift, s, v)
-		} else {
-			rgb[0], rgb[1], rgb[2] = v, v, v
+		r, g, b := rgb[0], rgb[1], rgb[2]
+		hi, lo := max(r, g, b), min(r, g, b)
+		chroma := hi - lo
+		s := t.saturation[hi][chroma]
+		if s == 0 {
+			rgb[0], rgb[1], rgb[2] = hi, hi, hi
+			continue
 		}
+		var order int
+		var mid uint8
+		switch {
+		case hi == r:
+			if mid = g; lo == g {
+				order, mid = 1, b
+			}
+		case hi == g:
+			order = 2
+			if mid = r; lo == r {
+				order, mid = 3, b
+			}
+		default:
+			order = 4
+			if mid = r; lo == r {
+				order, mid = 5, g
+			}
+		}
+		h := t.hue[order][chroma][hi-mid]
+		rgb[0], rgb[1], rgb[2] = hsvToRGB(h+shift, s, hi)
 	}
 }
+
+// hueTable holds what rgbToHSV gives.
+type hueTable struct {
+	saturation [256][256]uint8    // by the largest channel and the chroma
+	hue        [6][256][256]uint8 // by the channels' order, the chroma, and largest less middle
+}
+
+var hueTables = sync.OnceValue(func() *hueTable {
+	t := new(hueTable)
+	for chroma := 1; chroma < 256; chroma++ {
+		for hi := chroma; hi < 256; hi++ {
+			_, t.saturation[hi][chroma], _ = rgbToHSV(uint8(hi), uint8(hi-chroma), uint8(hi-chroma))
+		}
+		for d := range chroma + 1 {
+			hi, mid, lo := uint8(255), uint8(255-d), uint8(255-chroma)
+			for order, px := range [6][3]uint8{{hi, mid, lo}, {hi, lo, mid}, {mid, hi, lo}, {lo, hi, mid}, {mid, lo, hi}, {lo, mid, hi}} {
+				t.hue[order][chroma][d], _, _ = rgbToHSV(px[0], px[1], px[2])
+			}
+		}
+	}
+	return t
+})
 
 // rgbToHSV is Pillow's conversion of one pixel: float32 variables, float64
 // where a constant of C's type double takes part, cut off to integers.

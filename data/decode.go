@@ -288,12 +288,22 @@ func fromGo(im image.Image, studio bool) (Image, error) {
 		case studio:
 			fromStudio(out.Pix, im)
 		default:
-			at := 0
-			for y := b.Min.Y; y < b.Max.Y; y++ {
-				for x := b.Min.X; x < b.Max.X; x++ {
-					ci := im.COffset(x, y)
-					out.Pix[at], out.Pix[at+1], out.Pix[at+2] = color.YCbCrToRGB(im.Y[im.YOffset(x, y)], im.Cb[ci], im.Cr[ci])
-					at += 3
+			for y := range h {
+				top := b.Min.Y + y
+				ys := im.Y[im.YOffset(b.Min.X, top):][:w]
+				ci := im.COffset(b.Min.X, top)
+				twoWide := im.SubsampleRatio == image.YCbCrSubsampleRatio420 || im.SubsampleRatio == image.YCbCrSubsampleRatio422
+				switch {
+				case im.SubsampleRatio == image.YCbCrSubsampleRatio444 || im.SubsampleRatio == image.YCbCrSubsampleRatio440:
+					fromYCbCr(out.Pix[3*y*w:][:3*w], ys, im.Cb[ci:], im.Cr[ci:], 0)
+				case twoWide && b.Min.X%2 == 0:
+					fromYCbCr(out.Pix[3*y*w:][:3*w], ys, im.Cb[ci:], im.Cr[ci:], 1)
+				default:
+					for x := range w {
+						ci := im.COffset(b.Min.X+x, top)
+						o := out.Pix[3*(y*w+x):]
+						o[0], o[1], o[2] = color.YCbCrToRGB(ys[x], im.Cb[ci], im.Cr[ci])
+					}
 				}
 			}
 		}
@@ -315,6 +325,29 @@ func fromGo(im image.Image, studio bool) (Image, error) {
 		return Image{}, fmt.Errorf("%T", im)
 	}
 	return out, nil
+}
+
+// fromYCbCr converts a row, with a chroma sample for every 1<<shift pixels, as
+// color.YCbCrToRGB does: 16-bit fixed point, clipped.
+func fromYCbCr(dst, ys, cbs, crs []uint8, shift int) {
+	n := (len(ys)-1)>>shift + 1
+	cbs, crs = cbs[:n], crs[:n]
+	clip := func(v int32) uint8 {
+		if uint32(v) < 1<<24 {
+			return uint8(v >> 16)
+		}
+		return uint8(^(v >> 31))
+	}
+	for i, cb := range cbs {
+		u, v := int32(cb)-128, int32(crs[i])-128
+		r, g, b := 91881*v, -22554*u-46802*v, 116130*u
+		at := i << shift
+		for ; at < min((i+1)<<shift, len(ys)); at++ {
+			l := int32(ys[at]) * 0x10101
+			o := dst[3*at:][:3:3]
+			o[0], o[1], o[2] = clip(l+r), clip(l+g), clip(l+b)
+		}
+	}
 }
 
 // fromStudio converts a lossy WebP image: luma in 16…235, chroma in 16…240 at
