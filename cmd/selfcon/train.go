@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -203,7 +205,9 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	start := time.Now()
 	saved := start
 	var metrics error
+	var last train.Progress
 	err := t.Run(ctx, func(p train.Progress) {
+		last = p
 		r.training(p)
 		if p.EpochDone {
 			metrics = errors.Join(metrics, train.AppendMetrics(dir, p))
@@ -241,5 +245,9 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		return err
 	}
 	r.sayf("trained %d epochs in %s", c.Epochs, short(time.Since(start)))
+	if share := last.Waited.Seconds() / last.Elapsed.Seconds(); share > 0.1 {
+		r.sayf("note: %.0f%% of that time the network waited for images, which %d threads on %d cores load and augment: --cache FOLDER keeps them decoded, and --cache-side shrinks large ones",
+			100*share, cmp.Or(c.Workers, runtime.GOMAXPROCS(0)), runtime.NumCPU())
+	}
 	return metrics
 }
