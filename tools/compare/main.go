@@ -1,50 +1,44 @@
-// Command compare races training steps of selfcon against PyTorch on this
-// machine: the same step, in turn, several rounds, each in a process of its own.
+// Command compare races selfcon against PyTorch and ONNX Runtime on this
+// machine: the same work on the same threads, in turn, several rounds, each in a
+// process of its own.
 //
-//	go run ./tools/compare -python VENV/bin/python [-rounds 3] [-json FILE] [STEP…]
+//	go run ./tools/compare -python VENV/bin/python [-rounds 3] [-json FILE] [RACE…]
 //
-// The python must have torch (pip install torch). A STEP is
-// arch:method:image:batch, such as resnet18:selfcon-s:32:64; the default is the
-// list of docs/performance.md. PyTorch runs eager and compiled; the better counts.
-// Times are the best step of all rounds, memory the largest peak resident set of
-// the mode that counts.
+// The python must have torch, and for inference onnx and onnxruntime (pip install
+// torch onnx onnxruntime). A RACE is
+//
+//	step:ARCH:METHOD:IMAGE:BATCH    a training step against torch eager and compiled
+//	inference:ARCH:IMAGE:BATCH      the features in evaluation mode, of the same weights
+//	                                and images, against torch eager, compiled and ONNX Runtime
+//	methods:ARCH:IMAGE:BATCH        our step of selfcon-s against ours of supcon, on the same
+//	                                labelled images
+//
+// and the default is the list of docs/performance.md. Times are the best run of
+// all rounds, memory the largest peak resident set. The quickest of the others
+// counts.
 package main
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
 var standard = []string{
-	"resnet18:selfcon-s:32:64",
-	"resnet18:selfcon-s:32:256",
-	"resnet18:supcon:32:256",
-	"resnet50:selfcon-s:224:8",
-}
-
-// measured is what one process prints.
-type measured struct {
-	Step   float64 `json:"step_s"`
-	Median float64 `json:"step_s_median"`
-	Peak   int64   `json:"peak_bytes"`
-	Engine string  `json:"engine"`
-}
-
-// race is one row of the table.
-type race struct {
-	Step    string   `json:"step"`
-	Ours    measured `json:"selfcon"`
-	Eager   measured `json:"torch_eager"`
-	Compile measured `json:"torch_compile"`
-	Speed   float64  `json:"speed_ratio"`  // the better torch's step over ours
-	Memory  float64  `json:"memory_ratio"` // our peak over that torch's
+	"step:resnet18:selfcon-s:32:64",
+	"step:resnet18:selfcon-s:32:256",
+	"step:resnet18:supcon:32:256",
+	"step:resnet50:selfcon-s:224:8",
+	"inference:resnet18:32:64",
+	"inference:resnet18:32:1",
+	"methods:resnet18:32:64",
+	"methods:resnet18:32:256",
 }
 
 func main() {
@@ -55,93 +49,187 @@ func main() {
 }
 
 func run() error {
-	python := flag.String("python", "python3", "a python with torch")
+	var o options
+	flag.StringVar(&o.python, "python", "python3", "a python with torch, onnx and onnxruntime")
 	rounds := flag.Int("rounds", 3, "times that each side runs")
-	threads := flag.Int("threads", runtime.NumCPU(), "threads of both sides")
-	steps := flag.Int("steps", 6, "steps timed in a round")
-	out := flag.String("json", "", "also write the table as JSON to this file")
-	eagerOnly := flag.Bool("eager", false, "leave out torch.compile, which needs a C compiler and minutes")
+	flag.IntVar(&o.threads, "threads", runtime.NumCPU(), "threads of all sides")
+	flag.IntVar(&o.steps, "steps", 6, "runs timed in a round; of inference more, the fewer the images")
+	out := flag.String("json", "", "also write the results as JSON to this file")
+	skip := flag.String("skip", "", "sides to leave out, of compile,onnx: the compiler needs a C compiler and minutes")
 	flag.Parse()
 	list := flag.Args()
 	if len(list) == 0 {
 		list = standard
 	}
-	dir, err := os.MkdirTemp("", "compare")
-	if err != nil {
+	var err error
+	if o.dir, err = os.MkdirTemp("", "compare"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	bin := filepath.Join(dir, "selfcon")
-	if o, err := exec.Command("go", "build", "-o", bin, "./cmd/selfcon").CombinedOutput(); err != nil {
+	defer os.RemoveAll(o.dir)
+	o.selfcon = filepath.Join(o.dir, "selfcon")
+	for _, s := range strings.Split(*skip, ",") {
+		if s != "" && s != "compile" && s != "onnx" {
+			return fmt.Errorf("-skip %q: must be of compile, onnx", s)
+		}
+		o.skip = append(o.skip, s)
+	}
+
+	var races []race
+	for _, spec := range list {
+		r, err := o.race(spec)
+		if err != nil {
+			return err
+		}
+		races = append(races, r)
+	}
+	if o, err := exec.Command("go", "build", "-o", o.selfcon, "./cmd/selfcon").CombinedOutput(); err != nil {
 		return fmt.Errorf("building selfcon (run this at the repository's root): %s", o)
 	}
-	peer := filepath.Join("tools", "compare", "torch_step.py")
-
-	var table []race
-	fmt.Println("| step | selfcon | torch eager | torch compile | speed | memory |")
-	fmt.Println("| --- | --- | --- | --- | --- | --- |")
-	for _, spec := range list {
-		part := strings.Split(spec, ":")
-		if len(part) != 4 {
-			return fmt.Errorf("step %q: must be arch:method:image:batch", spec)
-		}
-		args := []string{"--arch", part[0], "--method", part[1], "--image", part[2], "--batch", part[3], "--threads", fmt.Sprint(*threads), "--steps", fmt.Sprint(*steps)}
-		r := race{Step: spec}
-		for range *rounds {
-			err = errors.Join(
-				measure(&r.Ours, bin, append([]string{"bench", "step", "--json"}, args...)...),
-				measure(&r.Eager, *python, append([]string{peer, "--mode", "eager"}, args...)...))
-			if err == nil && !*eagerOnly {
-				err = measure(&r.Compile, *python, append([]string{peer, "--mode", "compile"}, args...)...)
-			}
-			if err != nil {
-				return err
+	for i := range races {
+		r := &races[i]
+		for round := range *rounds {
+			for j := range r.Sides {
+				fmt.Fprintf(os.Stderr, "%s: round %d of %d, %s\n", r.What, round+1, *rounds, r.Sides[j].Name)
+				if err := r.Sides[j].measure(); err != nil {
+					return err
+				}
 			}
 		}
-		best := r.Eager
-		if r.Compile.Step > 0 && r.Compile.Step < best.Step {
-			best = r.Compile
-		}
-		r.Speed, r.Memory = best.Step/r.Ours.Step, float64(r.Ours.Peak)/float64(best.Peak)
-		table = append(table, r)
-		fmt.Printf("| %s | %s | %s | %s | %.2f× | %.2f× |\n", spec, r.Ours, r.Eager, r.Compile, r.Speed, r.Memory)
+		r.judge()
 	}
+	rep := report{machine(o.threads, races), races}
+	fmt.Print(rep.markdown())
 	if *out == "" {
 		return nil
 	}
-	text, err := json.MarshalIndent(table, "", "  ")
+	text, err := json.MarshalIndent(rep, "", "  ")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(*out, append(text, '\n'), 0o644)
 }
 
-func (m measured) String() string {
-	if m.Step == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%.3f s, %.0f MB", m.Step, float64(m.Peak)/1e6)
+// options are what races are made of.
+type options struct {
+	python, selfcon, dir string
+	threads, steps       int
+	skip                 []string
 }
 
-// measure runs a process and keeps the best of its figures and those so far.
-func measure(best *measured, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
+// race is a row of the table.
+type race struct {
+	What    string  `json:"race"`
+	Sides   []side  `json:"sides"`        // ours first
+	Against string  `json:"against"`      // the quickest of the others
+	Speed   float64 `json:"speed_ratio"`  // its time over ours
+	Memory  float64 `json:"memory_ratio"` // our peak over its
+}
+
+// side is one of those who run, and the best of its figures so far.
+type side struct {
+	Name string `json:"name"`
+	measured
+	command []string
+}
+
+// measured is what one process prints.
+type measured struct {
+	Engine string  `json:"engine"`
+	Step   float64 `json:"step_s"`
+	Median float64 `json:"step_s_median"`
+	Peak   int64   `json:"peak_bytes"`
+	// Of inference: the largest difference from our features, and the largest
+	// feature.
+	Difference *float64 `json:"difference,omitempty"`
+	Largest    *float64 `json:"largest_feature,omitempty"`
+}
+
+// race makes a race of its specification.
+func (o options) race(spec string) (race, error) {
+	r := race{What: spec}
+	kind, rest, _ := strings.Cut(spec, ":")
+	part := strings.Split(rest, ":")
+	script := func(name string) string { return filepath.Join("tools", "compare", name) }
+	ours := func(name string, args ...string) {
+		r.Sides = append(r.Sides, side{Name: name, command: append([]string{o.selfcon, "bench"}, args...)})
+	}
+	peer := func(name, mode, file string, args []string) {
+		if !slices.Contains(o.skip, mode) {
+			r.Sides = append(r.Sides, side{Name: name, command: append([]string{o.python, script(file), "--mode", mode}, args...)})
+		}
+	}
+	common := func(arch, image, batch string, steps int) []string {
+		return []string{"--arch", arch, "--image", image, "--batch", batch, "--threads", fmt.Sprint(o.threads), "--steps", fmt.Sprint(steps)}
+	}
+	switch {
+	case kind == "step" && len(part) == 4:
+		args := append(common(part[0], part[2], part[3], o.steps), "--method", part[1])
+		ours("selfcon", append([]string{"step", "--json"}, args...)...)
+		peer("torch eager", "eager", "torch_step.py", args)
+		peer("torch compile", "compile", "torch_step.py", args)
+	case kind == "inference" && len(part) == 3:
+		var batch int
+		if _, err := fmt.Sscan(part[2], &batch); err != nil || batch < 1 {
+			return r, fmt.Errorf("race %q: a batch of %q images", spec, part[2])
+		}
+		args := append(common(part[0], part[1], part[2], max(3*o.steps, 300/batch)),
+			"--weights", filepath.Join(o.dir, "weights.safetensors"), "--sample", filepath.Join(o.dir, "sample.safetensors"))
+		ours("selfcon", append([]string{"inference", "--json"}, args...)...)
+		peer("torch eager", "eager", "torch_inference.py", args)
+		peer("torch compile", "compile", "torch_inference.py", args)
+		peer("ONNX Runtime", "onnx", "torch_inference.py", args)
+	case kind == "methods" && len(part) == 3:
+		args := common(part[0], part[1], part[2], o.steps)
+		for _, method := range []string{"selfcon-s", "supcon"} {
+			ours(method, append([]string{"step", "--json", "--method", method}, args...)...)
+		}
+	default:
+		return r, fmt.Errorf("race %q: must be step:ARCH:METHOD:IMAGE:BATCH, inference:ARCH:IMAGE:BATCH or methods:ARCH:IMAGE:BATCH", spec)
+	}
+	return r, nil
+}
+
+// measure runs a side and keeps the best of its figures and those so far.
+func (s *side) measure() error {
+	cmd := exec.Command(s.command[0], s.command[1:]...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+		return fmt.Errorf("%s: %w", strings.Join(s.command, " "), err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	var m measured
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &m); err != nil {
-		return fmt.Errorf("%s printed no line of JSON: %w", name, err)
+		return fmt.Errorf("%s printed no line of JSON: %w", s.command[0], err)
 	}
-	if best.Step == 0 || m.Step < best.Step {
-		best.Step = m.Step
+	if m.Step <= 0 || m.Peak <= 0 {
+		return fmt.Errorf("%s printed no time or no memory: %s", s.command[0], lines[len(lines)-1])
 	}
-	if best.Median == 0 || m.Median < best.Median {
-		best.Median = m.Median
-	}
-	best.Peak, best.Engine = max(best.Peak, m.Peak), m.Engine
+	s.take(m)
 	return nil
+}
+
+func (s *side) take(m measured) {
+	if s.Step > 0 {
+		m.Step, m.Median, m.Peak = min(m.Step, s.Step), min(m.Median, s.Median), max(m.Peak, s.Peak)
+		if s.Difference != nil && m.Difference != nil {
+			m.Difference = new(max(*m.Difference, *s.Difference))
+		}
+	}
+	s.measured = m
+}
+
+// judge finds the quickest of the others and compares.
+func (r *race) judge() {
+	best := slices.MinFunc(r.Sides[1:], func(a, b side) int {
+		switch {
+		case a.Step < b.Step:
+			return -1
+		case a.Step > b.Step:
+			return 1
+		}
+		return 0
+	})
+	us := r.Sides[0]
+	r.Against, r.Speed, r.Memory = best.Name, best.Step/us.Step, float64(us.Peak)/float64(best.Peak)
 }
