@@ -97,6 +97,7 @@ type job struct {
 	inputs []float32 // the images, as input does
 	y      []float32
 	add    []float32 // added to the result; y itself but for Winograd's
+	turn   int       // another in each run
 	again  bool      // what is stored in y is read again soon
 }
 
@@ -297,7 +298,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, affine, add *grap
 		if then != nil {
 			end = then.make(temps[2], count)
 		}
-		input := func(worker, i int) { // only of those with one part
+		input := func(worker, i int) { // only Winograd's, which has one part
 			parts[0].input(i, &jobs[0], pool.scratch[worker], &pool.pointers[worker])
 		}
 		run := func(worker, i int) {
@@ -320,6 +321,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, affine, add *grap
 		apart := func(_, i int) { end.each(i, region{i * block, min(rows, (i+1)*block), 0, n}) }
 		return func() {
 			before()
+			jobs[0].turn++ // of those with one part
 			pool.run(parts[0].inputTasks(), input)
 			if end.before != nil {
 				end.before()

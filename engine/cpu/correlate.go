@@ -159,7 +159,7 @@ func (c *corr) k() int { return c.kh * c.kw * c.ci }
 
 func (c *corr) packedLen() int { return c.groups * c.k() * c.cols }
 
-// Winograd's transforms and unrolled make something of all images first.
+// Only Winograd's transforms make something of all images first.
 func (c *corr) inputLen() int                         { return 0 }
 func (c *corr) inputTasks() int                       { return 0 }
 func (c *corr) input(int, *job, []float32, *pointers) {}

@@ -7,8 +7,9 @@ import (
 
 // unrolled is a convolution of few positions and many weights, such as the last
 // stages' for one image, as one matrix product. Such a convolution takes as
-// long as it takes to read its weights, so each is read once: all windows are
-// copied out first (im2col), and a task is a panel of output channels.
+// long as it takes to read its weights, so each is read once: a task is a panel
+// of output channels. Each worker copies out all windows (im2col) for itself:
+// to read what another has copied takes longer.
 type unrolled struct {
 	*corr
 	m     int // positions
@@ -37,19 +38,10 @@ func newUnrolled(set *kernel.Set, c *corr) *unrolled {
 	return v
 }
 
-// scratch is what pack needs, and a tile for columns beyond the last.
+// scratch is the windows, and a tile for columns beyond the last; or what pack
+// needs.
 func (v *unrolled) scratch() int {
-	return max(tileFloats, min(v.in, v.out)*min(packChannels, v.ci)*maxCols)
-}
-
-func (v *unrolled) inputLen() int { return v.m * v.lda }
-
-func (v *unrolled) inputTasks() int { return v.n * v.oh }
-
-// input copies the windows of a row of an image.
-func (v *unrolled) input(i int, j *job, _ []float32, _ *pointers) {
-	im, row := i/v.oh, i%v.oh
-	v.windows(j.inputs[i*v.ow*v.lda:], v.lda, j.x, tapRun{0, v.kh * v.kw}, im, im+1, row, row+1)
+	return max(tileFloats+v.m*v.lda, min(v.in, v.out)*min(packChannels, v.ci)*maxCols)
 }
 
 func (v *unrolled) tasks() int { return len(v.panels) * blocksOf(v.m, v.block) }
@@ -66,11 +58,15 @@ func (v *unrolled) regions(i int, to []region) []region {
 	return append(to, region{r, r + m, p.col, p.col + p.width})
 }
 
-func (v *unrolled) run(i int, j *job, scratch []float32, _ *pointers) {
-	p, r, m := v.task(i)
-	b := j.packed[p.col*v.k():]
+func (v *unrolled) run(i int, j *job, scratch []float32, p *pointers) {
+	tmp, a := scratch[:tileFloats], scratch[tileFloats:]
+	if p.first(j) {
+		v.windows(a, v.lda, j.x, tapRun{0, v.kh * v.kw}, 0, v.n, 0, v.oh)
+	}
+	at, r, m := v.task(i)
+	b := j.packed[at.col*v.k():]
 	for l := 0; l < v.k(); l += v.kc {
-		multiply(p, m, min(v.kc, v.k()-l), j.inputs[r*v.lda+l:], v.lda, 1, b[l*p.tile.NR:], p.tile.NR,
-			j.y[r*v.co+p.col:], v.co, l > 0 || j.add != nil, scratch)
+		multiply(at, m, min(v.kc, v.k()-l), a[r*v.lda+l:], v.lda, 1, b[l*at.tile.NR:], at.tile.NR,
+			j.y[r*v.co+at.col:], v.co, l > 0 || j.add != nil, tmp)
 	}
 }

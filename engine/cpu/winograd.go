@@ -193,6 +193,19 @@ type pointers struct {
 	in       [36]*float32
 	out, add [16]*float32
 	regions  []region
+
+	filled *job // whose images are in scratch, made ready for all tasks
+	turn   int  // of the job then
+}
+
+// first says whether this is the first task of a job that a worker does in a
+// run: its scratch then holds nothing of the job's yet.
+func (p *pointers) first(j *job) bool {
+	if p.filled == j && p.turn == j.turn {
+		return false
+	}
+	p.filled, p.turn = j, j.turn
+	return true
 }
 
 // wino is a 3×3 correlation of stride 1 by Winograd's transforms: a convolution
@@ -205,19 +218,26 @@ type pointers struct {
 // would go through memory, all of V is stored and a task is some output
 // channels of a group of tiles, which transforms the weights as it goes, even
 // if they could be kept: to read four times as many floats takes longer. With
-// few tiles, where reading U takes longest, all of V is stored as well, so that
-// each worker reads a part of U.
+// few tiles, where reading U takes longest, a task is some output channels of all
+// tiles, so that each worker reads a part of U; each makes all of V for itself.
 type wino struct {
 	*corr
 	grid
 	set    *kernel.Set
-	fused  bool // V is stored
-	light  bool // U is not
-	block  int  // tiles
-	outs   int  // channels a task, when fused
-	depth  int  // channels at a time, when fused
+	order  winoOrder
+	block  int // tiles
+	outs   int // channels a task, but for byTiles
 	pixels loader
 }
+
+// winoOrder is what the tasks are.
+type winoOrder uint8
+
+const (
+	byTiles winoOrder = iota // blocks of tiles; U is stored
+	byBoth                   // channels of blocks of tiles; V is stored
+	byOuts                   // channels of all tiles; U is stored, in parts
+)
 
 func newWino(set *kernel.Set, c *corr, load bool) *wino {
 	c.panels, c.cols = panelsFor(set, c.co)
@@ -227,49 +247,60 @@ func newWino(set *kernel.Set, c *corr, load bool) *wino {
 	n := most
 	switch {
 	case c.ci*c.co > storeU:
-		v.fused, v.light, n = true, true, groupMax
-		v.outs, v.depth = outBlock, inBlock
+		v.order, v.outs, n = byBoth, outBlock, groupMax
 	case v.tiles() <= most && c.co > outFew:
-		v.fused = true
-		v.outs, v.depth = outFew, c.ci
+		v.order, v.outs = byOuts, outFew
 	case c.ci*c.co >= storeU:
 		n = fewer
 	}
 	v.block = min(even(v.tiles(), n/mr*mr), v.tiles())
-	if !v.fused && blocksOf(v.tiles(), v.block) < 4 { // too few to share out
+	if v.order == byOuts {
+		v.block = v.tiles()
+	}
+	if v.order == byTiles && blocksOf(v.tiles(), v.block) < 4 { // too few to share out
 		v.block = min(v.block, max(mr, blocksOf(v.tiles(), 4)))
 	}
 	return v
 }
 
 func (v *wino) strides() (tv, sv, tm, sm int) {
-	tv, tm = v.ci+gap, v.co+gap
-	if v.fused {
-		tm = v.outs + gap
+	tv, tm = v.ci+gap, v.outs+gap
+	switch v.order {
+	case byTiles:
+		tm = v.co + gap
+		return tv, apart(v.block * tv), tm, apart(v.block * tm)
+	default:
 		return tv, apart(v.tiles() * tv), tm, apart(v.block * tm)
 	}
-	return tv, apart(v.block * tv), tm, apart(v.block * tm)
 }
 
 // strideU is the floats from a frequency's transformed weights to the next's,
 // all of them or those of a task.
 func (v *wino) strideU() int {
-	if v.light {
-		return apart(v.outs * v.depth)
+	switch v.order {
+	case byBoth:
+		return apart(v.outs * inBlock)
+	case byOuts:
+		return apart(v.outs * v.ci)
+	default:
+		return apart(v.ci * v.co)
 	}
-	return apart(v.ci * v.co)
 }
 
 // packedLen is the floats of U, if it is stored, inputLen of V.
 func (v *wino) packedLen() int {
-	if v.light {
+	switch v.order {
+	case byBoth:
 		return 0
+	case byOuts:
+		return blocksOf(v.co, v.outs) * freqs * v.strideU()
+	default:
+		return freqs * v.strideU()
 	}
-	return freqs * v.strideU()
 }
 
 func (v *wino) inputLen() int {
-	if !v.fused {
+	if v.order != byBoth {
 		return 0
 	}
 	_, sv, _, _ := v.strides()
@@ -279,11 +310,8 @@ func (v *wino) inputLen() int {
 func (v *wino) scratch() int {
 	_, sv, _, sm := v.strides()
 	sorted := 9 * packChannels * maxCols
-	switch {
-	case v.light:
+	if v.order == byBoth {
 		return max(freqs*(sm+v.strideU())+sorted+v.co, v.pixels.scratch(v.inputTiles()))
-	case v.fused:
-		return max(sorted, freqs*sm+v.co, v.pixels.scratch(v.inputTiles()))
 	}
 	return max(sorted, freqs*(sv+sm)+v.co+v.pixels.scratch(v.block))
 }
@@ -291,7 +319,7 @@ func (v *wino) scratch() int {
 func (v *wino) blocks() int { return blocksOf(v.tiles(), v.block) }
 
 func (v *wino) inputTasks() int {
-	if !v.fused {
+	if v.order != byBoth {
 		return 0
 	}
 	return blocksOf(v.tiles(), v.inputTiles())
@@ -308,7 +336,7 @@ func (v *wino) input(i int, j *job, scratch []float32, p *pointers) {
 }
 
 func (v *wino) packTasks() int {
-	if v.light {
+	if v.order == byBoth {
 		return 0
 	}
 	return v.corr.packTasks()
@@ -319,7 +347,11 @@ func (v *wino) pack(i int, us, w, scratch []float32) {
 	chunks := v.ci / packChannels
 	l0, at := i%chunks*packChannels, v.panels[i/chunks]
 	nr := at.tile.NR
-	v.transformWeights(us[at.col*v.ci+l0*nr:], v.strideU(), at, l0, w, scratch)
+	col := at.col
+	if v.order == byOuts {
+		us, col = us[col/v.outs*freqs*v.strideU():], col%v.outs
+	}
+	v.transformWeights(us[col*v.ci+l0*nr:], v.strideU(), at, l0, w, scratch)
 }
 
 // transformWeights brings 16 input channels of a panel to U.
@@ -341,17 +373,16 @@ func (v *wino) transformWeights(u []float32, step int, p panel, l0 int, w, sorte
 	}
 }
 
-// tasks are the blocks of tiles, each times the blocks of channels when fused.
 func (v *wino) tasks() int {
-	if v.fused {
-		return v.blocks() * (blocksOf(v.co, v.outs))
+	if v.order == byTiles {
+		return v.blocks()
 	}
-	return v.blocks()
+	return v.blocks() * blocksOf(v.co, v.outs)
 }
 
 // task is the tiles and the output channels of a task.
 func (v *wino) task(i int) (t0, n, o0, outs int) {
-	if !v.fused {
+	if v.order == byTiles {
 		t0 = i * v.block
 		return t0, min(v.block, v.tiles()-t0), 0, v.co
 	}
@@ -365,53 +396,61 @@ func (v *wino) regions(i int, to []region) []region {
 }
 
 func (v *wino) run(i int, j *job, scratch []float32, p *pointers) {
-	if v.fused {
-		v.runFused(i, j, scratch, p)
+	if v.order == byBoth {
+		v.runBoth(i, j, scratch, p)
 		return
 	}
 	tv, sv, tm, sm := v.strides()
 	vs, ms, scratch := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sm], scratch[freqs*(sv+sm):]
 	dump, scratch := scratch[:v.co], scratch[v.co:]
-	t0, n, _, _ := v.task(i)
-	v.pixels.transform(vs, tv, sv, t0, n, j.x, scratch, p)
+	t0, n, o0, outs := v.task(i)
+	if v.order == byTiles || p.first(j) {
+		v.pixels.transform(vs, tv, sv, t0, n, j.x, scratch, p)
+	}
+	su, us := v.strideU(), j.packed
+	if v.order == byOuts {
+		us = us[o0/v.outs*freqs*su:]
+	}
 	for f := range freqs {
-		u := j.packed[f*v.strideU():]
-		for _, p := range v.panels {
-			multiply(p, n, v.ci, vs[f*sv:], tv, 1, u[p.col*v.ci:], p.tile.NR, ms[f*sm+p.col:], tm, false, nil)
+		u := us[f*su:]
+		for _, p := range v.panelsOf(o0, outs) {
+			multiply(p, n, v.ci, vs[f*sv:], tv, 1, u[(p.col-o0)*v.ci:], p.tile.NR, ms[f*sm+p.col-o0:], tm, false, nil)
 		}
 	}
-	v.output(t0, n, j, 0, v.co, ms, dump, p)
+	v.output(t0, n, j, o0, outs, ms, dump, p)
 }
 
-func (v *wino) runFused(i int, j *job, scratch []float32, p *pointers) {
+// panelsOf is the panels of some output channels.
+func (v *wino) panelsOf(o0, outs int) []panel {
+	i := 0
+	for v.panels[i].col < o0 {
+		i++
+	}
+	k := i
+	for k < len(v.panels) && v.panels[k].col < o0+outs {
+		k++
+	}
+	return v.panels[i:k]
+}
+
+func (v *wino) runBoth(i int, j *job, scratch []float32, p *pointers) {
 	tv, sv, tm, sm := v.strides()
 	vs := j.inputs
 	t0, n, o0, outs := v.task(i)
 	ms, scratch := scratch[:freqs*sm], scratch[freqs*sm:]
 	su := v.strideU()
-	us := j.packed
-	if v.light {
-		us, scratch = scratch[:freqs*su], scratch[freqs*su:]
-	}
-	var panels []panel
-	for _, p := range v.panels {
-		if p.col >= o0 && p.col < o0+outs {
-			panels = append(panels, p)
-		}
-	}
-	for l0 := 0; l0 < v.ci; l0 += v.depth {
-		depth, from := min(v.depth, v.ci-l0), 0
-		if v.light {
-			from = o0 // us begins with this task's channels
-			for _, p := range panels {
-				for l := 0; l < depth; l += packChannels {
-					v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], su, p, l0+l, j.w, scratch)
-				}
+	us, scratch := scratch[:freqs*su], scratch[freqs*su:]
+	panels := v.panelsOf(o0, outs)
+	for l0 := 0; l0 < v.ci; l0 += inBlock {
+		depth := min(inBlock, v.ci-l0)
+		for _, p := range panels {
+			for l := 0; l < depth; l += packChannels {
+				v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], su, p, l0+l, j.w, scratch)
 			}
 		}
 		for f := range freqs {
 			for _, p := range panels {
-				multiply(p, n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*su+(p.col-from)*depth:], p.tile.NR,
+				multiply(p, n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,
 					ms[f*sm+p.col-o0:], tm, l0 > 0, nil)
 			}
 		}
