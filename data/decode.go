@@ -18,6 +18,8 @@ import (
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	fastjpeg "selfcon/data/internal/jpeg"
 )
 
 // maxPixels bounds the size of one image file, so that a damaged or hostile
@@ -178,9 +180,9 @@ func damaged(path, kind string, err error) error {
 // up, CMYK is mixed, of an animation the first frame is taken. Two things differ:
 // of 16 bits a channel the high 8 are kept for grey too (Pillow clips grey at
 // 255, which leaves such images white), and an orientation in EXIF is applied,
-// as every viewer does. JPEGs differ from libjpeg's by a few levels: the inverse
-// transform rounds differently, and reduced colour planes are repeated, not
-// smoothed.
+// as every viewer does. Progressive JPEGs and those in CMYK differ from libjpeg's
+// by a few levels: the inverse transform rounds differently, and reduced colour
+// planes are repeated, not smoothed.
 func decodeImage(path string, raw []byte, channels int) (out Image, err error) {
 	h, err := readHeader(path, raw)
 	if err != nil {
@@ -191,6 +193,12 @@ func decodeImage(path string, raw []byte, channels int) (out Image, err error) {
 			out, err = Image{}, badf(path, "damaged %s image: %v", h.kind.name, p)
 		}
 	}()
+	if h.kind.name == "JPEG" {
+		// What it doesn't read, image/jpeg does, or says what is wrong.
+		if pix, w, ht, ch, err := fastjpeg.Decode(raw); err == nil && w == h.width && ht == h.height {
+			return turned(withChannels(Image{pix, w, ht, ch}, channels), orientation(h.kind.name, raw)), nil
+		}
+	}
 	im, err := h.kind.decode(bytes.NewReader(raw))
 	if err != nil {
 		return Image{}, damaged(path, h.kind.name, err)

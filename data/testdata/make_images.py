@@ -53,6 +53,16 @@ def exif(orientation):
 for mode in ("RGB", "L", "CMYK"):
     add(f"{mode}.jpg", SMOOTH.convert(mode), format="JPEG", quality=95, subsampling=0)
 add("progressive.jpg", SMOOTH, format="JPEG", quality=95, subsampling=0, progressive=True)
+# Decoders must agree to the byte on baseline JPEGs, rough ones too.
+ROUGH = Image.fromarray(np.random.default_rng(1).integers(0, 256, (37, 51, 3), dtype=np.uint8))
+for subsampling in (0, 1, 2):
+    for w, h in ((51, 37), (16, 16), (17, 33), (1, 1), (2, 3), (3, 2), (5, 5), (33, 8)):
+        for quality in (30, 95):
+            add(f"baseline-{subsampling}-{w}x{h}-{quality}.jpg", ROUGH.crop((0, 0, w, h)), format="JPEG", quality=quality, subsampling=subsampling)
+add("baseline-grey.jpg", ROUGH.convert("L"), format="JPEG", quality=80)
+add("baseline-restart.jpg", ROUGH, format="JPEG", quality=80, restart_marker_blocks=2)
+add("baseline-best.jpg", ROUGH, format="JPEG", quality=100, optimize=True)
+add("baseline-worst.jpg", ROUGH, format="JPEG", quality=1)
 for o in range(1, 9):
     add(f"turned{o}.jpg", SMOOTH, format="JPEG", quality=95, subsampling=0, exif=exif(o))
 add("turned6.png", RGB, format="PNG", exif=exif(6))
