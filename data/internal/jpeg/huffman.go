@@ -127,27 +127,38 @@ func (d *decoder) coefficients(c *component) (last int, err error) {
 		c.last += extend(bits, int32(size))
 	}
 	d.block[0] = c.last * c.q[0]
+	// In registers, and written back before anything else uses them.
+	acc, bits, table := d.acc, d.bits, c.ac
 	for k := 1; k < 64; {
-		if d.bits < 48 {
+		if bits < 32 {
+			d.acc, d.bits = acc, bits
 			d.fill()
-			if d.bits < 0 {
+			if acc, bits = d.acc, d.bits; bits < 0 {
 				return 0, errShort
 			}
 		}
-		if v := c.ac.value[d.acc>>(64-look)]; v != 0 {
-			d.acc <<= v & 0xff
-			d.bits -= int(v & 0xff)
-			if k += int(v >> 8 & 0xff); k > 63 {
+		if v := table.value[acc>>(64-look)]; v != 0 {
+			acc <<= v & 15
+			bits -= int(v & 15)
+			if k += int(v >> 8 & 15); k > 63 {
 				return 0, errFormat
 			}
 			last = k
-			d.block[natural[k]] = v >> 16 * c.q[k]
+			d.block[natural[k]&63] = v >> 16 * c.q[k]
 			k++
 			continue
 		}
-		rs, err := d.symbol(c.ac)
-		if err != nil {
-			return 0, err
+		var rs uint8
+		if e := table.short[acc>>(64-look)]; e != 0 {
+			acc <<= e >> 8 & 15
+			bits -= int(e >> 8)
+			rs = uint8(e)
+		} else {
+			d.acc, d.bits = acc, bits
+			if rs, err = d.symbol(table); err != nil {
+				return 0, err
+			}
+			acc, bits = d.acc, d.bits
 		}
 		run, size := int(rs>>4), rs&15
 		if size == 0 {
@@ -160,13 +171,14 @@ func (d *decoder) coefficients(c *component) (last int, err error) {
 		if k += run; k > 63 || size > 10 {
 			return 0, errFormat
 		}
-		bits := int32(d.acc >> (64 - size))
-		d.acc <<= size
-		d.bits -= int(size)
+		more := int32(acc >> (64 - size))
+		acc <<= size
+		bits -= int(size)
 		last = k
-		d.block[natural[k]] = extend(bits, int32(size)) * c.q[k]
+		d.block[natural[k]&63] = extend(more, int32(size)) * c.q[k]
 		k++
 	}
+	d.acc, d.bits = acc, bits
 	return last, nil
 }
 

@@ -167,7 +167,8 @@ func (d *decoder) frame(b []byte) error {
 	if b[0] != 8 || d.n != 1 && d.n != 3 || d.width == 0 || d.height == 0 {
 		return ErrUnsupported
 	}
-	if len(b) != 6+3*d.n {
+	// Every block of 64 takes at least a bit: a small file asks for little memory.
+	if len(b) != 6+3*d.n || len(d.raw) < d.width*d.height/(64*8) {
 		return errFormat
 	}
 	for i := range d.n {
