@@ -120,6 +120,8 @@ func TestResume(t *testing.T) {
 		{"lars", func(r *config.Run) { r.Optimizer, r.NoDecay = "lars", "vectors" }, []int{5}},
 		{"adamw, average", func(r *config.Run) { r.Optimizer, r.Rate, r.Average = "adamw", 0.001, 0.9 }, []int{5}},
 		{"micro-batches", func(r *config.Run) { r.MicroBatch, r.Average = 4, 0.9 }, []int{5}},
+		{"dropout", func(r *config.Run) { r.Model.Arch, r.Model.Exits = "wrn_10_1", []int{1} }, []int{5}},
+		{"drop-connect", func(r *config.Run) { r.Model.Arch, r.Model.Exits = "efficientnet", []int{1} }, []int{5}},
 		{"one stage", func(r *config.Run) { r.Method, r.Average = "selfcon", 0.5 }, []int{5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -314,13 +314,13 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 	case graph.ReLUGrad:
 		return c.binary(s, c.set.ReLUGrad), true
 	case graph.Sigmoid:
-		return c.sigmoid(s), true
+		return c.unary(s, c.set.Sigmoid), true
 	case graph.SigmoidGrad:
-		return c.sigmoidGrad(s), true
+		return c.binary(s, c.set.SigmoidGrad), true
 	case graph.SiLU:
-		return c.silu(s), true
+		return c.unary(s, c.set.SiLU), true
 	case graph.SiLUGrad:
-		return c.siluGrad(s), true
+		return c.binary(s, c.set.SiLUGrad), true
 	case graph.ScaleChannels:
 		return c.scaleChannels(s), true
 	case graph.ScaleChannelsGrad:

@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 
+	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
 )
@@ -192,7 +193,7 @@ func (c *compiler) contrast(s *plan.Step, op graph.Contrast) work {
 						}
 						part := float32(0)
 						for _, v := range row {
-							part += exp(v - highest)
+							part += kernel.Exp(v - highest)
 						}
 						sum[k] += float64(part)
 					}
@@ -256,10 +257,10 @@ func (c *compiler) contrastGrad(s *plan.Step, op graph.ContrastGrad) work {
 							v *= invT
 							g := float32(0)
 							if own > 0 {
-								g = exp(v - ownLSE)
+								g = kernel.Exp(v - ownLSE)
 							}
 							if other[j] > 0 {
-								g += exp(v - otherLSE[j])
+								g += kernel.Exp(v - otherLSE[j])
 							}
 							row[j] = g
 						}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"strings"
 
 	"github.com/mmcloughlin/avo/attr"
@@ -13,6 +14,7 @@ func rows(g *gen, v *isa) {
 	if v == avx2 {
 		tailTable(g)
 	}
+	expTable(g, v)
 	for _, k := range mapKernels {
 		g.mapKernel(v, k)
 	}
@@ -31,6 +33,7 @@ type mapKernel struct {
 	channels []string // slices with an element for each channel
 	scalars  []string
 	zero     bool // wants a vector of zeros
+	exp      bool // wants the bounds of exponentials
 	body     func(e *elem)
 }
 
@@ -41,6 +44,7 @@ type elem struct {
 	r       []reg.Register          // to use freely
 	scalar  map[string]reg.Register // broadcast
 	zero    reg.Register
+	bounds  [2]reg.Register // of the exponential's argument
 	address func(name string) operand.Mem
 	tail    bool // fewer elements than lanes
 	mask    reg.Register
@@ -113,6 +117,45 @@ var mapKernels = []mapKernel{
 		e.relu(e.r[0])
 		e.store(e.r[0], "dst")
 	}},
+	{name: "sigmoid", streams: []string{"dst", "x"}, exp: true, body: func(e *elem) {
+		e.load("x", e.r[0])
+		e.expNeg()
+		e.VADDPS(e.constant(expOne), e.r[0], e.r[0])
+		e.VMOVUPS(e.constant(expOne), e.r[1])
+		e.VDIVPS(e.r[0], e.r[1], e.r[0])
+		e.store(e.r[0], "dst")
+	}},
+	{name: "sigmoidGrad", streams: []string{"dst", "y", "dy"}, body: func(e *elem) {
+		e.load("y", e.r[0])
+		e.load("dy", e.r[1])
+		e.VMULPS(e.r[0], e.r[1], e.r[1])
+		e.VMOVUPS(e.constant(expOne), e.r[2])
+		e.VSUBPS(e.r[0], e.r[2], e.r[2])
+		e.VMULPS(e.r[2], e.r[1], e.r[1])
+		e.store(e.r[1], "dst")
+	}},
+	{name: "silu", streams: []string{"dst", "x"}, exp: true, body: func(e *elem) {
+		e.load("x", e.r[0])
+		e.expNeg()
+		e.VADDPS(e.constant(expOne), e.r[0], e.r[0])
+		e.load("x", e.r[1])
+		e.VDIVPS(e.r[0], e.r[1], e.r[0])
+		e.store(e.r[0], "dst")
+	}},
+	{name: "siluGrad", streams: []string{"dst", "x", "dy"}, exp: true, body: func(e *elem) {
+		e.load("x", e.r[0])
+		e.expNeg()
+		e.VADDPS(e.constant(expOne), e.r[0], e.r[1])
+		e.VMOVUPS(e.constant(expOne), e.r[2])
+		e.VDIVPS(e.r[1], e.r[2], e.r[1])                  // σ
+		e.VMULPS(e.r[1], e.r[0], e.r[0])                  // 1 − σ
+		e.load("x", e.r[2])                               //
+		e.VFMADD213PS(e.constant(expOne), e.r[2], e.r[0]) // 1 + x·(1 − σ)
+		e.VMULPS(e.r[1], e.r[0], e.r[0])
+		e.load("dy", e.r[1])
+		e.VMULPS(e.r[1], e.r[0], e.r[0])
+		e.store(e.r[0], "dst")
+	}},
 	{name: "sgd", streams: []string{"p", "g", "m"}, scalars: []string{"lr", "momentum", "weightDecay"}, body: func(e *elem) { sgd(e, false) }},
 	{name: "sgdNest", streams: []string{"p", "g", "m"}, scalars: []string{"lr", "momentum", "weightDecay"}, body: func(e *elem) { sgd(e, true) }},
 	{name: "scaleShift", streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, body: func(e *elem) { scaleShift(e, false, false) }},
@@ -139,6 +182,60 @@ var mapKernels = []mapKernel{
 		e.VFMADD231PS(e.r[1], e.r[2], sum)
 		e.store(sum, "dx")
 	}},
+}
+
+// exps are the constants of the exponential, a vector each, then its bounds.
+var exps = []float64{
+	-1.44269504088896341, 0.693359375, -2.12194440e-4, // −1/ln 2, ln 2 in two parts
+	-1.9875691500e-4, 1.3981999507e-3, -8.3334519073e-3, 4.1665795894e-2, -1.6666665459e-1, 5.0000001201e-1, -1, 1, // e^−q from q⁷ down
+	-88, 88,
+}
+
+const (
+	expFirst = 3 // of the polynomial
+	expOne   = 10
+	expLow   = 11
+)
+
+// expTable writes exps.
+func expTable(g *gen, v *isa) {
+	g.StaticGlobal("exps")
+	g.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i, c := range exps {
+		for lane := range v.lanes {
+			g.AddDatum(i*v.bytes+lane*4, operand.U32(math.Float32bits(float32(c))))
+		}
+	}
+}
+
+func (g *gen) exp(v *isa, i int) operand.Mem {
+	return operand.NewDataAddr(operand.NewStaticSymbol("exps"), i*v.bytes)
+}
+
+func (e *elem) constant(i int) operand.Mem { return e.exp(e.v, i) }
+
+// expNeg turns r[0] from x to e⁻ˣ, x within its bounds and NaN kept: with n the
+// nearest whole number to −x/ln 2 and q = x + n·ln 2, that is 2ⁿ·e^−q. It uses
+// the other registers.
+func (e *elem) expNeg() {
+	p, q, n := e.r[0], e.r[1], e.r[2]
+	e.VMINPS(p, e.bounds[1], q) // the second of the two if one is NaN
+	e.VMAXPS(q, e.bounds[0], q)
+	e.VMULPS(e.constant(0), q, n)
+	if e.v == avx2 {
+		e.VROUNDPS(operand.U8(0), n, n)
+	} else {
+		e.VRNDSCALEPS(operand.U8(0), n, n)
+	}
+	e.VFMADD231PS(e.constant(1), n, q)
+	e.VFMADD231PS(e.constant(2), n, q)
+	e.VMOVUPS(e.constant(expFirst), p)
+	for i := expFirst + 1; i <= expOne; i++ {
+		e.VFMADD213PS(e.constant(i), q, p)
+	}
+	e.VCVTPS2DQ(n, n)
+	e.VPSLLD(operand.U8(23), n, n)
+	e.VPADDD(n, p, p)
 }
 
 func sgd(e *elem, nesterov bool) {
@@ -222,6 +319,12 @@ func (g *gen) mapKernel(v *isa, k mapKernel) {
 	if k.zero {
 		e.zero = take()
 		g.zero(v, e.zero)
+	}
+	if k.exp {
+		for i := range e.bounds {
+			e.bounds[i] = take()
+			g.VMOVUPS(g.exp(v, expLow+i), e.bounds[i])
+		}
 	}
 	n := g.GP64()
 	var left, stride reg.Register

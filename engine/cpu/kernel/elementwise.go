@@ -79,6 +79,54 @@ func (s *Set) AddReLU(dst, a, b []float32) {
 	}
 }
 
+// Sigmoid computes, over len(dst) elements,
+//
+//	dst[i] = σ(x[i]) = 1 / (1 + exp(-x[i]))
+func (s *Set) Sigmoid(dst, x []float32) {
+	x = x[:len(dst)]
+	for len(dst) > 0 {
+		n := min(len(dst), longest)
+		s.fn.sigmoid(dst[:n], x[:n])
+		dst, x = dst[n:], x[n:]
+	}
+}
+
+// SigmoidGrad computes, over len(dst) elements,
+//
+//	dst[i] = dy[i] * y[i] * (1 - y[i])
+func (s *Set) SigmoidGrad(dst, y, dy []float32) {
+	y, dy = y[:len(dst)], dy[:len(dst)]
+	for len(dst) > 0 {
+		n := min(len(dst), longest)
+		s.fn.sigmoidG(dst[:n], y[:n], dy[:n])
+		dst, y, dy = dst[n:], y[n:], dy[n:]
+	}
+}
+
+// SiLU computes, over len(dst) elements,
+//
+//	dst[i] = x[i] * σ(x[i])
+func (s *Set) SiLU(dst, x []float32) {
+	x = x[:len(dst)]
+	for len(dst) > 0 {
+		n := min(len(dst), longest)
+		s.fn.silu(dst[:n], x[:n])
+		dst, x = dst[n:], x[n:]
+	}
+}
+
+// SiLUGrad computes, over len(dst) elements,
+//
+//	dst[i] = dy[i] * σ(x[i]) * (1 + x[i]*(1-σ(x[i])))
+func (s *Set) SiLUGrad(dst, x, dy []float32) {
+	x, dy = x[:len(dst)], dy[:len(dst)]
+	for len(dst) > 0 {
+		n := min(len(dst), longest)
+		s.fn.siluGrad(dst[:n], x[:n], dy[:n])
+		dst, x, dy = dst[n:], x[n:], dy[n:]
+	}
+}
+
 // Dot returns, over len(a) elements,
 //
 //	Σ a[i] * b[i]

@@ -40,6 +40,8 @@ func abs(x ...float64) float64 {
 
 func positive(v float64) float64 { return math.Max(v, 0) }
 
+func sigma(v float64) float64 { return 1 / (1 + math.Exp(-v)) }
+
 // Each case's roundings: one a multiplication or addition. ReLU adds none and
 // enlarges none.
 var mapCases = []mapCase{
@@ -66,6 +68,19 @@ var mapCases = []mapCase{
 	{"AddReLU", 2, 0, func(s *Set, dst []float32, x, _ [][]float32, _, _ int) { s.AddReLU(dst, x[0], x[1]) },
 		func(x, _ []float64) float64 { return positive(x[0] + x[1]) }, 1,
 		func(x, _ []float64) float64 { return abs(x...) }, false},
+	// An exponential is good to four roundings.
+	{"Sigmoid", 1, 0, func(s *Set, dst []float32, x, _ [][]float32, _, _ int) { s.Sigmoid(dst, x[0]) },
+		func(x, _ []float64) float64 { return sigma(x[0]) }, 6,
+		func(x, _ []float64) float64 { return sigma(x[0]) }, false},
+	{"SigmoidGrad", 2, 0, func(s *Set, dst []float32, x, _ [][]float32, _, _ int) { s.SigmoidGrad(dst, x[0], x[1]) },
+		func(x, _ []float64) float64 { return x[1] * x[0] * (1 - x[0]) }, 3,
+		func(x, _ []float64) float64 { return abs(x[1]*x[0], x[1]*x[0]*x[0]) }, false},
+	{"SiLU", 1, 0, func(s *Set, dst []float32, x, _ [][]float32, _, _ int) { s.SiLU(dst, x[0]) },
+		func(x, _ []float64) float64 { return x[0] * sigma(x[0]) }, 6,
+		func(x, _ []float64) float64 { return abs(x[0] * sigma(x[0])) }, false},
+	{"SiLUGrad", 2, 0, func(s *Set, dst []float32, x, _ [][]float32, _, _ int) { s.SiLUGrad(dst, x[0], x[1]) },
+		func(x, _ []float64) float64 { return x[1] * sigma(x[0]) * (1 + x[0]*sigma(-x[0])) }, 18,
+		func(x, _ []float64) float64 { return abs(x[1]) * sigma(x[0]) * (1 + abs(x[0])*sigma(-x[0])) }, false},
 	{"ScaleShift", 1, 2, func(s *Set, dst []float32, x, ch [][]float32, rows, c int) {
 		s.ScaleShift(dst, x[0], ch[0], ch[1], rows, c)
 	}, func(x, ch []float64) float64 { return x[0]*ch[0] + ch[1] }, 2,
@@ -333,6 +348,48 @@ func TestElementwiseAllocatesNothing(t *testing.T) {
 		} {
 			if n := testing.AllocsPerRun(100, f); n > 0 {
 				t.Errorf("%s: %g allocations a call", name, n)
+			}
+		}
+	})
+}
+
+// TestSigmoidRange: over the whole range of float32 the sigmoid family stays
+// within its bounds, and finite; NaN stays NaN.
+func TestSigmoidRange(t *testing.T) {
+	eachSet(t, func(t *testing.T, s *Set) {
+		var x []float32
+		for v := float32(-120); v <= 120; v += 1.0 / 64 {
+			x = append(x, v)
+		}
+		x = append(x, -math.MaxFloat32, math.MaxFloat32, float32(math.Inf(1)), float32(math.NaN()))
+		y, d, ones := make([]float32, len(x)), make([]float32, len(x)), make([]float32, len(x))
+		for i := range ones {
+			ones[i] = 1
+		}
+		s.Sigmoid(y, x)
+		s.SiLU(d, x)
+		s.SiLUGrad(ones, x, ones)
+		last := len(x) - 1
+		for i, v := range x[:last] {
+			want := sigma(float64(v))
+			// Below exp(-88) the sigmoid is as there.
+			if math.Abs(float64(y[i])-want) > 6*unit*want+1e-38 {
+				t.Errorf("the sigmoid of %g is %g, want %g", v, y[i], want)
+			}
+			if math.Abs(float64(v)) > 1e30 {
+				continue
+			}
+			if w := float64(v) * want; math.Abs(float64(d[i])-w) > 6*unit*math.Abs(w)+1e-36 {
+				t.Errorf("SiLU of %g is %g, want %g", v, d[i], w)
+			}
+			other := sigma(-float64(v))
+			if w := want * (1 + float64(v)*other); math.Abs(float64(ones[i])-w) > 18*unit*want*(1+math.Abs(float64(v))*other)+1e-36 {
+				t.Errorf("the derivative of SiLU at %g is %g, want %g", v, ones[i], w)
+			}
+		}
+		for name, v := range map[string]float32{"Sigmoid": y[last], "SiLU": d[last], "SiLUGrad": ones[last]} {
+			if v == v {
+				t.Errorf("%s of NaN is %g", name, v)
 			}
 		}
 	})

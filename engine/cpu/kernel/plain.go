@@ -9,6 +9,10 @@ var plain = funcs{
 	relu:      reluPlain,
 	reluGrad:  reluGradPlain,
 	addReLU:   addReLUPlain,
+	sigmoid:   sigmoidPlain,
+	sigmoidG:  sigmoidGradPlain,
+	silu:      siluPlain,
+	siluGrad:  siluGradPlain,
 	dot:       dotPlain,
 	sgd:       sgdPlain,
 	sgdNest:   sgdNestPlain,
@@ -51,6 +55,33 @@ func scalePlain(dst, a []float32, s float32) {
 func reluPlain(dst, a []float32) {
 	for i := range dst {
 		dst[i] = relu(a[i])
+	}
+}
+
+func sigmoidPlain(dst, x []float32) {
+	for i := range dst {
+		_, dst[i] = sigmoidParts(x[i])
+	}
+}
+
+func sigmoidGradPlain(dst, y, dy []float32) {
+	for i := range dst {
+		dst[i] = dy[i] * y[i] * (1 - y[i])
+	}
+}
+
+func siluPlain(dst, x []float32) {
+	for i := range dst {
+		e, _ := sigmoidParts(x[i])
+		dst[i] = x[i] / (1 + e)
+	}
+}
+
+// siluGradPlain has 1 − σ as e⁻ˣ·σ, which does not cancel.
+func siluGradPlain(dst, x, dy []float32) {
+	for i := range dst {
+		e, sigmoid := sigmoidParts(x[i])
+		dst[i] = dy[i] * sigmoid * (1 + x[i]*(e*sigmoid))
 	}
 }
 

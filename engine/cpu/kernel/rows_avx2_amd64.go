@@ -29,6 +29,26 @@ func reluGradAVX2(dst []float32, y []float32, dy []float32)
 //go:noescape
 func addReLUAVX2(dst []float32, a []float32, b []float32)
 
+// sigmoidAVX2 is defined by [sigmoidPlain].
+//
+//go:noescape
+func sigmoidAVX2(dst []float32, x []float32)
+
+// sigmoidGradAVX2 is defined by [sigmoidGradPlain].
+//
+//go:noescape
+func sigmoidGradAVX2(dst []float32, y []float32, dy []float32)
+
+// siluAVX2 is defined by [siluPlain].
+//
+//go:noescape
+func siluAVX2(dst []float32, x []float32)
+
+// siluGradAVX2 is defined by [siluGradPlain].
+//
+//go:noescape
+func siluGradAVX2(dst []float32, x []float32, dy []float32)
+
 // sgdAVX2 is defined by [sgdPlain].
 //
 //go:noescape

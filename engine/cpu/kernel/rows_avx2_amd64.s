@@ -22,6 +22,112 @@ DATA tails<>+56(SB)/4, $0x00000000
 DATA tails<>+60(SB)/4, $0x00000000
 GLOBL tails<>(SB), RODATA|NOPTR, $64
 
+DATA exps<>+0(SB)/4, $0xbfb8aa3b
+DATA exps<>+4(SB)/4, $0xbfb8aa3b
+DATA exps<>+8(SB)/4, $0xbfb8aa3b
+DATA exps<>+12(SB)/4, $0xbfb8aa3b
+DATA exps<>+16(SB)/4, $0xbfb8aa3b
+DATA exps<>+20(SB)/4, $0xbfb8aa3b
+DATA exps<>+24(SB)/4, $0xbfb8aa3b
+DATA exps<>+28(SB)/4, $0xbfb8aa3b
+DATA exps<>+32(SB)/4, $0x3f318000
+DATA exps<>+36(SB)/4, $0x3f318000
+DATA exps<>+40(SB)/4, $0x3f318000
+DATA exps<>+44(SB)/4, $0x3f318000
+DATA exps<>+48(SB)/4, $0x3f318000
+DATA exps<>+52(SB)/4, $0x3f318000
+DATA exps<>+56(SB)/4, $0x3f318000
+DATA exps<>+60(SB)/4, $0x3f318000
+DATA exps<>+64(SB)/4, $0xb95e8083
+DATA exps<>+68(SB)/4, $0xb95e8083
+DATA exps<>+72(SB)/4, $0xb95e8083
+DATA exps<>+76(SB)/4, $0xb95e8083
+DATA exps<>+80(SB)/4, $0xb95e8083
+DATA exps<>+84(SB)/4, $0xb95e8083
+DATA exps<>+88(SB)/4, $0xb95e8083
+DATA exps<>+92(SB)/4, $0xb95e8083
+DATA exps<>+96(SB)/4, $0xb9506967
+DATA exps<>+100(SB)/4, $0xb9506967
+DATA exps<>+104(SB)/4, $0xb9506967
+DATA exps<>+108(SB)/4, $0xb9506967
+DATA exps<>+112(SB)/4, $0xb9506967
+DATA exps<>+116(SB)/4, $0xb9506967
+DATA exps<>+120(SB)/4, $0xb9506967
+DATA exps<>+124(SB)/4, $0xb9506967
+DATA exps<>+128(SB)/4, $0x3ab743ce
+DATA exps<>+132(SB)/4, $0x3ab743ce
+DATA exps<>+136(SB)/4, $0x3ab743ce
+DATA exps<>+140(SB)/4, $0x3ab743ce
+DATA exps<>+144(SB)/4, $0x3ab743ce
+DATA exps<>+148(SB)/4, $0x3ab743ce
+DATA exps<>+152(SB)/4, $0x3ab743ce
+DATA exps<>+156(SB)/4, $0x3ab743ce
+DATA exps<>+160(SB)/4, $0xbc088908
+DATA exps<>+164(SB)/4, $0xbc088908
+DATA exps<>+168(SB)/4, $0xbc088908
+DATA exps<>+172(SB)/4, $0xbc088908
+DATA exps<>+176(SB)/4, $0xbc088908
+DATA exps<>+180(SB)/4, $0xbc088908
+DATA exps<>+184(SB)/4, $0xbc088908
+DATA exps<>+188(SB)/4, $0xbc088908
+DATA exps<>+192(SB)/4, $0x3d2aa9c1
+DATA exps<>+196(SB)/4, $0x3d2aa9c1
+DATA exps<>+200(SB)/4, $0x3d2aa9c1
+DATA exps<>+204(SB)/4, $0x3d2aa9c1
+DATA exps<>+208(SB)/4, $0x3d2aa9c1
+DATA exps<>+212(SB)/4, $0x3d2aa9c1
+DATA exps<>+216(SB)/4, $0x3d2aa9c1
+DATA exps<>+220(SB)/4, $0x3d2aa9c1
+DATA exps<>+224(SB)/4, $0xbe2aaaaa
+DATA exps<>+228(SB)/4, $0xbe2aaaaa
+DATA exps<>+232(SB)/4, $0xbe2aaaaa
+DATA exps<>+236(SB)/4, $0xbe2aaaaa
+DATA exps<>+240(SB)/4, $0xbe2aaaaa
+DATA exps<>+244(SB)/4, $0xbe2aaaaa
+DATA exps<>+248(SB)/4, $0xbe2aaaaa
+DATA exps<>+252(SB)/4, $0xbe2aaaaa
+DATA exps<>+256(SB)/4, $0x3f000000
+DATA exps<>+260(SB)/4, $0x3f000000
+DATA exps<>+264(SB)/4, $0x3f000000
+DATA exps<>+268(SB)/4, $0x3f000000
+DATA exps<>+272(SB)/4, $0x3f000000
+DATA exps<>+276(SB)/4, $0x3f000000
+DATA exps<>+280(SB)/4, $0x3f000000
+DATA exps<>+284(SB)/4, $0x3f000000
+DATA exps<>+288(SB)/4, $0xbf800000
+DATA exps<>+292(SB)/4, $0xbf800000
+DATA exps<>+296(SB)/4, $0xbf800000
+DATA exps<>+300(SB)/4, $0xbf800000
+DATA exps<>+304(SB)/4, $0xbf800000
+DATA exps<>+308(SB)/4, $0xbf800000
+DATA exps<>+312(SB)/4, $0xbf800000
+DATA exps<>+316(SB)/4, $0xbf800000
+DATA exps<>+320(SB)/4, $0x3f800000
+DATA exps<>+324(SB)/4, $0x3f800000
+DATA exps<>+328(SB)/4, $0x3f800000
+DATA exps<>+332(SB)/4, $0x3f800000
+DATA exps<>+336(SB)/4, $0x3f800000
+DATA exps<>+340(SB)/4, $0x3f800000
+DATA exps<>+344(SB)/4, $0x3f800000
+DATA exps<>+348(SB)/4, $0x3f800000
+DATA exps<>+352(SB)/4, $0xc2b00000
+DATA exps<>+356(SB)/4, $0xc2b00000
+DATA exps<>+360(SB)/4, $0xc2b00000
+DATA exps<>+364(SB)/4, $0xc2b00000
+DATA exps<>+368(SB)/4, $0xc2b00000
+DATA exps<>+372(SB)/4, $0xc2b00000
+DATA exps<>+376(SB)/4, $0xc2b00000
+DATA exps<>+380(SB)/4, $0xc2b00000
+DATA exps<>+384(SB)/4, $0x42b00000
+DATA exps<>+388(SB)/4, $0x42b00000
+DATA exps<>+392(SB)/4, $0x42b00000
+DATA exps<>+396(SB)/4, $0x42b00000
+DATA exps<>+400(SB)/4, $0x42b00000
+DATA exps<>+404(SB)/4, $0x42b00000
+DATA exps<>+408(SB)/4, $0x42b00000
+DATA exps<>+412(SB)/4, $0x42b00000
+GLOBL exps<>(SB), RODATA|NOPTR, $416
+
 // func addAVX2(dst []float32, a []float32, b []float32)
 // Requires: AVX
 TEXT ·addAVX2(SB), NOSPLIT, $0-72
@@ -344,6 +450,648 @@ next4:
 	VADDPS     Y1, Y0, Y0
 	VMAXPS     Y0, Y12, Y0
 	VMASKMOVPS Y0, Y15, (AX)(BX*1)
+
+end5:
+	VZEROUPPER
+	RET
+
+// func sigmoidAVX2(dst []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-48
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS exps<>+352(SB), Y12
+	VMOVUPS exps<>+384(SB), Y13
+	MOVQ    dst_len+8(FP), DX
+	MOVQ    DX, BX
+	ANDQ    $0x07, BX
+	LEAQ    tails<>+0(SB), SI
+	SHLQ    $0x02, BX
+	SUBQ    BX, SI
+	VMOVUPS 32(SI), Y15
+	MOVQ    DX, BX
+	XORQ    DX, DX
+	SUBQ    $0x00000020, BX
+	JLT     next2
+
+loop1:
+	VMOVUPS     (CX)(DX*1), Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y0
+	VMOVUPS     exps<>+320(SB), Y1
+	VDIVPS      Y0, Y1, Y0
+	VMOVUPS     Y0, (AX)(DX*1)
+	VMOVUPS     32(CX)(DX*1), Y3
+	VMINPS      Y3, Y13, Y4
+	VMAXPS      Y4, Y12, Y4
+	VMULPS      exps<>+0(SB), Y4, Y5
+	VROUNDPS    $0x00, Y5, Y5
+	VFMADD231PS exps<>+32(SB), Y5, Y4
+	VFMADD231PS exps<>+64(SB), Y5, Y4
+	VMOVUPS     exps<>+96(SB), Y3
+	VFMADD213PS exps<>+128(SB), Y4, Y3
+	VFMADD213PS exps<>+160(SB), Y4, Y3
+	VFMADD213PS exps<>+192(SB), Y4, Y3
+	VFMADD213PS exps<>+224(SB), Y4, Y3
+	VFMADD213PS exps<>+256(SB), Y4, Y3
+	VFMADD213PS exps<>+288(SB), Y4, Y3
+	VFMADD213PS exps<>+320(SB), Y4, Y3
+	VCVTPS2DQ   Y5, Y5
+	VPSLLD      $0x17, Y5, Y5
+	VPADDD      Y5, Y3, Y3
+	VADDPS      exps<>+320(SB), Y3, Y3
+	VMOVUPS     exps<>+320(SB), Y4
+	VDIVPS      Y3, Y4, Y3
+	VMOVUPS     Y3, 32(AX)(DX*1)
+	VMOVUPS     64(CX)(DX*1), Y6
+	VMINPS      Y6, Y13, Y7
+	VMAXPS      Y7, Y12, Y7
+	VMULPS      exps<>+0(SB), Y7, Y8
+	VROUNDPS    $0x00, Y8, Y8
+	VFMADD231PS exps<>+32(SB), Y8, Y7
+	VFMADD231PS exps<>+64(SB), Y8, Y7
+	VMOVUPS     exps<>+96(SB), Y6
+	VFMADD213PS exps<>+128(SB), Y7, Y6
+	VFMADD213PS exps<>+160(SB), Y7, Y6
+	VFMADD213PS exps<>+192(SB), Y7, Y6
+	VFMADD213PS exps<>+224(SB), Y7, Y6
+	VFMADD213PS exps<>+256(SB), Y7, Y6
+	VFMADD213PS exps<>+288(SB), Y7, Y6
+	VFMADD213PS exps<>+320(SB), Y7, Y6
+	VCVTPS2DQ   Y8, Y8
+	VPSLLD      $0x17, Y8, Y8
+	VPADDD      Y8, Y6, Y6
+	VADDPS      exps<>+320(SB), Y6, Y6
+	VMOVUPS     exps<>+320(SB), Y7
+	VDIVPS      Y6, Y7, Y6
+	VMOVUPS     Y6, 64(AX)(DX*1)
+	VMOVUPS     96(CX)(DX*1), Y9
+	VMINPS      Y9, Y13, Y10
+	VMAXPS      Y10, Y12, Y10
+	VMULPS      exps<>+0(SB), Y10, Y11
+	VROUNDPS    $0x00, Y11, Y11
+	VFMADD231PS exps<>+32(SB), Y11, Y10
+	VFMADD231PS exps<>+64(SB), Y11, Y10
+	VMOVUPS     exps<>+96(SB), Y9
+	VFMADD213PS exps<>+128(SB), Y10, Y9
+	VFMADD213PS exps<>+160(SB), Y10, Y9
+	VFMADD213PS exps<>+192(SB), Y10, Y9
+	VFMADD213PS exps<>+224(SB), Y10, Y9
+	VFMADD213PS exps<>+256(SB), Y10, Y9
+	VFMADD213PS exps<>+288(SB), Y10, Y9
+	VFMADD213PS exps<>+320(SB), Y10, Y9
+	VCVTPS2DQ   Y11, Y11
+	VPSLLD      $0x17, Y11, Y11
+	VPADDD      Y11, Y9, Y9
+	VADDPS      exps<>+320(SB), Y9, Y9
+	VMOVUPS     exps<>+320(SB), Y10
+	VDIVPS      Y9, Y10, Y9
+	VMOVUPS     Y9, 96(AX)(DX*1)
+	ADDQ        $0x00000080, DX
+	SUBQ        $0x00000020, BX
+	JGE         loop1
+
+next2:
+	ADDQ $0x00000020, BX
+	SUBQ $0x00000008, BX
+	JLT  next4
+
+loop3:
+	VMOVUPS     (CX)(DX*1), Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y0
+	VMOVUPS     exps<>+320(SB), Y1
+	VDIVPS      Y0, Y1, Y0
+	VMOVUPS     Y0, (AX)(DX*1)
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, BX
+	JGE         loop3
+
+next4:
+	ADDQ        $0x00000008, BX
+	JEQ         end5
+	VMASKMOVPS  (CX)(DX*1), Y15, Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y0
+	VMOVUPS     exps<>+320(SB), Y1
+	VDIVPS      Y0, Y1, Y0
+	VMASKMOVPS  Y0, Y15, (AX)(DX*1)
+
+end5:
+	VZEROUPPER
+	RET
+
+// func sigmoidGradAVX2(dst []float32, y []float32, dy []float32)
+// Requires: AVX
+TEXT ·sigmoidGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    y_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	MOVQ    dst_len+8(FP), BX
+	MOVQ    BX, SI
+	ANDQ    $0x07, SI
+	LEAQ    tails<>+0(SB), DI
+	SHLQ    $0x02, SI
+	SUBQ    SI, DI
+	VMOVUPS 32(DI), Y15
+	MOVQ    BX, SI
+	XORQ    BX, BX
+	SUBQ    $0x00000020, SI
+	JLT     next2
+
+loop1:
+	VMOVUPS (CX)(BX*1), Y0
+	VMOVUPS (DX)(BX*1), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS exps<>+320(SB), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	VMOVUPS 32(CX)(BX*1), Y3
+	VMOVUPS 32(DX)(BX*1), Y4
+	VMULPS  Y3, Y4, Y4
+	VMOVUPS exps<>+320(SB), Y5
+	VSUBPS  Y3, Y5, Y5
+	VMULPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Y6
+	VMOVUPS 64(DX)(BX*1), Y7
+	VMULPS  Y6, Y7, Y7
+	VMOVUPS exps<>+320(SB), Y8
+	VSUBPS  Y6, Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	VMOVUPS Y7, 64(AX)(BX*1)
+	VMOVUPS 96(CX)(BX*1), Y9
+	VMOVUPS 96(DX)(BX*1), Y10
+	VMULPS  Y9, Y10, Y10
+	VMOVUPS exps<>+320(SB), Y11
+	VSUBPS  Y9, Y11, Y11
+	VMULPS  Y11, Y10, Y10
+	VMOVUPS Y10, 96(AX)(BX*1)
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JGE     loop1
+
+next2:
+	ADDQ $0x00000020, SI
+	SUBQ $0x00000008, SI
+	JLT  next4
+
+loop3:
+	VMOVUPS (CX)(BX*1), Y0
+	VMOVUPS (DX)(BX*1), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS exps<>+320(SB), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x00000008, SI
+	JGE     loop3
+
+next4:
+	ADDQ       $0x00000008, SI
+	JEQ        end5
+	VMASKMOVPS (CX)(BX*1), Y15, Y0
+	VMASKMOVPS (DX)(BX*1), Y15, Y1
+	VMULPS     Y0, Y1, Y1
+	VMOVUPS    exps<>+320(SB), Y2
+	VSUBPS     Y0, Y2, Y2
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y15, (AX)(BX*1)
+
+end5:
+	VZEROUPPER
+	RET
+
+// func siluAVX2(dst []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluAVX2(SB), NOSPLIT, $0-48
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS exps<>+352(SB), Y12
+	VMOVUPS exps<>+384(SB), Y13
+	MOVQ    dst_len+8(FP), DX
+	MOVQ    DX, BX
+	ANDQ    $0x07, BX
+	LEAQ    tails<>+0(SB), SI
+	SHLQ    $0x02, BX
+	SUBQ    BX, SI
+	VMOVUPS 32(SI), Y15
+	MOVQ    DX, BX
+	XORQ    DX, DX
+	SUBQ    $0x00000020, BX
+	JLT     next2
+
+loop1:
+	VMOVUPS     (CX)(DX*1), Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y0
+	VMOVUPS     (CX)(DX*1), Y1
+	VDIVPS      Y0, Y1, Y0
+	VMOVUPS     Y0, (AX)(DX*1)
+	VMOVUPS     32(CX)(DX*1), Y3
+	VMINPS      Y3, Y13, Y4
+	VMAXPS      Y4, Y12, Y4
+	VMULPS      exps<>+0(SB), Y4, Y5
+	VROUNDPS    $0x00, Y5, Y5
+	VFMADD231PS exps<>+32(SB), Y5, Y4
+	VFMADD231PS exps<>+64(SB), Y5, Y4
+	VMOVUPS     exps<>+96(SB), Y3
+	VFMADD213PS exps<>+128(SB), Y4, Y3
+	VFMADD213PS exps<>+160(SB), Y4, Y3
+	VFMADD213PS exps<>+192(SB), Y4, Y3
+	VFMADD213PS exps<>+224(SB), Y4, Y3
+	VFMADD213PS exps<>+256(SB), Y4, Y3
+	VFMADD213PS exps<>+288(SB), Y4, Y3
+	VFMADD213PS exps<>+320(SB), Y4, Y3
+	VCVTPS2DQ   Y5, Y5
+	VPSLLD      $0x17, Y5, Y5
+	VPADDD      Y5, Y3, Y3
+	VADDPS      exps<>+320(SB), Y3, Y3
+	VMOVUPS     32(CX)(DX*1), Y4
+	VDIVPS      Y3, Y4, Y3
+	VMOVUPS     Y3, 32(AX)(DX*1)
+	VMOVUPS     64(CX)(DX*1), Y6
+	VMINPS      Y6, Y13, Y7
+	VMAXPS      Y7, Y12, Y7
+	VMULPS      exps<>+0(SB), Y7, Y8
+	VROUNDPS    $0x00, Y8, Y8
+	VFMADD231PS exps<>+32(SB), Y8, Y7
+	VFMADD231PS exps<>+64(SB), Y8, Y7
+	VMOVUPS     exps<>+96(SB), Y6
+	VFMADD213PS exps<>+128(SB), Y7, Y6
+	VFMADD213PS exps<>+160(SB), Y7, Y6
+	VFMADD213PS exps<>+192(SB), Y7, Y6
+	VFMADD213PS exps<>+224(SB), Y7, Y6
+	VFMADD213PS exps<>+256(SB), Y7, Y6
+	VFMADD213PS exps<>+288(SB), Y7, Y6
+	VFMADD213PS exps<>+320(SB), Y7, Y6
+	VCVTPS2DQ   Y8, Y8
+	VPSLLD      $0x17, Y8, Y8
+	VPADDD      Y8, Y6, Y6
+	VADDPS      exps<>+320(SB), Y6, Y6
+	VMOVUPS     64(CX)(DX*1), Y7
+	VDIVPS      Y6, Y7, Y6
+	VMOVUPS     Y6, 64(AX)(DX*1)
+	VMOVUPS     96(CX)(DX*1), Y9
+	VMINPS      Y9, Y13, Y10
+	VMAXPS      Y10, Y12, Y10
+	VMULPS      exps<>+0(SB), Y10, Y11
+	VROUNDPS    $0x00, Y11, Y11
+	VFMADD231PS exps<>+32(SB), Y11, Y10
+	VFMADD231PS exps<>+64(SB), Y11, Y10
+	VMOVUPS     exps<>+96(SB), Y9
+	VFMADD213PS exps<>+128(SB), Y10, Y9
+	VFMADD213PS exps<>+160(SB), Y10, Y9
+	VFMADD213PS exps<>+192(SB), Y10, Y9
+	VFMADD213PS exps<>+224(SB), Y10, Y9
+	VFMADD213PS exps<>+256(SB), Y10, Y9
+	VFMADD213PS exps<>+288(SB), Y10, Y9
+	VFMADD213PS exps<>+320(SB), Y10, Y9
+	VCVTPS2DQ   Y11, Y11
+	VPSLLD      $0x17, Y11, Y11
+	VPADDD      Y11, Y9, Y9
+	VADDPS      exps<>+320(SB), Y9, Y9
+	VMOVUPS     96(CX)(DX*1), Y10
+	VDIVPS      Y9, Y10, Y9
+	VMOVUPS     Y9, 96(AX)(DX*1)
+	ADDQ        $0x00000080, DX
+	SUBQ        $0x00000020, BX
+	JGE         loop1
+
+next2:
+	ADDQ $0x00000020, BX
+	SUBQ $0x00000008, BX
+	JLT  next4
+
+loop3:
+	VMOVUPS     (CX)(DX*1), Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y0
+	VMOVUPS     (CX)(DX*1), Y1
+	VDIVPS      Y0, Y1, Y0
+	VMOVUPS     Y0, (AX)(DX*1)
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, BX
+	JGE         loop3
+
+next4:
+	ADDQ        $0x00000008, BX
+	JEQ         end5
+	VMASKMOVPS  (CX)(DX*1), Y15, Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y0
+	VMASKMOVPS  (CX)(DX*1), Y15, Y1
+	VDIVPS      Y0, Y1, Y0
+	VMASKMOVPS  Y0, Y15, (AX)(DX*1)
+
+end5:
+	VZEROUPPER
+	RET
+
+// func siluGradAVX2(dst []float32, x []float32, dy []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	VMOVUPS exps<>+352(SB), Y12
+	VMOVUPS exps<>+384(SB), Y13
+	MOVQ    dst_len+8(FP), BX
+	MOVQ    BX, SI
+	ANDQ    $0x07, SI
+	LEAQ    tails<>+0(SB), DI
+	SHLQ    $0x02, SI
+	SUBQ    SI, DI
+	VMOVUPS 32(DI), Y15
+	MOVQ    BX, SI
+	XORQ    BX, BX
+	SUBQ    $0x00000020, SI
+	JLT     next2
+
+loop1:
+	VMOVUPS     (CX)(BX*1), Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y1
+	VMOVUPS     exps<>+320(SB), Y2
+	VDIVPS      Y1, Y2, Y1
+	VMULPS      Y1, Y0, Y0
+	VMOVUPS     (CX)(BX*1), Y2
+	VFMADD213PS exps<>+320(SB), Y2, Y0
+	VMULPS      Y1, Y0, Y0
+	VMOVUPS     (DX)(BX*1), Y1
+	VMULPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (AX)(BX*1)
+	VMOVUPS     32(CX)(BX*1), Y3
+	VMINPS      Y3, Y13, Y4
+	VMAXPS      Y4, Y12, Y4
+	VMULPS      exps<>+0(SB), Y4, Y5
+	VROUNDPS    $0x00, Y5, Y5
+	VFMADD231PS exps<>+32(SB), Y5, Y4
+	VFMADD231PS exps<>+64(SB), Y5, Y4
+	VMOVUPS     exps<>+96(SB), Y3
+	VFMADD213PS exps<>+128(SB), Y4, Y3
+	VFMADD213PS exps<>+160(SB), Y4, Y3
+	VFMADD213PS exps<>+192(SB), Y4, Y3
+	VFMADD213PS exps<>+224(SB), Y4, Y3
+	VFMADD213PS exps<>+256(SB), Y4, Y3
+	VFMADD213PS exps<>+288(SB), Y4, Y3
+	VFMADD213PS exps<>+320(SB), Y4, Y3
+	VCVTPS2DQ   Y5, Y5
+	VPSLLD      $0x17, Y5, Y5
+	VPADDD      Y5, Y3, Y3
+	VADDPS      exps<>+320(SB), Y3, Y4
+	VMOVUPS     exps<>+320(SB), Y5
+	VDIVPS      Y4, Y5, Y4
+	VMULPS      Y4, Y3, Y3
+	VMOVUPS     32(CX)(BX*1), Y5
+	VFMADD213PS exps<>+320(SB), Y5, Y3
+	VMULPS      Y4, Y3, Y3
+	VMOVUPS     32(DX)(BX*1), Y4
+	VMULPS      Y4, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(BX*1)
+	VMOVUPS     64(CX)(BX*1), Y6
+	VMINPS      Y6, Y13, Y7
+	VMAXPS      Y7, Y12, Y7
+	VMULPS      exps<>+0(SB), Y7, Y8
+	VROUNDPS    $0x00, Y8, Y8
+	VFMADD231PS exps<>+32(SB), Y8, Y7
+	VFMADD231PS exps<>+64(SB), Y8, Y7
+	VMOVUPS     exps<>+96(SB), Y6
+	VFMADD213PS exps<>+128(SB), Y7, Y6
+	VFMADD213PS exps<>+160(SB), Y7, Y6
+	VFMADD213PS exps<>+192(SB), Y7, Y6
+	VFMADD213PS exps<>+224(SB), Y7, Y6
+	VFMADD213PS exps<>+256(SB), Y7, Y6
+	VFMADD213PS exps<>+288(SB), Y7, Y6
+	VFMADD213PS exps<>+320(SB), Y7, Y6
+	VCVTPS2DQ   Y8, Y8
+	VPSLLD      $0x17, Y8, Y8
+	VPADDD      Y8, Y6, Y6
+	VADDPS      exps<>+320(SB), Y6, Y7
+	VMOVUPS     exps<>+320(SB), Y8
+	VDIVPS      Y7, Y8, Y7
+	VMULPS      Y7, Y6, Y6
+	VMOVUPS     64(CX)(BX*1), Y8
+	VFMADD213PS exps<>+320(SB), Y8, Y6
+	VMULPS      Y7, Y6, Y6
+	VMOVUPS     64(DX)(BX*1), Y7
+	VMULPS      Y7, Y6, Y6
+	VMOVUPS     Y6, 64(AX)(BX*1)
+	VMOVUPS     96(CX)(BX*1), Y9
+	VMINPS      Y9, Y13, Y10
+	VMAXPS      Y10, Y12, Y10
+	VMULPS      exps<>+0(SB), Y10, Y11
+	VROUNDPS    $0x00, Y11, Y11
+	VFMADD231PS exps<>+32(SB), Y11, Y10
+	VFMADD231PS exps<>+64(SB), Y11, Y10
+	VMOVUPS     exps<>+96(SB), Y9
+	VFMADD213PS exps<>+128(SB), Y10, Y9
+	VFMADD213PS exps<>+160(SB), Y10, Y9
+	VFMADD213PS exps<>+192(SB), Y10, Y9
+	VFMADD213PS exps<>+224(SB), Y10, Y9
+	VFMADD213PS exps<>+256(SB), Y10, Y9
+	VFMADD213PS exps<>+288(SB), Y10, Y9
+	VFMADD213PS exps<>+320(SB), Y10, Y9
+	VCVTPS2DQ   Y11, Y11
+	VPSLLD      $0x17, Y11, Y11
+	VPADDD      Y11, Y9, Y9
+	VADDPS      exps<>+320(SB), Y9, Y10
+	VMOVUPS     exps<>+320(SB), Y11
+	VDIVPS      Y10, Y11, Y10
+	VMULPS      Y10, Y9, Y9
+	VMOVUPS     96(CX)(BX*1), Y11
+	VFMADD213PS exps<>+320(SB), Y11, Y9
+	VMULPS      Y10, Y9, Y9
+	VMOVUPS     96(DX)(BX*1), Y10
+	VMULPS      Y10, Y9, Y9
+	VMOVUPS     Y9, 96(AX)(BX*1)
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000020, SI
+	JGE         loop1
+
+next2:
+	ADDQ $0x00000020, SI
+	SUBQ $0x00000008, SI
+	JLT  next4
+
+loop3:
+	VMOVUPS     (CX)(BX*1), Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y1
+	VMOVUPS     exps<>+320(SB), Y2
+	VDIVPS      Y1, Y2, Y1
+	VMULPS      Y1, Y0, Y0
+	VMOVUPS     (CX)(BX*1), Y2
+	VFMADD213PS exps<>+320(SB), Y2, Y0
+	VMULPS      Y1, Y0, Y0
+	VMOVUPS     (DX)(BX*1), Y1
+	VMULPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (AX)(BX*1)
+	ADDQ        $0x00000020, BX
+	SUBQ        $0x00000008, SI
+	JGE         loop3
+
+next4:
+	ADDQ        $0x00000008, SI
+	JEQ         end5
+	VMASKMOVPS  (CX)(BX*1), Y15, Y0
+	VMINPS      Y0, Y13, Y1
+	VMAXPS      Y1, Y12, Y1
+	VMULPS      exps<>+0(SB), Y1, Y2
+	VROUNDPS    $0x00, Y2, Y2
+	VFMADD231PS exps<>+32(SB), Y2, Y1
+	VFMADD231PS exps<>+64(SB), Y2, Y1
+	VMOVUPS     exps<>+96(SB), Y0
+	VFMADD213PS exps<>+128(SB), Y1, Y0
+	VFMADD213PS exps<>+160(SB), Y1, Y0
+	VFMADD213PS exps<>+192(SB), Y1, Y0
+	VFMADD213PS exps<>+224(SB), Y1, Y0
+	VFMADD213PS exps<>+256(SB), Y1, Y0
+	VFMADD213PS exps<>+288(SB), Y1, Y0
+	VFMADD213PS exps<>+320(SB), Y1, Y0
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y0, Y0
+	VADDPS      exps<>+320(SB), Y0, Y1
+	VMOVUPS     exps<>+320(SB), Y2
+	VDIVPS      Y1, Y2, Y1
+	VMULPS      Y1, Y0, Y0
+	VMASKMOVPS  (CX)(BX*1), Y15, Y2
+	VFMADD213PS exps<>+320(SB), Y2, Y0
+	VMULPS      Y1, Y0, Y0
+	VMASKMOVPS  (DX)(BX*1), Y15, Y1
+	VMULPS      Y1, Y0, Y0
+	VMASKMOVPS  Y0, Y15, (AX)(BX*1)
 
 end5:
 	VZEROUPPER

@@ -29,6 +29,26 @@ func reluGradAVX512(dst []float32, y []float32, dy []float32)
 //go:noescape
 func addReLUAVX512(dst []float32, a []float32, b []float32)
 
+// sigmoidAVX512 is defined by [sigmoidPlain].
+//
+//go:noescape
+func sigmoidAVX512(dst []float32, x []float32)
+
+// sigmoidGradAVX512 is defined by [sigmoidGradPlain].
+//
+//go:noescape
+func sigmoidGradAVX512(dst []float32, y []float32, dy []float32)
+
+// siluAVX512 is defined by [siluPlain].
+//
+//go:noescape
+func siluAVX512(dst []float32, x []float32)
+
+// siluGradAVX512 is defined by [siluGradPlain].
+//
+//go:noescape
+func siluGradAVX512(dst []float32, x []float32, dy []float32)
+
 // sgdAVX512 is defined by [sgdPlain].
 //
 //go:noescape

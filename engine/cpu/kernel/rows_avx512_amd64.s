@@ -4,6 +4,216 @@
 
 #include "textflag.h"
 
+DATA exps<>+0(SB)/4, $0xbfb8aa3b
+DATA exps<>+4(SB)/4, $0xbfb8aa3b
+DATA exps<>+8(SB)/4, $0xbfb8aa3b
+DATA exps<>+12(SB)/4, $0xbfb8aa3b
+DATA exps<>+16(SB)/4, $0xbfb8aa3b
+DATA exps<>+20(SB)/4, $0xbfb8aa3b
+DATA exps<>+24(SB)/4, $0xbfb8aa3b
+DATA exps<>+28(SB)/4, $0xbfb8aa3b
+DATA exps<>+32(SB)/4, $0xbfb8aa3b
+DATA exps<>+36(SB)/4, $0xbfb8aa3b
+DATA exps<>+40(SB)/4, $0xbfb8aa3b
+DATA exps<>+44(SB)/4, $0xbfb8aa3b
+DATA exps<>+48(SB)/4, $0xbfb8aa3b
+DATA exps<>+52(SB)/4, $0xbfb8aa3b
+DATA exps<>+56(SB)/4, $0xbfb8aa3b
+DATA exps<>+60(SB)/4, $0xbfb8aa3b
+DATA exps<>+64(SB)/4, $0x3f318000
+DATA exps<>+68(SB)/4, $0x3f318000
+DATA exps<>+72(SB)/4, $0x3f318000
+DATA exps<>+76(SB)/4, $0x3f318000
+DATA exps<>+80(SB)/4, $0x3f318000
+DATA exps<>+84(SB)/4, $0x3f318000
+DATA exps<>+88(SB)/4, $0x3f318000
+DATA exps<>+92(SB)/4, $0x3f318000
+DATA exps<>+96(SB)/4, $0x3f318000
+DATA exps<>+100(SB)/4, $0x3f318000
+DATA exps<>+104(SB)/4, $0x3f318000
+DATA exps<>+108(SB)/4, $0x3f318000
+DATA exps<>+112(SB)/4, $0x3f318000
+DATA exps<>+116(SB)/4, $0x3f318000
+DATA exps<>+120(SB)/4, $0x3f318000
+DATA exps<>+124(SB)/4, $0x3f318000
+DATA exps<>+128(SB)/4, $0xb95e8083
+DATA exps<>+132(SB)/4, $0xb95e8083
+DATA exps<>+136(SB)/4, $0xb95e8083
+DATA exps<>+140(SB)/4, $0xb95e8083
+DATA exps<>+144(SB)/4, $0xb95e8083
+DATA exps<>+148(SB)/4, $0xb95e8083
+DATA exps<>+152(SB)/4, $0xb95e8083
+DATA exps<>+156(SB)/4, $0xb95e8083
+DATA exps<>+160(SB)/4, $0xb95e8083
+DATA exps<>+164(SB)/4, $0xb95e8083
+DATA exps<>+168(SB)/4, $0xb95e8083
+DATA exps<>+172(SB)/4, $0xb95e8083
+DATA exps<>+176(SB)/4, $0xb95e8083
+DATA exps<>+180(SB)/4, $0xb95e8083
+DATA exps<>+184(SB)/4, $0xb95e8083
+DATA exps<>+188(SB)/4, $0xb95e8083
+DATA exps<>+192(SB)/4, $0xb9506967
+DATA exps<>+196(SB)/4, $0xb9506967
+DATA exps<>+200(SB)/4, $0xb9506967
+DATA exps<>+204(SB)/4, $0xb9506967
+DATA exps<>+208(SB)/4, $0xb9506967
+DATA exps<>+212(SB)/4, $0xb9506967
+DATA exps<>+216(SB)/4, $0xb9506967
+DATA exps<>+220(SB)/4, $0xb9506967
+DATA exps<>+224(SB)/4, $0xb9506967
+DATA exps<>+228(SB)/4, $0xb9506967
+DATA exps<>+232(SB)/4, $0xb9506967
+DATA exps<>+236(SB)/4, $0xb9506967
+DATA exps<>+240(SB)/4, $0xb9506967
+DATA exps<>+244(SB)/4, $0xb9506967
+DATA exps<>+248(SB)/4, $0xb9506967
+DATA exps<>+252(SB)/4, $0xb9506967
+DATA exps<>+256(SB)/4, $0x3ab743ce
+DATA exps<>+260(SB)/4, $0x3ab743ce
+DATA exps<>+264(SB)/4, $0x3ab743ce
+DATA exps<>+268(SB)/4, $0x3ab743ce
+DATA exps<>+272(SB)/4, $0x3ab743ce
+DATA exps<>+276(SB)/4, $0x3ab743ce
+DATA exps<>+280(SB)/4, $0x3ab743ce
+DATA exps<>+284(SB)/4, $0x3ab743ce
+DATA exps<>+288(SB)/4, $0x3ab743ce
+DATA exps<>+292(SB)/4, $0x3ab743ce
+DATA exps<>+296(SB)/4, $0x3ab743ce
+DATA exps<>+300(SB)/4, $0x3ab743ce
+DATA exps<>+304(SB)/4, $0x3ab743ce
+DATA exps<>+308(SB)/4, $0x3ab743ce
+DATA exps<>+312(SB)/4, $0x3ab743ce
+DATA exps<>+316(SB)/4, $0x3ab743ce
+DATA exps<>+320(SB)/4, $0xbc088908
+DATA exps<>+324(SB)/4, $0xbc088908
+DATA exps<>+328(SB)/4, $0xbc088908
+DATA exps<>+332(SB)/4, $0xbc088908
+DATA exps<>+336(SB)/4, $0xbc088908
+DATA exps<>+340(SB)/4, $0xbc088908
+DATA exps<>+344(SB)/4, $0xbc088908
+DATA exps<>+348(SB)/4, $0xbc088908
+DATA exps<>+352(SB)/4, $0xbc088908
+DATA exps<>+356(SB)/4, $0xbc088908
+DATA exps<>+360(SB)/4, $0xbc088908
+DATA exps<>+364(SB)/4, $0xbc088908
+DATA exps<>+368(SB)/4, $0xbc088908
+DATA exps<>+372(SB)/4, $0xbc088908
+DATA exps<>+376(SB)/4, $0xbc088908
+DATA exps<>+380(SB)/4, $0xbc088908
+DATA exps<>+384(SB)/4, $0x3d2aa9c1
+DATA exps<>+388(SB)/4, $0x3d2aa9c1
+DATA exps<>+392(SB)/4, $0x3d2aa9c1
+DATA exps<>+396(SB)/4, $0x3d2aa9c1
+DATA exps<>+400(SB)/4, $0x3d2aa9c1
+DATA exps<>+404(SB)/4, $0x3d2aa9c1
+DATA exps<>+408(SB)/4, $0x3d2aa9c1
+DATA exps<>+412(SB)/4, $0x3d2aa9c1
+DATA exps<>+416(SB)/4, $0x3d2aa9c1
+DATA exps<>+420(SB)/4, $0x3d2aa9c1
+DATA exps<>+424(SB)/4, $0x3d2aa9c1
+DATA exps<>+428(SB)/4, $0x3d2aa9c1
+DATA exps<>+432(SB)/4, $0x3d2aa9c1
+DATA exps<>+436(SB)/4, $0x3d2aa9c1
+DATA exps<>+440(SB)/4, $0x3d2aa9c1
+DATA exps<>+444(SB)/4, $0x3d2aa9c1
+DATA exps<>+448(SB)/4, $0xbe2aaaaa
+DATA exps<>+452(SB)/4, $0xbe2aaaaa
+DATA exps<>+456(SB)/4, $0xbe2aaaaa
+DATA exps<>+460(SB)/4, $0xbe2aaaaa
+DATA exps<>+464(SB)/4, $0xbe2aaaaa
+DATA exps<>+468(SB)/4, $0xbe2aaaaa
+DATA exps<>+472(SB)/4, $0xbe2aaaaa
+DATA exps<>+476(SB)/4, $0xbe2aaaaa
+DATA exps<>+480(SB)/4, $0xbe2aaaaa
+DATA exps<>+484(SB)/4, $0xbe2aaaaa
+DATA exps<>+488(SB)/4, $0xbe2aaaaa
+DATA exps<>+492(SB)/4, $0xbe2aaaaa
+DATA exps<>+496(SB)/4, $0xbe2aaaaa
+DATA exps<>+500(SB)/4, $0xbe2aaaaa
+DATA exps<>+504(SB)/4, $0xbe2aaaaa
+DATA exps<>+508(SB)/4, $0xbe2aaaaa
+DATA exps<>+512(SB)/4, $0x3f000000
+DATA exps<>+516(SB)/4, $0x3f000000
+DATA exps<>+520(SB)/4, $0x3f000000
+DATA exps<>+524(SB)/4, $0x3f000000
+DATA exps<>+528(SB)/4, $0x3f000000
+DATA exps<>+532(SB)/4, $0x3f000000
+DATA exps<>+536(SB)/4, $0x3f000000
+DATA exps<>+540(SB)/4, $0x3f000000
+DATA exps<>+544(SB)/4, $0x3f000000
+DATA exps<>+548(SB)/4, $0x3f000000
+DATA exps<>+552(SB)/4, $0x3f000000
+DATA exps<>+556(SB)/4, $0x3f000000
+DATA exps<>+560(SB)/4, $0x3f000000
+DATA exps<>+564(SB)/4, $0x3f000000
+DATA exps<>+568(SB)/4, $0x3f000000
+DATA exps<>+572(SB)/4, $0x3f000000
+DATA exps<>+576(SB)/4, $0xbf800000
+DATA exps<>+580(SB)/4, $0xbf800000
+DATA exps<>+584(SB)/4, $0xbf800000
+DATA exps<>+588(SB)/4, $0xbf800000
+DATA exps<>+592(SB)/4, $0xbf800000
+DATA exps<>+596(SB)/4, $0xbf800000
+DATA exps<>+600(SB)/4, $0xbf800000
+DATA exps<>+604(SB)/4, $0xbf800000
+DATA exps<>+608(SB)/4, $0xbf800000
+DATA exps<>+612(SB)/4, $0xbf800000
+DATA exps<>+616(SB)/4, $0xbf800000
+DATA exps<>+620(SB)/4, $0xbf800000
+DATA exps<>+624(SB)/4, $0xbf800000
+DATA exps<>+628(SB)/4, $0xbf800000
+DATA exps<>+632(SB)/4, $0xbf800000
+DATA exps<>+636(SB)/4, $0xbf800000
+DATA exps<>+640(SB)/4, $0x3f800000
+DATA exps<>+644(SB)/4, $0x3f800000
+DATA exps<>+648(SB)/4, $0x3f800000
+DATA exps<>+652(SB)/4, $0x3f800000
+DATA exps<>+656(SB)/4, $0x3f800000
+DATA exps<>+660(SB)/4, $0x3f800000
+DATA exps<>+664(SB)/4, $0x3f800000
+DATA exps<>+668(SB)/4, $0x3f800000
+DATA exps<>+672(SB)/4, $0x3f800000
+DATA exps<>+676(SB)/4, $0x3f800000
+DATA exps<>+680(SB)/4, $0x3f800000
+DATA exps<>+684(SB)/4, $0x3f800000
+DATA exps<>+688(SB)/4, $0x3f800000
+DATA exps<>+692(SB)/4, $0x3f800000
+DATA exps<>+696(SB)/4, $0x3f800000
+DATA exps<>+700(SB)/4, $0x3f800000
+DATA exps<>+704(SB)/4, $0xc2b00000
+DATA exps<>+708(SB)/4, $0xc2b00000
+DATA exps<>+712(SB)/4, $0xc2b00000
+DATA exps<>+716(SB)/4, $0xc2b00000
+DATA exps<>+720(SB)/4, $0xc2b00000
+DATA exps<>+724(SB)/4, $0xc2b00000
+DATA exps<>+728(SB)/4, $0xc2b00000
+DATA exps<>+732(SB)/4, $0xc2b00000
+DATA exps<>+736(SB)/4, $0xc2b00000
+DATA exps<>+740(SB)/4, $0xc2b00000
+DATA exps<>+744(SB)/4, $0xc2b00000
+DATA exps<>+748(SB)/4, $0xc2b00000
+DATA exps<>+752(SB)/4, $0xc2b00000
+DATA exps<>+756(SB)/4, $0xc2b00000
+DATA exps<>+760(SB)/4, $0xc2b00000
+DATA exps<>+764(SB)/4, $0xc2b00000
+DATA exps<>+768(SB)/4, $0x42b00000
+DATA exps<>+772(SB)/4, $0x42b00000
+DATA exps<>+776(SB)/4, $0x42b00000
+DATA exps<>+780(SB)/4, $0x42b00000
+DATA exps<>+784(SB)/4, $0x42b00000
+DATA exps<>+788(SB)/4, $0x42b00000
+DATA exps<>+792(SB)/4, $0x42b00000
+DATA exps<>+796(SB)/4, $0x42b00000
+DATA exps<>+800(SB)/4, $0x42b00000
+DATA exps<>+804(SB)/4, $0x42b00000
+DATA exps<>+808(SB)/4, $0x42b00000
+DATA exps<>+812(SB)/4, $0x42b00000
+DATA exps<>+816(SB)/4, $0x42b00000
+DATA exps<>+820(SB)/4, $0x42b00000
+DATA exps<>+824(SB)/4, $0x42b00000
+DATA exps<>+828(SB)/4, $0x42b00000
+GLOBL exps<>(SB), RODATA|NOPTR, $832
+
 // func addAVX512(dst []float32, a []float32, b []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·addAVX512(SB), NOSPLIT, $0-72
@@ -321,6 +531,644 @@ next4:
 	VADDPS    Z1, Z0, Z0
 	VMAXPS    Z0, Z12, Z0
 	VMOVUPS   Z0, K1, (AX)(BX*1)
+
+end5:
+	VZEROUPPER
+	RET
+
+// func sigmoidAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-48
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS exps<>+704(SB), Z12
+	VMOVUPS exps<>+768(SB), Z13
+	MOVQ    dst_len+8(FP), DX
+	MOVQ    DX, BX
+	ANDQ    $0x0f, BX
+	MOVL    $0x0000ffff, SI
+	BZHIL   BX, SI, SI
+	KMOVW   SI, K1
+	MOVQ    DX, BX
+	XORQ    DX, DX
+	SUBQ    $0x00000040, BX
+	JLT     next2
+
+loop1:
+	VMOVUPS     (CX)(DX*1), Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z0
+	VMOVUPS     exps<>+640(SB), Z1
+	VDIVPS      Z0, Z1, Z0
+	VMOVUPS     Z0, (AX)(DX*1)
+	VMOVUPS     64(CX)(DX*1), Z3
+	VMINPS      Z3, Z13, Z4
+	VMAXPS      Z4, Z12, Z4
+	VMULPS      exps<>+0(SB), Z4, Z5
+	VRNDSCALEPS $0x00, Z5, Z5
+	VFMADD231PS exps<>+64(SB), Z5, Z4
+	VFMADD231PS exps<>+128(SB), Z5, Z4
+	VMOVUPS     exps<>+192(SB), Z3
+	VFMADD213PS exps<>+256(SB), Z4, Z3
+	VFMADD213PS exps<>+320(SB), Z4, Z3
+	VFMADD213PS exps<>+384(SB), Z4, Z3
+	VFMADD213PS exps<>+448(SB), Z4, Z3
+	VFMADD213PS exps<>+512(SB), Z4, Z3
+	VFMADD213PS exps<>+576(SB), Z4, Z3
+	VFMADD213PS exps<>+640(SB), Z4, Z3
+	VCVTPS2DQ   Z5, Z5
+	VPSLLD      $0x17, Z5, Z5
+	VPADDD      Z5, Z3, Z3
+	VADDPS      exps<>+640(SB), Z3, Z3
+	VMOVUPS     exps<>+640(SB), Z4
+	VDIVPS      Z3, Z4, Z3
+	VMOVUPS     Z3, 64(AX)(DX*1)
+	VMOVUPS     128(CX)(DX*1), Z6
+	VMINPS      Z6, Z13, Z7
+	VMAXPS      Z7, Z12, Z7
+	VMULPS      exps<>+0(SB), Z7, Z8
+	VRNDSCALEPS $0x00, Z8, Z8
+	VFMADD231PS exps<>+64(SB), Z8, Z7
+	VFMADD231PS exps<>+128(SB), Z8, Z7
+	VMOVUPS     exps<>+192(SB), Z6
+	VFMADD213PS exps<>+256(SB), Z7, Z6
+	VFMADD213PS exps<>+320(SB), Z7, Z6
+	VFMADD213PS exps<>+384(SB), Z7, Z6
+	VFMADD213PS exps<>+448(SB), Z7, Z6
+	VFMADD213PS exps<>+512(SB), Z7, Z6
+	VFMADD213PS exps<>+576(SB), Z7, Z6
+	VFMADD213PS exps<>+640(SB), Z7, Z6
+	VCVTPS2DQ   Z8, Z8
+	VPSLLD      $0x17, Z8, Z8
+	VPADDD      Z8, Z6, Z6
+	VADDPS      exps<>+640(SB), Z6, Z6
+	VMOVUPS     exps<>+640(SB), Z7
+	VDIVPS      Z6, Z7, Z6
+	VMOVUPS     Z6, 128(AX)(DX*1)
+	VMOVUPS     192(CX)(DX*1), Z9
+	VMINPS      Z9, Z13, Z10
+	VMAXPS      Z10, Z12, Z10
+	VMULPS      exps<>+0(SB), Z10, Z11
+	VRNDSCALEPS $0x00, Z11, Z11
+	VFMADD231PS exps<>+64(SB), Z11, Z10
+	VFMADD231PS exps<>+128(SB), Z11, Z10
+	VMOVUPS     exps<>+192(SB), Z9
+	VFMADD213PS exps<>+256(SB), Z10, Z9
+	VFMADD213PS exps<>+320(SB), Z10, Z9
+	VFMADD213PS exps<>+384(SB), Z10, Z9
+	VFMADD213PS exps<>+448(SB), Z10, Z9
+	VFMADD213PS exps<>+512(SB), Z10, Z9
+	VFMADD213PS exps<>+576(SB), Z10, Z9
+	VFMADD213PS exps<>+640(SB), Z10, Z9
+	VCVTPS2DQ   Z11, Z11
+	VPSLLD      $0x17, Z11, Z11
+	VPADDD      Z11, Z9, Z9
+	VADDPS      exps<>+640(SB), Z9, Z9
+	VMOVUPS     exps<>+640(SB), Z10
+	VDIVPS      Z9, Z10, Z9
+	VMOVUPS     Z9, 192(AX)(DX*1)
+	ADDQ        $0x00000100, DX
+	SUBQ        $0x00000040, BX
+	JGE         loop1
+
+next2:
+	ADDQ $0x00000040, BX
+	SUBQ $0x00000010, BX
+	JLT  next4
+
+loop3:
+	VMOVUPS     (CX)(DX*1), Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z0
+	VMOVUPS     exps<>+640(SB), Z1
+	VDIVPS      Z0, Z1, Z0
+	VMOVUPS     Z0, (AX)(DX*1)
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, BX
+	JGE         loop3
+
+next4:
+	ADDQ        $0x00000010, BX
+	JEQ         end5
+	VMOVUPS.Z   (CX)(DX*1), K1, Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z0
+	VMOVUPS     exps<>+640(SB), Z1
+	VDIVPS      Z0, Z1, Z0
+	VMOVUPS     Z0, K1, (AX)(DX*1)
+
+end5:
+	VZEROUPPER
+	RET
+
+// func sigmoidGradAVX512(dst []float32, y []float32, dy []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sigmoidGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ  dst_base+0(FP), AX
+	MOVQ  y_base+24(FP), CX
+	MOVQ  dy_base+48(FP), DX
+	MOVQ  dst_len+8(FP), BX
+	MOVQ  BX, SI
+	ANDQ  $0x0f, SI
+	MOVL  $0x0000ffff, DI
+	BZHIL SI, DI, DI
+	KMOVW DI, K1
+	MOVQ  BX, SI
+	XORQ  BX, BX
+	SUBQ  $0x00000040, SI
+	JLT   next2
+
+loop1:
+	VMOVUPS (CX)(BX*1), Z0
+	VMOVUPS (DX)(BX*1), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS exps<>+640(SB), Z2
+	VSUBPS  Z0, Z2, Z2
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Z3
+	VMOVUPS 64(DX)(BX*1), Z4
+	VMULPS  Z3, Z4, Z4
+	VMOVUPS exps<>+640(SB), Z5
+	VSUBPS  Z3, Z5, Z5
+	VMULPS  Z5, Z4, Z4
+	VMOVUPS Z4, 64(AX)(BX*1)
+	VMOVUPS 128(CX)(BX*1), Z6
+	VMOVUPS 128(DX)(BX*1), Z7
+	VMULPS  Z6, Z7, Z7
+	VMOVUPS exps<>+640(SB), Z8
+	VSUBPS  Z6, Z8, Z8
+	VMULPS  Z8, Z7, Z7
+	VMOVUPS Z7, 128(AX)(BX*1)
+	VMOVUPS 192(CX)(BX*1), Z9
+	VMOVUPS 192(DX)(BX*1), Z10
+	VMULPS  Z9, Z10, Z10
+	VMOVUPS exps<>+640(SB), Z11
+	VSUBPS  Z9, Z11, Z11
+	VMULPS  Z11, Z10, Z10
+	VMOVUPS Z10, 192(AX)(BX*1)
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x00000040, SI
+	JGE     loop1
+
+next2:
+	ADDQ $0x00000040, SI
+	SUBQ $0x00000010, SI
+	JLT  next4
+
+loop3:
+	VMOVUPS (CX)(BX*1), Z0
+	VMOVUPS (DX)(BX*1), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS exps<>+640(SB), Z2
+	VSUBPS  Z0, Z2, Z2
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x00000010, SI
+	JGE     loop3
+
+next4:
+	ADDQ      $0x00000010, SI
+	JEQ       end5
+	VMOVUPS.Z (CX)(BX*1), K1, Z0
+	VMOVUPS.Z (DX)(BX*1), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   exps<>+640(SB), Z2
+	VSUBPS    Z0, Z2, Z2
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(BX*1)
+
+end5:
+	VZEROUPPER
+	RET
+
+// func siluAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·siluAVX512(SB), NOSPLIT, $0-48
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS exps<>+704(SB), Z12
+	VMOVUPS exps<>+768(SB), Z13
+	MOVQ    dst_len+8(FP), DX
+	MOVQ    DX, BX
+	ANDQ    $0x0f, BX
+	MOVL    $0x0000ffff, SI
+	BZHIL   BX, SI, SI
+	KMOVW   SI, K1
+	MOVQ    DX, BX
+	XORQ    DX, DX
+	SUBQ    $0x00000040, BX
+	JLT     next2
+
+loop1:
+	VMOVUPS     (CX)(DX*1), Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z0
+	VMOVUPS     (CX)(DX*1), Z1
+	VDIVPS      Z0, Z1, Z0
+	VMOVUPS     Z0, (AX)(DX*1)
+	VMOVUPS     64(CX)(DX*1), Z3
+	VMINPS      Z3, Z13, Z4
+	VMAXPS      Z4, Z12, Z4
+	VMULPS      exps<>+0(SB), Z4, Z5
+	VRNDSCALEPS $0x00, Z5, Z5
+	VFMADD231PS exps<>+64(SB), Z5, Z4
+	VFMADD231PS exps<>+128(SB), Z5, Z4
+	VMOVUPS     exps<>+192(SB), Z3
+	VFMADD213PS exps<>+256(SB), Z4, Z3
+	VFMADD213PS exps<>+320(SB), Z4, Z3
+	VFMADD213PS exps<>+384(SB), Z4, Z3
+	VFMADD213PS exps<>+448(SB), Z4, Z3
+	VFMADD213PS exps<>+512(SB), Z4, Z3
+	VFMADD213PS exps<>+576(SB), Z4, Z3
+	VFMADD213PS exps<>+640(SB), Z4, Z3
+	VCVTPS2DQ   Z5, Z5
+	VPSLLD      $0x17, Z5, Z5
+	VPADDD      Z5, Z3, Z3
+	VADDPS      exps<>+640(SB), Z3, Z3
+	VMOVUPS     64(CX)(DX*1), Z4
+	VDIVPS      Z3, Z4, Z3
+	VMOVUPS     Z3, 64(AX)(DX*1)
+	VMOVUPS     128(CX)(DX*1), Z6
+	VMINPS      Z6, Z13, Z7
+	VMAXPS      Z7, Z12, Z7
+	VMULPS      exps<>+0(SB), Z7, Z8
+	VRNDSCALEPS $0x00, Z8, Z8
+	VFMADD231PS exps<>+64(SB), Z8, Z7
+	VFMADD231PS exps<>+128(SB), Z8, Z7
+	VMOVUPS     exps<>+192(SB), Z6
+	VFMADD213PS exps<>+256(SB), Z7, Z6
+	VFMADD213PS exps<>+320(SB), Z7, Z6
+	VFMADD213PS exps<>+384(SB), Z7, Z6
+	VFMADD213PS exps<>+448(SB), Z7, Z6
+	VFMADD213PS exps<>+512(SB), Z7, Z6
+	VFMADD213PS exps<>+576(SB), Z7, Z6
+	VFMADD213PS exps<>+640(SB), Z7, Z6
+	VCVTPS2DQ   Z8, Z8
+	VPSLLD      $0x17, Z8, Z8
+	VPADDD      Z8, Z6, Z6
+	VADDPS      exps<>+640(SB), Z6, Z6
+	VMOVUPS     128(CX)(DX*1), Z7
+	VDIVPS      Z6, Z7, Z6
+	VMOVUPS     Z6, 128(AX)(DX*1)
+	VMOVUPS     192(CX)(DX*1), Z9
+	VMINPS      Z9, Z13, Z10
+	VMAXPS      Z10, Z12, Z10
+	VMULPS      exps<>+0(SB), Z10, Z11
+	VRNDSCALEPS $0x00, Z11, Z11
+	VFMADD231PS exps<>+64(SB), Z11, Z10
+	VFMADD231PS exps<>+128(SB), Z11, Z10
+	VMOVUPS     exps<>+192(SB), Z9
+	VFMADD213PS exps<>+256(SB), Z10, Z9
+	VFMADD213PS exps<>+320(SB), Z10, Z9
+	VFMADD213PS exps<>+384(SB), Z10, Z9
+	VFMADD213PS exps<>+448(SB), Z10, Z9
+	VFMADD213PS exps<>+512(SB), Z10, Z9
+	VFMADD213PS exps<>+576(SB), Z10, Z9
+	VFMADD213PS exps<>+640(SB), Z10, Z9
+	VCVTPS2DQ   Z11, Z11
+	VPSLLD      $0x17, Z11, Z11
+	VPADDD      Z11, Z9, Z9
+	VADDPS      exps<>+640(SB), Z9, Z9
+	VMOVUPS     192(CX)(DX*1), Z10
+	VDIVPS      Z9, Z10, Z9
+	VMOVUPS     Z9, 192(AX)(DX*1)
+	ADDQ        $0x00000100, DX
+	SUBQ        $0x00000040, BX
+	JGE         loop1
+
+next2:
+	ADDQ $0x00000040, BX
+	SUBQ $0x00000010, BX
+	JLT  next4
+
+loop3:
+	VMOVUPS     (CX)(DX*1), Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z0
+	VMOVUPS     (CX)(DX*1), Z1
+	VDIVPS      Z0, Z1, Z0
+	VMOVUPS     Z0, (AX)(DX*1)
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, BX
+	JGE         loop3
+
+next4:
+	ADDQ        $0x00000010, BX
+	JEQ         end5
+	VMOVUPS.Z   (CX)(DX*1), K1, Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z0
+	VMOVUPS.Z   (CX)(DX*1), K1, Z1
+	VDIVPS      Z0, Z1, Z0
+	VMOVUPS     Z0, K1, (AX)(DX*1)
+
+end5:
+	VZEROUPPER
+	RET
+
+// func siluGradAVX512(dst []float32, x []float32, dy []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·siluGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	VMOVUPS exps<>+704(SB), Z12
+	VMOVUPS exps<>+768(SB), Z13
+	MOVQ    dst_len+8(FP), BX
+	MOVQ    BX, SI
+	ANDQ    $0x0f, SI
+	MOVL    $0x0000ffff, DI
+	BZHIL   SI, DI, DI
+	KMOVW   DI, K1
+	MOVQ    BX, SI
+	XORQ    BX, BX
+	SUBQ    $0x00000040, SI
+	JLT     next2
+
+loop1:
+	VMOVUPS     (CX)(BX*1), Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z1
+	VMOVUPS     exps<>+640(SB), Z2
+	VDIVPS      Z1, Z2, Z1
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     (CX)(BX*1), Z2
+	VFMADD213PS exps<>+640(SB), Z2, Z0
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     (DX)(BX*1), Z1
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (AX)(BX*1)
+	VMOVUPS     64(CX)(BX*1), Z3
+	VMINPS      Z3, Z13, Z4
+	VMAXPS      Z4, Z12, Z4
+	VMULPS      exps<>+0(SB), Z4, Z5
+	VRNDSCALEPS $0x00, Z5, Z5
+	VFMADD231PS exps<>+64(SB), Z5, Z4
+	VFMADD231PS exps<>+128(SB), Z5, Z4
+	VMOVUPS     exps<>+192(SB), Z3
+	VFMADD213PS exps<>+256(SB), Z4, Z3
+	VFMADD213PS exps<>+320(SB), Z4, Z3
+	VFMADD213PS exps<>+384(SB), Z4, Z3
+	VFMADD213PS exps<>+448(SB), Z4, Z3
+	VFMADD213PS exps<>+512(SB), Z4, Z3
+	VFMADD213PS exps<>+576(SB), Z4, Z3
+	VFMADD213PS exps<>+640(SB), Z4, Z3
+	VCVTPS2DQ   Z5, Z5
+	VPSLLD      $0x17, Z5, Z5
+	VPADDD      Z5, Z3, Z3
+	VADDPS      exps<>+640(SB), Z3, Z4
+	VMOVUPS     exps<>+640(SB), Z5
+	VDIVPS      Z4, Z5, Z4
+	VMULPS      Z4, Z3, Z3
+	VMOVUPS     64(CX)(BX*1), Z5
+	VFMADD213PS exps<>+640(SB), Z5, Z3
+	VMULPS      Z4, Z3, Z3
+	VMOVUPS     64(DX)(BX*1), Z4
+	VMULPS      Z4, Z3, Z3
+	VMOVUPS     Z3, 64(AX)(BX*1)
+	VMOVUPS     128(CX)(BX*1), Z6
+	VMINPS      Z6, Z13, Z7
+	VMAXPS      Z7, Z12, Z7
+	VMULPS      exps<>+0(SB), Z7, Z8
+	VRNDSCALEPS $0x00, Z8, Z8
+	VFMADD231PS exps<>+64(SB), Z8, Z7
+	VFMADD231PS exps<>+128(SB), Z8, Z7
+	VMOVUPS     exps<>+192(SB), Z6
+	VFMADD213PS exps<>+256(SB), Z7, Z6
+	VFMADD213PS exps<>+320(SB), Z7, Z6
+	VFMADD213PS exps<>+384(SB), Z7, Z6
+	VFMADD213PS exps<>+448(SB), Z7, Z6
+	VFMADD213PS exps<>+512(SB), Z7, Z6
+	VFMADD213PS exps<>+576(SB), Z7, Z6
+	VFMADD213PS exps<>+640(SB), Z7, Z6
+	VCVTPS2DQ   Z8, Z8
+	VPSLLD      $0x17, Z8, Z8
+	VPADDD      Z8, Z6, Z6
+	VADDPS      exps<>+640(SB), Z6, Z7
+	VMOVUPS     exps<>+640(SB), Z8
+	VDIVPS      Z7, Z8, Z7
+	VMULPS      Z7, Z6, Z6
+	VMOVUPS     128(CX)(BX*1), Z8
+	VFMADD213PS exps<>+640(SB), Z8, Z6
+	VMULPS      Z7, Z6, Z6
+	VMOVUPS     128(DX)(BX*1), Z7
+	VMULPS      Z7, Z6, Z6
+	VMOVUPS     Z6, 128(AX)(BX*1)
+	VMOVUPS     192(CX)(BX*1), Z9
+	VMINPS      Z9, Z13, Z10
+	VMAXPS      Z10, Z12, Z10
+	VMULPS      exps<>+0(SB), Z10, Z11
+	VRNDSCALEPS $0x00, Z11, Z11
+	VFMADD231PS exps<>+64(SB), Z11, Z10
+	VFMADD231PS exps<>+128(SB), Z11, Z10
+	VMOVUPS     exps<>+192(SB), Z9
+	VFMADD213PS exps<>+256(SB), Z10, Z9
+	VFMADD213PS exps<>+320(SB), Z10, Z9
+	VFMADD213PS exps<>+384(SB), Z10, Z9
+	VFMADD213PS exps<>+448(SB), Z10, Z9
+	VFMADD213PS exps<>+512(SB), Z10, Z9
+	VFMADD213PS exps<>+576(SB), Z10, Z9
+	VFMADD213PS exps<>+640(SB), Z10, Z9
+	VCVTPS2DQ   Z11, Z11
+	VPSLLD      $0x17, Z11, Z11
+	VPADDD      Z11, Z9, Z9
+	VADDPS      exps<>+640(SB), Z9, Z10
+	VMOVUPS     exps<>+640(SB), Z11
+	VDIVPS      Z10, Z11, Z10
+	VMULPS      Z10, Z9, Z9
+	VMOVUPS     192(CX)(BX*1), Z11
+	VFMADD213PS exps<>+640(SB), Z11, Z9
+	VMULPS      Z10, Z9, Z9
+	VMOVUPS     192(DX)(BX*1), Z10
+	VMULPS      Z10, Z9, Z9
+	VMOVUPS     Z9, 192(AX)(BX*1)
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x00000040, SI
+	JGE         loop1
+
+next2:
+	ADDQ $0x00000040, SI
+	SUBQ $0x00000010, SI
+	JLT  next4
+
+loop3:
+	VMOVUPS     (CX)(BX*1), Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z1
+	VMOVUPS     exps<>+640(SB), Z2
+	VDIVPS      Z1, Z2, Z1
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     (CX)(BX*1), Z2
+	VFMADD213PS exps<>+640(SB), Z2, Z0
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     (DX)(BX*1), Z1
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (AX)(BX*1)
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000010, SI
+	JGE         loop3
+
+next4:
+	ADDQ        $0x00000010, SI
+	JEQ         end5
+	VMOVUPS.Z   (CX)(BX*1), K1, Z0
+	VMINPS      Z0, Z13, Z1
+	VMAXPS      Z1, Z12, Z1
+	VMULPS      exps<>+0(SB), Z1, Z2
+	VRNDSCALEPS $0x00, Z2, Z2
+	VFMADD231PS exps<>+64(SB), Z2, Z1
+	VFMADD231PS exps<>+128(SB), Z2, Z1
+	VMOVUPS     exps<>+192(SB), Z0
+	VFMADD213PS exps<>+256(SB), Z1, Z0
+	VFMADD213PS exps<>+320(SB), Z1, Z0
+	VFMADD213PS exps<>+384(SB), Z1, Z0
+	VFMADD213PS exps<>+448(SB), Z1, Z0
+	VFMADD213PS exps<>+512(SB), Z1, Z0
+	VFMADD213PS exps<>+576(SB), Z1, Z0
+	VFMADD213PS exps<>+640(SB), Z1, Z0
+	VCVTPS2DQ   Z2, Z2
+	VPSLLD      $0x17, Z2, Z2
+	VPADDD      Z2, Z0, Z0
+	VADDPS      exps<>+640(SB), Z0, Z1
+	VMOVUPS     exps<>+640(SB), Z2
+	VDIVPS      Z1, Z2, Z1
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS.Z   (CX)(BX*1), K1, Z2
+	VFMADD213PS exps<>+640(SB), Z2, Z0
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS.Z   (DX)(BX*1), K1, Z1
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*1)
 
 end5:
 	VZEROUPPER

@@ -46,6 +46,10 @@ type funcs struct {
 	relu      func(dst, a []float32)
 	reluGrad  func(dst, y, dy []float32)
 	addReLU   func(dst, a, b []float32)
+	sigmoid   func(dst, x []float32)
+	sigmoidG  func(dst, y, dy []float32)
+	silu      func(dst, x []float32)
+	siluGrad  func(dst, x, dy []float32)
 	dot       func(a, b []float32) float32
 	sgd       func(p, g, m []float32, lr, momentum, weightDecay float32)
 	sgdNest   func(p, g, m []float32, lr, momentum, weightDecay float32)

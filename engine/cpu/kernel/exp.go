@@ -1,10 +1,10 @@
-package cpu
+package kernel
 
 import "math"
 
-// exp is eˣ to about 2 units in the last place: x = n·ln 2 + r, |r| ≤ ln 2/2,
+// Exp is eˣ to about 2 units in the last place: x = n·ln 2 + r, |r| ≤ ln 2/2,
 // and a polynomial for e^r. It gives 0 below −87.3 and +Inf above 88.7.
-func exp(x float32) float32 {
+func Exp(x float32) float32 {
 	const (
 		log2e = 1.44269504088896341
 		hi    = 0.693359375 // few bits: n·hi is exact
@@ -30,4 +30,11 @@ func exp(x float32) float32 {
 	p = p*r + 5.0000001201e-1
 	p = p*r*r + r + 1
 	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
+}
+
+// sigmoidParts are e⁻ˣ and the sigmoid 1/(1 + e⁻ˣ). Beyond ±88 they are as
+// there, where the sigmoid is 1 or 0 for all purposes, so that both stay finite.
+func sigmoidParts(x float32) (e, sigmoid float32) {
+	e = Exp(min(max(-x, -88), 88))
+	return e, 1 / (1 + e)
 }
