@@ -311,7 +311,7 @@ func TestFusesResNet(t *testing.T) {
 		if _, err := x.Run(in); err != nil {
 			t.Fatal(err)
 		}
-	}); allocs > 30 { // those of Contrast.Keys
+	}); allocs > 30 && !raceEnabled { // those of Contrast.Keys; the race detector empties pools at random
 		t.Errorf("%g allocations a run", allocs)
 	}
 }
