@@ -99,6 +99,29 @@ func (f *filter) pairs(in int) bool {
 	return true
 }
 
+// fixed rewrites a filter of at most n taps a result as one of exactly n,
+// taps = n, and reports whether it could: taps must not be fewer. in is the length
+// of the axis.
+func (f *filter) fixed(in, n int) bool {
+	if in < n || f.taps < n {
+		return false
+	}
+	for _, c := range f.count {
+		if int(c) > n {
+			return false
+		}
+	}
+	for i, lo := range f.first {
+		back := max(int(lo)+n-in, 0) // at the end: it starts before
+		f.first[i] = lo - int32(back)
+		var w [6]int32 // the old and the new places overlap
+		copy(w[back:n], f.weight[i*f.taps:][:f.count[i]])
+		copy(f.weight[i*n:][:n], w[:n])
+	}
+	f.taps = n
+	return true
+}
+
 // clip8 turns a sum of weighted bytes, with a half added, into a byte. Weights
 // of a triangle are not negative.
 func clip8(sum int32) uint8 { return uint8(min(sum>>precision, 255)) }
@@ -167,8 +190,18 @@ func (f *filter) alongRows(dst, src plane) {
 		}
 		return
 	}
+	four := src.ch == 3 && f.fixed(src.width, 4)
+	six := !four && src.ch == 3 && f.fixed(src.width, 6)
 	for y := range dst.height {
 		in, out := src.row(y), dst.row(y)
+		if four {
+			f.rowOfFours(out, in)
+			continue
+		}
+		if six {
+			f.rowOfSixes(out, in)
+			continue
+		}
 		for i, first := range f.first {
 			w := f.weight[i*f.taps:][:f.count[i]]
 			if src.ch == 1 {
@@ -216,18 +249,51 @@ func (f *filter) rowOfPairs(out, in []uint8, ch int) {
 	}
 }
 
+// rowOfFours is alongRows for one row of RGB and four taps a result: all axes
+// that shrink to more than half.
+func (f *filter) rowOfFours(out, in []uint8) {
+	for i, first := range f.first {
+		px := in[3*first:][:12:12]
+		w := f.weight[4*i:][:4:4]
+		a, b, c, d := w[0], w[1], w[2], w[3]
+		o := out[3*i:][:3:3]
+		o[0] = clip8(half + int32(px[0])*a + int32(px[3])*b + int32(px[6])*c + int32(px[9])*d)
+		o[1] = clip8(half + int32(px[1])*a + int32(px[4])*b + int32(px[7])*c + int32(px[10])*d)
+		o[2] = clip8(half + int32(px[2])*a + int32(px[5])*b + int32(px[8])*c + int32(px[11])*d)
+	}
+}
+
+// rowOfSixes is the same for six: to more than a third.
+func (f *filter) rowOfSixes(out, in []uint8) {
+	for i, first := range f.first {
+		px := in[3*first:][:18:18]
+		w := f.weight[6*i:][:6:6]
+		a, b, c, d, e, g := w[0], w[1], w[2], w[3], w[4], w[5]
+		o := out[3*i:][:3:3]
+		o[0] = clip8(half + int32(px[0])*a + int32(px[3])*b + int32(px[6])*c + int32(px[9])*d + int32(px[12])*e + int32(px[15])*g)
+		o[1] = clip8(half + int32(px[1])*a + int32(px[4])*b + int32(px[7])*c + int32(px[10])*d + int32(px[13])*e + int32(px[16])*g)
+		o[2] = clip8(half + int32(px[2])*a + int32(px[5])*b + int32(px[8])*c + int32(px[11])*d + int32(px[14])*e + int32(px[17])*g)
+	}
+}
+
 // alongCols resamples each column of src to a column of dst, a row at a time.
 // acc has room for one row.
 // Source: Pillow, ImagingResampleVertical_8bpc.
 func (f *filter) alongCols(dst []uint8, src plane, acc []int32) {
 	n := src.width * src.ch
 	pairs := f.pairs(src.height)
+	fours := !pairs && f.fixed(src.height, 4)
 	for i, first := range f.first {
 		out := dst[i*n:][:n]
 		w := f.weight[i*f.taps:]
 		if pairs {
 			a, b := src.row(int(first)), src.row(int(first)+1)
 			blendRows(out, a, b, w[0], w[1])
+			continue
+		}
+		if fours {
+			y := int(first)
+			blendFour(out, src.row(y), src.row(y+1), src.row(y+2), src.row(y+3), w[:4])
 			continue
 		}
 		for x := range acc {
@@ -250,5 +316,14 @@ func blendRows(out, a, b []uint8, wa, wb int32) {
 	a, b = a[:len(out)], b[:len(out)]
 	for x := range out {
 		out[x] = uint8((half + int32(a[x])*wa + int32(b[x])*wb) >> precision)
+	}
+}
+
+// blendFour writes the sum of four weighted rows.
+func blendFour(out, a, b, c, d []uint8, w []int32) {
+	a, b, c, d = a[:len(out)], b[:len(out)], c[:len(out)], d[:len(out)]
+	wa, wb, wc, wd := w[0], w[1], w[2], w[3]
+	for x := range out {
+		out[x] = clip8(half + int32(a[x])*wa + int32(b[x])*wb + int32(c[x])*wc + int32(d[x])*wd)
 	}
 }
