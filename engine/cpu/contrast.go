@@ -2,8 +2,8 @@ package cpu
 
 import (
 	"math"
+	"slices"
 
-	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
 )
@@ -12,6 +12,8 @@ import (
 // anchors by contrastCols contrasts, made by a matrix product, used and
 // forgotten. A block of rows is one task and takes its tiles in order.
 const contrastRows, contrastCols = 28, 256
+
+var ones = slices.Repeat([]float32{1}, contrastCols)
 
 // table is what Contrast and its derivative know of the rows before they start.
 type table struct {
@@ -50,11 +52,13 @@ func (c *compiler) tableTemps(t *table) []int {
 	return []int{packed(t), packed(t.shared), t.rows * t.shared.d}
 }
 
+// scratch is a tile, another for weights and a row.
 func (t *table) scratch() int {
+	n := (contrastRows + 1) * contrastCols
 	if t.shared != nil {
-		return 2 * contrastRows * contrastCols
+		n += contrastRows * contrastCols
 	}
-	return contrastRows * contrastCols
+	return n
 }
 
 func (t *table) place(z []float32, temps [][]float32) {
@@ -166,12 +170,14 @@ func (c *compiler) contrast(s *plan.Step, op graph.Contrast) work {
 						}
 						k, row := r-r0, tile[(r-r0)*contrastCols:][:q1-q0]
 						highest := top[k]
-						for j := range row {
-							row[j] *= invT
-							if q0+j == r {
-								row[j] = float32(math.Inf(-1)) // not its own contrast
+						c.set.Scale(row, row, invT)
+						if r >= q0 && r < q1 {
+							row[r-q0] = float32(math.Inf(-1)) // not its own contrast
+						}
+						for _, v := range row {
+							if v > highest { // a NaN shows in the sum
+								highest = v
 							}
-							highest = max(highest, row[j])
 						}
 						if t.shared != nil {
 							for j, w := range weights[(r-r0)*contrastCols:][:q1-q0] {
@@ -191,11 +197,8 @@ func (c *compiler) contrast(s *plan.Step, op graph.Contrast) work {
 							sum[k] *= math.Exp(float64(top[k]) - float64(highest))
 							top[k] = highest
 						}
-						part := float32(0)
-						for _, v := range row {
-							part += kernel.Exp(v - highest)
-						}
-						sum[k] += float64(part)
+						c.set.ExpSub(row, row, 1, highest)
+						sum[k] += float64(c.set.Dot(row, ones[:len(row)]))
 					}
 				}
 				for r := r0; r < r1; r++ {
@@ -228,6 +231,7 @@ func (c *compiler) contrast(s *plan.Step, op graph.Contrast) work {
 func (c *compiler) contrastGrad(s *plan.Step, op graph.ContrastGrad) work {
 	t := c.table(s, op.Contrast)
 	perPositive := make([]float32, t.rows) // 1/W, 0 for rows without a say
+	said := make([]float32, t.rows)        // lse, +Inf for rows without a say
 	pool, invT := c.pool, float32(1/op.Contrast.Temperature)
 	tasks := (t.rows + contrastRows - 1) / contrastRows
 	return work{
@@ -243,6 +247,7 @@ func (c *compiler) contrastGrad(s *plan.Step, op graph.ContrastGrad) work {
 				r1 := min(t.rows, r0+contrastRows)
 				tile := pool.scratch[worker][:contrastRows*contrastCols]
 				weights := pool.scratch[worker][contrastRows*contrastCols:]
+				buffer := weights[t.scratch()-(contrastRows+1)*contrastCols:][:contrastCols]
 				for q0 := 0; q0 < t.rows; q0 += contrastCols {
 					q1 := min(t.rows, q0+contrastCols)
 					c.similarities(t, tile, r0, r1, q0, q1)
@@ -251,19 +256,10 @@ func (c *compiler) contrastGrad(s *plan.Step, op graph.ContrastGrad) work {
 					}
 					for r := r0; r < r1; r++ {
 						row := tile[(r-r0)*contrastCols:][:q1-q0]
-						own, ownLSE := perPositive[r], lse[r]
-						other, otherLSE := perPositive[q0:q1], lse[q0:q1]
-						for j, v := range row {
-							v *= invT
-							g := float32(0)
-							if own > 0 {
-								g = kernel.Exp(v - ownLSE)
-							}
-							if other[j] > 0 {
-								g += kernel.Exp(v - otherLSE[j])
-							}
-							row[j] = g
-						}
+						own, ownLSE := perPositive[r], said[r]
+						other, otherLSE := perPositive[q0:q1], said[q0:q1]
+						c.set.ExpSub(buffer[:len(row)], row, invT, ownLSE)
+						c.set.ExpAdd(row, row, otherLSE, buffer[:len(row)], invT)
 						if t.shared != nil {
 							for j, w := range weights[(r-r0)*contrastCols:][:q1-q0] {
 								row[j] -= w * (own + other[j])
@@ -288,9 +284,9 @@ func (c *compiler) contrastGrad(s *plan.Step, op graph.ContrastGrad) work {
 			return func() {
 				fill()
 				for r, n := range t.total {
-					perPositive[r] = 0
+					perPositive[r], said[r] = 0, float32(math.Inf(1))
 					if t.isAnchor[r] && n > 0 {
-						perPositive[r] = float32(1 / n)
+						perPositive[r], said[r] = float32(1/n), lse[r]
 					}
 				}
 				pool.run(tasks, body)

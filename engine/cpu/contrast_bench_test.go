@@ -60,3 +60,16 @@ func BenchmarkContrast(b *testing.B) {
 	s := x.(*cpu.Executable).Stats()
 	b.ReportMetric(float64(s.Arena+s.Scratch)/1e6, "MB")
 }
+
+// 8,192 features of length 128: their similarities alone would be 268 MB.
+func TestContrastMemory(t *testing.T) {
+	e, err := cpu.New(cpu.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	x, _ := contrastProgram(t, e, 8192, 128)
+	if s := x.(*cpu.Executable).Stats(); s.Arena+s.Scratch > 100e6 {
+		t.Errorf("the loss and its gradient take %.0f MB, want at most 100", float64(s.Arena+s.Scratch)/1e6)
+	}
+}

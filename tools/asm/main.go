@@ -31,6 +31,8 @@ var files = []struct {
 	{"winograd_avx2", func(g *gen) { winograd(g, avx2) }},
 	{"transpose_avx512", func(g *gen) { transpose(g, avx512) }},
 	{"transpose_avx2", func(g *gen) { transpose(g, avx2) }},
+	{"exp_avx512", func(g *gen) { exponentials(g, avx512) }},
+	{"exp_avx2", func(g *gen) { exponentials(g, avx2) }},
 	{"windows_avx512", func(g *gen) { windows(g, avx512) }},
 	{"windows_avx2", func(g *gen) { windows(g, avx2) }},
 }

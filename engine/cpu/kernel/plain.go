@@ -25,6 +25,8 @@ var plain = funcs{
 	scaleShAR: scaleShiftAddReLUPlain,
 	scaleShRG: scaleShiftReLUGradPlain,
 	bnGrad:    bnGradPlain,
+	expSub:    expSubPlain,
+	expAdd:    expAddPlain,
 	transpose: transposePlain,
 	windows:   windows{maxPoolPlain, maxPoolGradPlain, depthwisePlain, depthwiseGradPlain},
 	winograd:  winograd{1, winoInPlain, winoOutPlain, winoKernelPlain, winoGradPlain, winoKernelGradPlain},

@@ -62,6 +62,8 @@ type funcs struct {
 	scaleShAR func(dst, x, r, scale, shift []float32, rows, c int)
 	scaleShRG func(dst, x, dy, scale, shift []float32, rows, c int)
 	bnGrad    func(dx, dy, x, a, b, d []float32, rows, c int)
+	expSub    func(dst, x []float32, scale, shift float32)
+	expAdd    func(dst, x, l, add []float32, scale float32)
 	transpose func(dst *float32, dstStep int, src *float32, srcStep int, rows, cols int)
 	windows
 	winograd
