@@ -37,7 +37,7 @@ func newPointwise(set *kernel.Set, c *corr, load bool) *pointwise {
 	v.block = even(v.m, pointRows)
 	v.cuts = min(len(v.panels), blocksOf(16, blocksOf(v.m, v.block)))
 	v.kc = even(c.ci, pointDepth)
-	v.copy = c.ci%aliasing == 0 || c.stride > 1 || load
+	v.copy = true
 	return v
 }
 
