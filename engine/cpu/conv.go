@@ -118,6 +118,8 @@ type correlator interface {
 	input(i int, j *job, scratch []float32, p *pointers)
 	tasks() int
 	run(i int, j *job, scratch []float32, p *pointers)
+	// reads adds the images, and what is added to, that task i reads.
+	reads(i int, j *job, a *kernel.Ahead)
 	// regions appends the ranges of pixels and channels that task i fills.
 	regions(i int, to []region) []region
 }
@@ -133,7 +135,7 @@ func newCorrelator(set *kernel.Set, f *corr, load, winograd bool) correlator {
 	case f.unrolls():
 		return newUnrolled(set, f)
 	case f.single():
-		return newPointwise(set, f, load)
+		return newPointwise(set, f)
 	}
 	f.prepareFor(set, load)
 	return f
@@ -154,7 +156,11 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	return c.correlate(s, []correlator{part}, affine, nil, &after{make: func([]float32, int) afterwards {
 		a := c.newApply(op.Then, in, n)
 		out := c.f(s.Out[0])
-		return afterwards{each: func(_ int, s region) {
+		return afterwards{reads: func(s region, to *kernel.Ahead) {
+			if op.Then.Add && s.c1-s.c0 == n {
+				to.Add(a.add[s.lo*n : s.hi*n])
+			}
+		}, each: func(_ int, s region) {
 			if s.c1-s.c0 == n {
 				a.run(out[s.lo*n:s.hi*n], out[s.lo*n:], s.lo*n, s.hi-s.lo)
 				return
@@ -194,6 +200,14 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 		out := c.f(s.Out[0])
 		return afterwards{
 			before: func() { clear(g.parts) },
+			reads: func(s region, to *kernel.Ahead) {
+				if s.c1-s.c0 == n {
+					to.Add(g.x[s.lo*n : s.hi*n])
+					if g.y != nil {
+						to.Add(g.y[s.lo*n : s.hi*n])
+					}
+				}
+			},
 			each: func(part int, s region) {
 				if s.c1-s.c0 == n {
 					d := out[s.lo*n : s.hi*n]
@@ -221,8 +235,16 @@ type after struct {
 type afterwards struct {
 	before func()
 	each   func(part int, s region)
+	reads  func(s region, a *kernel.Ahead) // what each reads besides
 	finish func()
 }
+
+// Tasks that follow each other go to one worker, so that it can fetch the next
+// one's images while it multiplies; but there should be enough to share out.
+const (
+	groupTasks  = 4
+	groupFewest = 16
+)
 
 // correlate runs correlations of the same images, operand 0, that fill result 0
 // between them, or add to it where there is something to add to. What comes
@@ -301,21 +323,43 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, affine, add *grap
 		input := func(worker, i int) { // only Winograd's, which has one part
 			parts[0].input(i, &jobs[0], pool.scratch[worker], &pool.pointers[worker])
 		}
-		run := func(worker, i int) {
+		run := func(worker, i int) { // a task of one of several parts
+			own := &pool.pointers[worker]
+			own.ahead.Reset()
 			for k, p := range parts {
 				if n := p.tasks(); i >= n {
 					i -= n
 					continue
 				}
-				p.run(i, &jobs[k], pool.scratch[worker], &pool.pointers[worker])
-				if end.each != nil && joined {
-					to := &pool.pointers[worker].regions
-					*to = p.regions(i, (*to)[:0])
-					for _, s := range *to {
-						end.each(i, s)
+				p.run(i, &jobs[k], pool.scratch[worker], own)
+				return
+			}
+		}
+		group := max(1, min(groupTasks, tasks/groupFewest))
+		runs := tasks
+		if joined {
+			runs = blocksOf(tasks, group)
+			p, j := parts[0], &jobs[0]
+			run = func(worker, i int) {
+				own := &pool.pointers[worker]
+				for i, last := i*group, min(tasks, (i+1)*group); i < last; i++ {
+					own.ahead.Reset()
+					if end.each != nil {
+						own.regions = p.regions(i, own.regions[:0])
+						if s := own.regions; len(s) == 1 {
+							end.reads(s[0], &own.ahead)
+						}
+					}
+					if i+1 < last {
+						p.reads(i+1, j, &own.ahead)
+					}
+					p.run(i, j, pool.scratch[worker], own)
+					if end.each != nil {
+						for _, s := range own.regions {
+							end.each(i, s)
+						}
 					}
 				}
-				return
 			}
 		}
 		apart := func(_, i int) { end.each(i, region{i * block, min(rows, (i+1)*block), 0, n}) }
@@ -326,7 +370,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, affine, add *grap
 			if end.before != nil {
 				end.before()
 			}
-			pool.run(tasks, run)
+			pool.run(runs, run)
 			if end.each != nil && !joined {
 				pool.run(count, apart)
 			}

@@ -181,7 +181,7 @@ func (v *wgrad) block(runs []tapRun, panels []panel, img0, img1, y0, y1 int, x s
 		for g := range v.groups {
 			c := sums[(g*v.k()+r.tap*v.ci)*v.cols:]
 			for _, p := range panels {
-				multiply(panel{p.tile, p.col, p.tile.NR}, r.taps*v.ci, depth, a[at+g*v.ci:], 1, ads, b[g*gb+p.col:], ldb, c[p.col:], v.cols, true, nil)
+				p.tile.Columns(r.taps*v.ci, depth, a[at+g*v.ci:], 1, ads, b[g*gb+p.col:], ldb, c[p.col:], v.cols, true, p.tile.NR, nil, nil)
 			}
 		}
 	}

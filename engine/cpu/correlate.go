@@ -234,8 +234,17 @@ func (c *corr) regions(i int, to []region) []region {
 	return append(to, region{(img0*c.oh + y0) * c.ow, ((img1-1)*c.oh + y1) * c.ow, 0, c.dc})
 }
 
+func (c *corr) reads(i int, j *job, a *kernel.Ahead) {
+	img0, img1, y0, y1 := c.task(i)
+	lo := img0*c.h + max(0, y0*c.stride-c.py)
+	hi := (img1-1)*c.h + min(c.h, (y1-1)*c.stride-c.py+c.kh)
+	if lo < hi {
+		a.Add(j.x.x[lo*c.w*c.c : hi*c.w*c.c])
+	}
+}
+
 // run computes one task. With something to add it adds to what is in y.
-func (c *corr) run(i int, j *job, scratch []float32, _ *pointers) {
+func (c *corr) run(i int, j *job, scratch []float32, own *pointers) {
 	x, packed, y, acc := j.x, j.packed, j.y, j.add != nil
 	img0, img1, y0, y1 := c.task(i)
 	if len(c.runs) == 0 { // a phase that no tap reaches
@@ -246,7 +255,7 @@ func (c *corr) run(i int, j *job, scratch []float32, _ *pointers) {
 	}
 	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
 	if c.mode == gather {
-		c.runGather(img0, img1, y0, y1, x, packed, y, scratch, tmp, acc)
+		c.runGather(img0, img1, y0, y1, x, packed, y, scratch, tmp, acc, own)
 		return
 	}
 	// The operand A at (image, row, pixel): base + image·ai + row·ar + pixel·ap.
@@ -271,8 +280,8 @@ func (c *corr) run(i int, j *job, scratch []float32, _ *pointers) {
 				for im := range imgs {
 					for row := range rows {
 						at := ((img0+im)*c.dh+(y0+row)*c.step+c.oy)*c.dw + c.ox
-						multiply(p, count, run.taps*c.ci, a[ra+im*ai+row*c.stride*ar:], c.stride*ap, 1, b, p.tile.NR,
-							y[at*c.dc+g*c.co+p.col:], ldc, acc || r > 0, tmp)
+						p.multiply(count, run.taps*c.ci, a[ra+im*ai+row*c.stride*ar:], c.stride*ap, 1, b, p.tile.NR,
+							y[at*c.dc+g*c.co+p.col:], ldc, acc || r > 0, tmp, &own.ahead)
 					}
 				}
 			}
@@ -280,7 +289,7 @@ func (c *corr) run(i int, j *job, scratch []float32, _ *pointers) {
 	}
 }
 
-func (c *corr) runGather(img0, img1, y0, y1 int, x source, packed, y, scratch, tmp []float32, acc bool) {
+func (c *corr) runGather(img0, img1, y0, y1 int, x source, packed, y, scratch, tmp []float32, acc bool, own *pointers) {
 	m := (img1 - img0) * (y1 - y0) * c.ow
 	a, out := scratch[:m*c.depth], scratch[m*c.depth:][:m*c.cols]
 	whole := c.step == 1 && c.ow == c.dw && (c.oh == c.dh || img1-img0 == 1)
@@ -293,7 +302,7 @@ func (c *corr) runGather(img0, img1, y0, y1 int, x source, packed, y, scratch, t
 		c.windows(a, c.depth, x, run, img0, img1, y0, y1)
 		for _, p := range c.panels {
 			b := packed[p.col*c.k()+run.tap*c.ci*p.tile.NR:]
-			multiply(p, m, run.taps*c.ci, a, c.depth, 1, b, p.tile.NR, dst[p.col:], ldc, accumulate || r > 0, tmp)
+			p.multiply(m, run.taps*c.ci, a, c.depth, 1, b, p.tile.NR, dst[p.col:], ldc, accumulate || r > 0, tmp, &own.ahead)
 		}
 	}
 	if whole {
@@ -406,32 +415,8 @@ func copyRun(dst, src []float32) {
 	}
 }
 
-// multiply computes m rows of one panel, rows split evenly among tiles.
-func multiply(p panel, m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, tmp []float32) {
-	t := p.tile
-	parts := (m + t.MR - 1) / t.MR
-	small, more := m/parts, m%parts
-	ai, ci := 0, 0
-	for i := range parts {
-		rows := small
-		if i < more {
-			rows++
-		}
-		if p.width == t.NR {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc)
-		} else {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false)
-			for r := range rows {
-				to, from := c[ci+r*ldc:][:p.width], tmp[r*t.NR:]
-				if acc {
-					for j := range to {
-						to[j] += from[j]
-					}
-				} else {
-					copy(to, from)
-				}
-			}
-		}
-		ai, ci = ai+rows*ars, ci+rows*ldc
-	}
+// multiply computes m rows of a panel; tmp, tileFloats long, is for those that
+// are narrower than their tile.
+func (p *panel) multiply(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, tmp []float32, ahead *kernel.Ahead) {
+	p.tile.Columns(m, depth, a, ars, ads, b, ldb, c, ldc, acc, p.width, tmp, ahead)
 }

@@ -85,6 +85,9 @@ func (d *depth) pack(i int, packed, w, _ []float32) {
 
 func (d *depth) input(int, *job, []float32, *pointers) {}
 
+// reads adds nothing: it has no products to fetch behind.
+func (d *depth) reads(int, *job, *kernel.Ahead) {}
+
 func (d *depth) tasks() int {
 	p := d.phases[0]
 	return blocksOf(p.n*p.dh, d.block)

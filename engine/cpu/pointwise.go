@@ -16,13 +16,11 @@ type pointwise struct {
 	block int // pixels a task
 	cuts  int // tasks a block
 	kc    int // depth at a time
-	copy  bool
 }
 
 const (
 	pointRows  = 112 // pixels a task: eight times the rows of the largest kernel
 	pointDepth = 256 // depth at a time
-	aliasing   = 512 // floats: rows a multiple of this apart crowd few sets of the first-level cache
 )
 
 // single says whether every position has one tap, inside the image.
@@ -31,13 +29,12 @@ func (c *corr) single() bool {
 		(c.oh-1)*c.stride < c.h && (c.ow-1)*c.stride < c.w
 }
 
-func newPointwise(set *kernel.Set, c *corr, load bool) *pointwise {
+func newPointwise(set *kernel.Set, c *corr) *pointwise {
 	c.panels, c.cols = panelsFor(set, c.co)
 	v := &pointwise{corr: c, set: set, m: c.n * c.oh * c.ow}
 	v.block = even(v.m, pointRows)
 	v.cuts = min(len(v.panels), blocksOf(16, blocksOf(v.m, v.block)))
 	v.kc = even(c.ci, pointDepth)
-	v.copy = true
 	return v
 }
 
@@ -124,36 +121,40 @@ func (v *pointwise) regions(i int, to []region) []region {
 	return append(to, region{m0, m0 + m, panels[0].col, last.col + last.width})
 }
 
-func (v *pointwise) run(i int, j *job, scratch []float32, _ *pointers) {
+func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
+	if m0, m, _ := v.task(i); v.stride == 1 {
+		a.Add(j.x.x[m0*v.ci:][:m*v.ci])
+		if j.add != nil && v.cuts == 1 && v.step == 1 {
+			a.Add(j.y[m0*v.co:][:m*v.co])
+		}
+	}
+}
+
+func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 	m0, m, panels := v.task(i)
 	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
 	for l0 := 0; l0 < v.ci; l0 += v.kc {
 		depth := min(v.kc, v.ci-l0)
-		var a []float32
-		lda := v.ci
-		switch {
-		case v.copy && v.stride == 1 && depth == v.ci:
-			a = scratch
+		a, lda := scratch, v.kc+gap
+		if v.stride == 1 && depth == v.ci {
+			lda = v.ci
 			j.x.load(v.set, a, m0*v.ci, m, v.ci)
-		case v.copy:
-			a, lda = scratch, v.kc+gap
+		} else {
 			p := v.from(m0)
 			for r := range m {
 				j.x.part(v.set, a[r*lda:], p.source(), l0, depth)
 				p.next()
 			}
-		default:
-			a = j.x.x[m0*v.ci+l0:]
 		}
 		y, add := j.y, j.add != nil || l0 > 0
 		for _, p := range panels {
 			b := j.packed[p.col*v.ci+l0*p.tile.NR:]
 			if v.step == 1 {
-				multiply(p, m, depth, a, lda, 1, b, p.tile.NR, y[m0*v.co+p.col:], v.co, add, tmp)
+				p.multiply(m, depth, a, lda, 1, b, p.tile.NR, y[m0*v.co+p.col:], v.co, add, tmp, &own.ahead)
 				continue
 			}
 			out := scratch[v.block*(v.kc+gap):]
-			multiply(p, m, depth, a, lda, 1, b, p.tile.NR, out, p.width, false, tmp)
+			p.multiply(m, depth, a, lda, 1, b, p.tile.NR, out, p.width, false, tmp, &own.ahead)
 			at := v.from(m0)
 			for r := range m {
 				to, from := y[at.target()+p.col:][:p.width], out[r*p.width:][:p.width]
@@ -208,7 +209,7 @@ func (v *pointGrad) tasks() int { return v.parts * blocksOf(v.co, v.bo) * blocks
 
 func (v *pointGrad) scratch() int { return v.depth*(v.bo+gap+v.bi+gap+maxCols) + tileFloats }
 
-func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32) {
+func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32, own *pointers) {
 	part, i := i%v.parts, i/v.parts
 	ins := blocksOf(v.ci, v.bi)
 	o0, i0 := i/ins*v.bo, i%ins*v.bi
@@ -233,11 +234,17 @@ func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32) {
 			clear(row[ni:])
 			p.next()
 		}
+		own.ahead.Reset()
+		if next := m0 + v.depth; b+1 < b1 && v.stride == 1 {
+			n := min(v.depth, v.m-next)
+			own.ahead.AddRows(x.x[next*v.ci+i0:], ni, n, v.ci)
+			own.ahead.AddRows(dy[next*v.co+o0:], no, n, v.co)
+		}
 		for _, p := range v.panels {
 			if p.col < i0 || p.col >= i0+ni {
 				continue
 			}
-			multiply(p, no, m, as, 1, lda, bs[p.col-i0:], ldb, to[o0*v.ci+p.col:], v.ci, b > b0, tmp)
+			p.multiply(no, m, as, 1, lda, bs[p.col-i0:], ldb, to[o0*v.ci+p.col:], v.ci, b > b0, tmp, &own.ahead)
 		}
 	}
 }
@@ -261,7 +268,7 @@ func (c *compiler) pointGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 		temps: []int{v.sums()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
 			x, dy, dw, sums := c.source(s, op.Load), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
-			run := func(worker, i int) { v.run(i, x, dy, sums, dw, pool.scratch[worker]) }
+			run := func(worker, i int) { v.run(i, x, dy, sums, dw, pool.scratch[worker], &pool.pointers[worker]) }
 			reduce := func(_, i int) { v.reduce(i, sums, dw) }
 			return func() {
 				pool.run(v.tasks(), run)

@@ -53,6 +53,9 @@ func (v *unrolled) task(i int) (p panel, r, m int) {
 	return v.panels[i/blocks], r, min(v.block, v.m-r)
 }
 
+// reads adds nothing: all windows are there from a worker's first task on.
+func (v *unrolled) reads(int, *job, *kernel.Ahead) {}
+
 func (v *unrolled) regions(i int, to []region) []region {
 	p, r, m := v.task(i)
 	return append(to, region{r, r + m, p.col, p.col + p.width})
@@ -66,7 +69,7 @@ func (v *unrolled) run(i int, j *job, scratch []float32, p *pointers) {
 	at, r, m := v.task(i)
 	b := j.packed[at.col*v.k():]
 	for l := 0; l < v.k(); l += v.kc {
-		multiply(at, m, min(v.kc, v.k()-l), a[r*v.lda+l:], v.lda, 1, b[l*at.tile.NR:], at.tile.NR,
-			j.y[r*v.co+at.col:], v.co, l > 0 || j.add != nil, tmp)
+		at.multiply(m, min(v.kc, v.k()-l), a[r*v.lda+l:], v.lda, 1, b[l*at.tile.NR:], at.tile.NR,
+			j.y[r*v.co+at.col:], v.co, l > 0 || j.add != nil, tmp, nil)
 	}
 }

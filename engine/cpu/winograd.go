@@ -188,8 +188,10 @@ func (g grid) regions(t0, n, c0, c1 int, to []region) []region {
 // all 36 at a time; a round number would put them in a few sets of the cache.
 func apart(n int) int { return n | cacheLine/4 }
 
-// pointers are a worker's, to a tile's numbers, and the ranges of its last task.
+// pointers are a worker's own: to a tile's numbers, to what its products fetch
+// meanwhile, and the regions of its task.
 type pointers struct {
+	ahead    kernel.Ahead
 	in       [36]*float32
 	out, add [16]*float32
 	regions  []region
@@ -395,17 +397,31 @@ func (v *wino) regions(i int, to []region) []region {
 	return v.grid.regions(t0, n, o0, o0+outs, to)
 }
 
-func (v *wino) run(i int, j *job, scratch []float32, p *pointers) {
+func (v *wino) reads(i int, j *job, a *kernel.Ahead) {
+	if v.order != byTiles {
+		return // what has been transformed
+	}
+	t0, n, _, _ := v.task(i)
+	g := v.grid
+	row := func(t int) int { return t/(g.tw*g.th)*g.h + t/g.tw%g.th*tileSide } // over all images
+	lo, hi, end := row(t0), row(t0+n-1)+tileSide, g.n*g.h
+	a.Add(j.x.x[max(0, lo-1)*g.w*v.c : min(end, hi+1)*g.w*v.c])
+	if j.add != nil {
+		a.Add(j.add[lo*g.w*v.co : min(end, hi)*g.w*v.co])
+	}
+}
+
+func (v *wino) run(i int, j *job, scratch []float32, own *pointers) {
 	if v.order == byBoth {
-		v.runBoth(i, j, scratch, p)
+		v.runBoth(i, j, scratch, own)
 		return
 	}
 	tv, sv, tm, sm := v.strides()
 	vs, ms, scratch := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sm], scratch[freqs*(sv+sm):]
 	dump, scratch := scratch[:v.co], scratch[v.co:]
 	t0, n, o0, outs := v.task(i)
-	if v.order == byTiles || p.first(j) {
-		v.pixels.transform(vs, tv, sv, t0, n, j.x, scratch, p)
+	if v.order == byTiles || own.first(j) {
+		v.pixels.transform(vs, tv, sv, t0, n, j.x, scratch, own)
 	}
 	su, us := v.strideU(), j.packed
 	if v.order == byOuts {
@@ -414,10 +430,10 @@ func (v *wino) run(i int, j *job, scratch []float32, p *pointers) {
 	for f := range freqs {
 		u := us[f*su:]
 		for _, p := range v.panelsOf(o0, outs) {
-			multiply(p, n, v.ci, vs[f*sv:], tv, 1, u[(p.col-o0)*v.ci:], p.tile.NR, ms[f*sm+p.col-o0:], tm, false, nil)
+			p.multiply(n, v.ci, vs[f*sv:], tv, 1, u[(p.col-o0)*v.ci:], p.tile.NR, ms[f*sm+p.col-o0:], tm, false, nil, &own.ahead)
 		}
 	}
-	v.output(t0, n, j, o0, outs, ms, dump, p)
+	v.output(t0, n, j, o0, outs, ms, dump, own)
 }
 
 // panelsOf is the panels of some output channels.
@@ -433,7 +449,7 @@ func (v *wino) panelsOf(o0, outs int) []panel {
 	return v.panels[i:k]
 }
 
-func (v *wino) runBoth(i int, j *job, scratch []float32, p *pointers) {
+func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 	tv, sv, tm, sm := v.strides()
 	vs := j.inputs
 	t0, n, o0, outs := v.task(i)
@@ -450,12 +466,12 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, p *pointers) {
 		}
 		for f := range freqs {
 			for _, p := range panels {
-				multiply(p, n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,
-					ms[f*sm+p.col-o0:], tm, l0 > 0, nil)
+				p.multiply(n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,
+					ms[f*sm+p.col-o0:], tm, l0 > 0, nil, &own.ahead)
 			}
 		}
 	}
-	v.output(t0, n, j, o0, outs, ms, scratch[:v.co], p)
+	v.output(t0, n, j, o0, outs, ms, scratch[:v.co], own)
 }
 
 // output brings the products of n tiles, of c channels from o0, back.

@@ -123,7 +123,7 @@ func (v *winoGrad) first(i int, x source, dy, temp, scratch []float32, p *pointe
 		v.transform(vs, ds, t0, n, 0, x, dy, scratch, p)
 		for f := range freqs {
 			for _, p := range v.panels {
-				multiply(p, v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*ss+p.col:], v.co, b > b0, nil)
+				p.multiply(v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*ss+p.col:], v.co, b > b0, nil, nil)
 			}
 		}
 	}
@@ -167,7 +167,7 @@ func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32) {
 			n := min(v.block, v.tiles()-t0)
 			for _, p := range v.panels {
 				if p.col >= o0 && p.col < o0+no {
-					multiply(p, nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*ss+p.col-o0:], no, t0 > 0, nil)
+					p.multiply(nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*ss+p.col-o0:], no, t0 > 0, nil, nil)
 				}
 			}
 		}

@@ -40,7 +40,7 @@ func tilesAVX2(g *gen) {
 // 1, 3, 5, … 13 times the row stride, scaled by 1, 2, 4 or 8, reach its rows.
 func tileKernel(g *gen, t tile) {
 	name := fmt.Sprintf("tile%dx%d%s", t.mr, t.cols*t.v.lanes, t.v.suffix)
-	g.begin(name, "func(rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc bool)",
+	g.begin(name, "func(rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, next *float32, step int)",
 		"is [Tile].Run; [tile4x8] is its definition.")
 
 	a := g.Load(g.Param("a"), g.GP64())
@@ -78,10 +78,9 @@ func tileKernel(g *gen, t tile) {
 // were bodies of their own for ads = 1.
 func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[int]reg.Register) {
 	acc := func(r, c int) reg.Physical { return t.v.regs[r*t.cols+c] }
-	temp := t.v.regs[rows*t.cols:]
-	bv, av := temp[:t.cols], temp[t.cols:]
-
 	depth := g.Load(g.Param("depth"), g.GP64())
+	next, step := g.Load(g.Param("next"), g.GP64()), g.Load(g.Param("step"), g.GP64())
+	g.SHLQ(operand.U8(2), step)
 	for r := range rows {
 		for c := range t.cols {
 			g.zero(t.v, acc(r, c))
@@ -90,36 +89,24 @@ func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[
 	n := func(s string) string { return fmt.Sprintf("%s%d", s, rows) }
 	g.TESTQ(depth, depth)
 	g.JLE(operand.LabelRef(n("sum")))
-	g.Label(n("loop"))
-	for c := range t.cols {
-		g.VMOVUPS(at(b, nil, 0, c*t.v.bytes), bv[c])
-		if t.ahead > 0 {
-			g.PREFETCHT0(at(b, nil, 0, c*t.v.bytes+t.ahead))
+	g.TESTQ(next, next)
+	g.JEQ(operand.LabelRef(n("plain")))
+	// The fetches cost the products that don't need them a twentieth.
+	for _, loop := range []string{"ahead", "plain"} {
+		g.Label(n(loop))
+		g.tileStep(t, rows, a, b, index)
+		if loop == "ahead" {
+			g.PREFETCHT1(at(next, nil, 0, 0))
+			g.ADDQ(step, next)
+		}
+		g.ADDQ(ads, a)
+		g.ADDQ(ldb, b)
+		g.DECQ(depth)
+		g.JNE(operand.LabelRef(n(loop)))
+		if loop == "ahead" {
+			g.JMP(operand.LabelRef(n("sum")))
 		}
 	}
-	for r := range rows {
-		m := at(a, nil, 0, 0)
-		if r > 0 {
-			odd, scale := r, 1
-			for odd%2 == 0 {
-				odd, scale = odd/2, scale*2
-			}
-			m = at(a, index[odd], uint8(scale), 0)
-		}
-		if t.embed {
-			g.VFMADD231PS_BCST(m, bv[0], acc(r, 0))
-			continue
-		}
-		x := av[r%min(len(av), 2)]
-		g.VBROADCASTSS(m, x)
-		for c := range t.cols {
-			g.VFMADD231PS(x, bv[c], acc(r, c))
-		}
-	}
-	g.ADDQ(ads, a)
-	g.ADDQ(ldb, b)
-	g.DECQ(depth)
-	g.JNE(operand.LabelRef(n("loop")))
 
 	g.Label(n("sum"))
 	c := g.Load(g.Param("c"), g.GP64())
@@ -149,6 +136,38 @@ func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[
 	}
 	g.VZEROUPPER()
 	g.RET()
+}
+
+// tileStep writes one step of depth.
+func (g *gen) tileStep(t tile, rows int, a, b reg.Register, index map[int]reg.Register) {
+	acc := func(r, c int) reg.Physical { return t.v.regs[r*t.cols+c] }
+	temp := t.v.regs[rows*t.cols:]
+	bv, av := temp[:t.cols], temp[t.cols:]
+	for c := range t.cols {
+		g.VMOVUPS(at(b, nil, 0, c*t.v.bytes), bv[c])
+		if t.ahead > 0 {
+			g.PREFETCHT0(at(b, nil, 0, c*t.v.bytes+t.ahead))
+		}
+	}
+	for r := range rows {
+		m := at(a, nil, 0, 0)
+		if r > 0 {
+			odd, scale := r, 1
+			for odd%2 == 0 {
+				odd, scale = odd/2, scale*2
+			}
+			m = at(a, index[odd], uint8(scale), 0)
+		}
+		if t.embed {
+			g.VFMADD231PS_BCST(m, bv[0], acc(r, 0))
+			continue
+		}
+		x := av[r%min(len(av), 2)]
+		g.VBROADCASTSS(m, x)
+		for c := range t.cols {
+			g.VFMADD231PS(x, bv[c], acc(r, c))
+		}
+	}
 }
 
 // peak writes a loop of multiply-adds in n registers.

@@ -112,9 +112,11 @@ func (s *Set) gemm(m, n, k int, a []float32, ars, ads int, b []float32, ldb int,
 	packB := !packed && ldb >= packStrideB && n > s.Tiles[0].NR && m >= packRowsB
 	packA := n >= packColumnsA && (ads == 1 && ars%packStrideA == 0 || ars == 1 && ads%packStrideA == 0)
 	var scratch *gemmScratch
+	var tmp []float32
 	if packA || packB || n%narrow != 0 {
 		scratch = gemmPool.Get().(*gemmScratch)
 		defer gemmPool.Put(scratch)
+		tmp = scratch.c[:]
 	}
 	kparts := blocks(k, maxDepth)
 	for kp := range kparts {
@@ -151,7 +153,7 @@ func (s *Set) gemm(m, n, k int, a []float32, ars, ads int, b []float32, ldb int,
 						padRows(bb, t.NR, b[k0*ldb+j:], ldb, kc, w)
 					}
 				}
-				t.columns(mc, kc, ab, abrs, abds, bb, stride, c[m0*ldc+j:], ldc, acc || kp > 0, w, scratch)
+				t.Columns(mc, kc, ab, abrs, abds, bb, stride, c[m0*ldc+j:], ldc, acc || kp > 0, w, tmp, nil)
 				j += t.NR
 			}
 		}
@@ -166,7 +168,6 @@ func spread(buf *[]float32, a []float32, m, k, ars, ads int) (copied []float32, 
 		copied, newADS, newARS = spread(buf, a, k, m, ads, ars)
 		return copied, newARS, newADS
 	}
-	const line = 16
 	stride := ((k+line-1)/line | 1) * line
 	copied = grow(buf, m*stride)
 	for i := range m {
@@ -175,9 +176,11 @@ func spread(buf *[]float32, a []float32, m, k, ars, ads int) (copied []float32, 
 	return copied, stride, 1
 }
 
-// columns computes a column of tiles, rows split evenly: 64 = 4·13 + 12, not
-// 4·14 + 8. With fewer than NR columns, w, the tiles go by way of the scratch.
-func (t *Tile) columns(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, w int, scratch *gemmScratch) {
+// Columns computes m rows of width columns of a product as [Tile.Run] does, in
+// tiles of nearly as many rows each: 64 = 4·13 + 12, not 4·14 + 8. With fewer
+// columns than NR the tiles go by way of tmp, MR·NR floats; B has NR in any case.
+// What is ahead, which may be nil, is fetched meanwhile.
+func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, width int, tmp []float32, ahead *Ahead) {
 	parts := blocks(m, t.MR)
 	small, more := m/parts, m%parts
 	ai, ci := 0, 0
@@ -186,19 +189,19 @@ func (t *Tile) columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 		if i < more {
 			rows++
 		}
-		if w >= t.NR {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc)
+		next, step := ahead.take(depth)
+		if width >= t.NR {
+			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc, next, step)
 		} else {
-			tmp := &scratch.c
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false)
+			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, next, step)
 			for r := range rows {
 				row, from := c[ci+r*ldc:], tmp[r*t.NR:]
 				if acc {
-					for j := range w {
+					for j := range width {
 						row[j] += from[j]
 					}
 				} else {
-					copy(row[:w], from)
+					copy(row[:width], from)
 				}
 			}
 		}

@@ -87,7 +87,7 @@ func TestTile(t *testing.T) {
 							fill(r, b)
 							fill(r, c)
 							was := append([]float32(nil), c...)
-							tile.Run(rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc)
+							tile.Run(rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, &a[0], 16*(rows+1))
 							for at := range c {
 								i, j := at/ldc, at%ldc
 								if j >= tile.NR {
@@ -120,11 +120,11 @@ func TestTileRowsDoNotMatter(t *testing.T) {
 			fill(r, a)
 			fill(r, b)
 			want := make([]float32, tile.MR*tile.NR)
-			tile.Run(tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false)
+			tile.Run(tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false, nil, 0)
 			for rows := 1; rows < tile.MR; rows++ {
 				for from := 0; from+rows <= tile.MR; from++ {
 					got := make([]float32, rows*tile.NR)
-					tile.Run(rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false)
+					tile.Run(rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false, &b[0], -16)
 					same(t, fmt.Sprintf("%dx%d, rows %d to %d", tile.MR, tile.NR, from, from+rows), got, want[from*tile.NR:(from+rows)*tile.NR])
 				}
 			}

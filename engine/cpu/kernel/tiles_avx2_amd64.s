@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile6x16AVX2(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool)
-// Requires: AVX, FMA3
-TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-73
+// func tile6x16AVX2(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, next *float32, step int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-96
 	MOVQ   a+16(FP), AX
 	MOVQ   ads+32(FP), CX
 	MOVQ   b+40(FP), DX
@@ -29,6 +29,9 @@ TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-73
 	CMPQ   SI, $0x01
 	JEQ    rows1
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -43,8 +46,39 @@ TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-73
 	VXORPS Y11, Y11, Y11
 	TESTQ  SI, SI
 	JLE    sum6
+	TESTQ  R10, R10
+	JEQ    plain6
 
-loop6:
+ahead6:
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VBROADCASTSS (AX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (AX)(DI*1), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y3
+	VBROADCASTSS (AX)(DI*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (AX)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VBROADCASTSS (AX)(DI*4), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (AX)(R9*1), Y15
+	VFMADD231PS  Y15, Y12, Y10
+	VFMADD231PS  Y15, Y13, Y11
+	PREFETCHT1   (R10)
+	ADDQ         R11, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead6
+	JMP          sum6
+
+plain6:
 	VMOVUPS      (DX), Y12
 	VMOVUPS      32(DX), Y13
 	VBROADCASTSS (AX), Y14
@@ -68,7 +102,7 @@ loop6:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop6
+	JNE          plain6
 
 sum6:
 	MOVQ   c+56(FP), AX
@@ -119,6 +153,9 @@ store6:
 
 rows5:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -131,8 +168,36 @@ rows5:
 	VXORPS Y9, Y9, Y9
 	TESTQ  SI, SI
 	JLE    sum5
+	TESTQ  R9, R9
+	JEQ    plain5
 
-loop5:
+ahead5:
+	VMOVUPS      (DX), Y10
+	VMOVUPS      32(DX), Y11
+	VBROADCASTSS (AX), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (AX)(DI*1), Y13
+	VFMADD231PS  Y13, Y10, Y2
+	VFMADD231PS  Y13, Y11, Y3
+	VBROADCASTSS (AX)(DI*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (AX)(R8*1), Y13
+	VFMADD231PS  Y13, Y10, Y6
+	VFMADD231PS  Y13, Y11, Y7
+	VBROADCASTSS (AX)(DI*4), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead5
+	JMP          sum5
+
+plain5:
 	VMOVUPS      (DX), Y10
 	VMOVUPS      32(DX), Y11
 	VBROADCASTSS (AX), Y12
@@ -153,7 +218,7 @@ loop5:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop5
+	JNE          plain5
 
 sum5:
 	MOVQ   c+56(FP), AX
@@ -198,6 +263,9 @@ store5:
 
 rows4:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -208,8 +276,33 @@ rows4:
 	VXORPS Y7, Y7, Y7
 	TESTQ  SI, SI
 	JLE    sum4
+	TESTQ  R9, R9
+	JEQ    plain4
 
-loop4:
+ahead4:
+	VMOVUPS      (DX), Y8
+	VMOVUPS      32(DX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (AX)(DI*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y11, Y9, Y3
+	VBROADCASTSS (AX)(DI*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (AX)(R8*1), Y11
+	VFMADD231PS  Y11, Y8, Y6
+	VFMADD231PS  Y11, Y9, Y7
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead4
+	JMP          sum4
+
+plain4:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (AX), Y10
@@ -227,7 +320,7 @@ loop4:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop4
+	JNE          plain4
 
 sum4:
 	MOVQ   c+56(FP), AX
@@ -266,6 +359,9 @@ store4:
 
 rows3:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -274,8 +370,30 @@ rows3:
 	VXORPS Y5, Y5, Y5
 	TESTQ  SI, SI
 	JLE    sum3
+	TESTQ  R8, R8
+	JEQ    plain3
 
-loop3:
+ahead3:
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (AX)(DI*1), Y9
+	VFMADD231PS  Y9, Y6, Y2
+	VFMADD231PS  Y9, Y7, Y3
+	VBROADCASTSS (AX)(DI*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	PREFETCHT1   (R8)
+	ADDQ         R9, R8
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead3
+	JMP          sum3
+
+plain3:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
 	VBROADCASTSS (AX), Y8
@@ -290,7 +408,7 @@ loop3:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop3
+	JNE          plain3
 
 sum3:
 	MOVQ   c+56(FP), AX
@@ -323,14 +441,36 @@ store3:
 
 rows2:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  SI, SI
 	JLE    sum2
+	TESTQ  R8, R8
+	JEQ    plain2
 
-loop2:
+ahead2:
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+	VBROADCASTSS (AX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (AX)(DI*1), Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VFMADD231PS  Y7, Y5, Y3
+	PREFETCHT1   (R8)
+	ADDQ         R9, R8
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead2
+	JMP          sum2
+
+plain2:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
 	VBROADCASTSS (AX), Y6
@@ -342,7 +482,7 @@ loop2:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop2
+	JNE          plain2
 
 sum2:
 	MOVQ   c+56(FP), AX
@@ -369,12 +509,31 @@ store2:
 
 rows1:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), DI
+	MOVQ   step+88(FP), R8
+	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  SI, SI
 	JLE    sum1
+	TESTQ  DI, DI
+	JEQ    plain1
 
-loop1:
+ahead1:
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	PREFETCHT1   (DI)
+	ADDQ         R8, DI
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead1
+	JMP          sum1
+
+plain1:
 	VMOVUPS      (DX), Y2
 	VMOVUPS      32(DX), Y3
 	VBROADCASTSS (AX), Y4
@@ -383,7 +542,7 @@ loop1:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop1
+	JNE          plain1
 
 sum1:
 	MOVQ   c+56(FP), AX
@@ -402,9 +561,9 @@ store1:
 	VZEROUPPER
 	RET
 
-// func tile12x8AVX2(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool)
-// Requires: AVX, FMA3
-TEXT ·tile12x8AVX2(SB), NOSPLIT, $0-73
+// func tile12x8AVX2(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, next *float32, step int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tile12x8AVX2(SB), NOSPLIT, $0-96
 	MOVQ   a+16(FP), AX
 	MOVQ   ads+32(FP), CX
 	MOVQ   b+40(FP), DX
@@ -442,6 +601,9 @@ TEXT ·tile12x8AVX2(SB), NOSPLIT, $0-73
 	CMPQ   SI, $0x01
 	JEQ    rows1
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R13
+	MOVQ   step+88(FP), R14
+	SHLQ   $0x02, R14
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -456,8 +618,44 @@ TEXT ·tile12x8AVX2(SB), NOSPLIT, $0-73
 	VXORPS Y11, Y11, Y11
 	TESTQ  SI, SI
 	JLE    sum12
+	TESTQ  R13, R13
+	JEQ    plain12
 
-loop12:
+ahead12:
+	VMOVUPS      (DX), Y12
+	VBROADCASTSS (AX), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VBROADCASTSS (AX)(DI*1), Y14
+	VFMADD231PS  Y14, Y12, Y1
+	VBROADCASTSS (AX)(DI*2), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VBROADCASTSS (AX)(R8*1), Y14
+	VFMADD231PS  Y14, Y12, Y3
+	VBROADCASTSS (AX)(DI*4), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VBROADCASTSS (AX)(R9*1), Y14
+	VFMADD231PS  Y14, Y12, Y5
+	VBROADCASTSS (AX)(R8*2), Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VBROADCASTSS (AX)(R11*1), Y14
+	VFMADD231PS  Y14, Y12, Y7
+	VBROADCASTSS (AX)(DI*8), Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VBROADCASTSS (AX)(R10*1), Y14
+	VFMADD231PS  Y14, Y12, Y9
+	VBROADCASTSS (AX)(R9*2), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VBROADCASTSS (AX)(R12*1), Y14
+	VFMADD231PS  Y14, Y12, Y11
+	PREFETCHT1   (R13)
+	ADDQ         R14, R13
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead12
+	JMP          sum12
+
+plain12:
 	VMOVUPS      (DX), Y12
 	VBROADCASTSS (AX), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -486,7 +684,7 @@ loop12:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop12
+	JNE          plain12
 
 sum12:
 	MOVQ   c+56(FP), AX
@@ -549,6 +747,9 @@ store12:
 
 rows11:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R12
+	MOVQ   step+88(FP), R13
+	SHLQ   $0x02, R13
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -562,8 +763,42 @@ rows11:
 	VXORPS Y10, Y10, Y10
 	TESTQ  SI, SI
 	JLE    sum11
+	TESTQ  R12, R12
+	JEQ    plain11
 
-loop11:
+ahead11:
+	VMOVUPS      (DX), Y11
+	VBROADCASTSS (AX), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VBROADCASTSS (AX)(DI*1), Y13
+	VFMADD231PS  Y13, Y11, Y1
+	VBROADCASTSS (AX)(DI*2), Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VBROADCASTSS (AX)(R8*1), Y13
+	VFMADD231PS  Y13, Y11, Y3
+	VBROADCASTSS (AX)(DI*4), Y12
+	VFMADD231PS  Y12, Y11, Y4
+	VBROADCASTSS (AX)(R9*1), Y13
+	VFMADD231PS  Y13, Y11, Y5
+	VBROADCASTSS (AX)(R8*2), Y12
+	VFMADD231PS  Y12, Y11, Y6
+	VBROADCASTSS (AX)(R11*1), Y13
+	VFMADD231PS  Y13, Y11, Y7
+	VBROADCASTSS (AX)(DI*8), Y12
+	VFMADD231PS  Y12, Y11, Y8
+	VBROADCASTSS (AX)(R10*1), Y13
+	VFMADD231PS  Y13, Y11, Y9
+	VBROADCASTSS (AX)(R9*2), Y12
+	VFMADD231PS  Y12, Y11, Y10
+	PREFETCHT1   (R12)
+	ADDQ         R13, R12
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead11
+	JMP          sum11
+
+plain11:
 	VMOVUPS      (DX), Y11
 	VBROADCASTSS (AX), Y12
 	VFMADD231PS  Y12, Y11, Y0
@@ -590,7 +825,7 @@ loop11:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop11
+	JNE          plain11
 
 sum11:
 	MOVQ   c+56(FP), AX
@@ -649,6 +884,9 @@ store11:
 
 rows10:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R12
+	MOVQ   step+88(FP), R13
+	SHLQ   $0x02, R13
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -661,8 +899,40 @@ rows10:
 	VXORPS Y9, Y9, Y9
 	TESTQ  SI, SI
 	JLE    sum10
+	TESTQ  R12, R12
+	JEQ    plain10
 
-loop10:
+ahead10:
+	VMOVUPS      (DX), Y10
+	VBROADCASTSS (AX), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VBROADCASTSS (AX)(DI*1), Y12
+	VFMADD231PS  Y12, Y10, Y1
+	VBROADCASTSS (AX)(DI*2), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VBROADCASTSS (AX)(R8*1), Y12
+	VFMADD231PS  Y12, Y10, Y3
+	VBROADCASTSS (AX)(DI*4), Y11
+	VFMADD231PS  Y11, Y10, Y4
+	VBROADCASTSS (AX)(R9*1), Y12
+	VFMADD231PS  Y12, Y10, Y5
+	VBROADCASTSS (AX)(R8*2), Y11
+	VFMADD231PS  Y11, Y10, Y6
+	VBROADCASTSS (AX)(R11*1), Y12
+	VFMADD231PS  Y12, Y10, Y7
+	VBROADCASTSS (AX)(DI*8), Y11
+	VFMADD231PS  Y11, Y10, Y8
+	VBROADCASTSS (AX)(R10*1), Y12
+	VFMADD231PS  Y12, Y10, Y9
+	PREFETCHT1   (R12)
+	ADDQ         R13, R12
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead10
+	JMP          sum10
+
+plain10:
 	VMOVUPS      (DX), Y10
 	VBROADCASTSS (AX), Y11
 	VFMADD231PS  Y11, Y10, Y0
@@ -687,7 +957,7 @@ loop10:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop10
+	JNE          plain10
 
 sum10:
 	MOVQ   c+56(FP), AX
@@ -742,6 +1012,9 @@ store10:
 
 rows9:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R12
+	SHLQ   $0x02, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -753,8 +1026,38 @@ rows9:
 	VXORPS Y8, Y8, Y8
 	TESTQ  SI, SI
 	JLE    sum9
+	TESTQ  R10, R10
+	JEQ    plain9
 
-loop9:
+ahead9:
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VBROADCASTSS (AX)(DI*1), Y11
+	VFMADD231PS  Y11, Y9, Y1
+	VBROADCASTSS (AX)(DI*2), Y10
+	VFMADD231PS  Y10, Y9, Y2
+	VBROADCASTSS (AX)(R8*1), Y11
+	VFMADD231PS  Y11, Y9, Y3
+	VBROADCASTSS (AX)(DI*4), Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VBROADCASTSS (AX)(R9*1), Y11
+	VFMADD231PS  Y11, Y9, Y5
+	VBROADCASTSS (AX)(R8*2), Y10
+	VFMADD231PS  Y10, Y9, Y6
+	VBROADCASTSS (AX)(R11*1), Y11
+	VFMADD231PS  Y11, Y9, Y7
+	VBROADCASTSS (AX)(DI*8), Y10
+	VFMADD231PS  Y10, Y9, Y8
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead9
+	JMP          sum9
+
+plain9:
 	VMOVUPS      (DX), Y9
 	VBROADCASTSS (AX), Y10
 	VFMADD231PS  Y10, Y9, Y0
@@ -777,7 +1080,7 @@ loop9:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop9
+	JNE          plain9
 
 sum9:
 	MOVQ   c+56(FP), AX
@@ -828,6 +1131,9 @@ store9:
 
 rows8:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R12
+	SHLQ   $0x02, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -838,8 +1144,36 @@ rows8:
 	VXORPS Y7, Y7, Y7
 	TESTQ  SI, SI
 	JLE    sum8
+	TESTQ  R10, R10
+	JEQ    plain8
 
-loop8:
+ahead8:
+	VMOVUPS      (DX), Y8
+	VBROADCASTSS (AX), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS (AX)(DI*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS (AX)(DI*2), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VBROADCASTSS (AX)(R8*1), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VBROADCASTSS (AX)(DI*4), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VBROADCASTSS (AX)(R9*1), Y10
+	VFMADD231PS  Y10, Y8, Y5
+	VBROADCASTSS (AX)(R8*2), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS (AX)(R11*1), Y10
+	VFMADD231PS  Y10, Y8, Y7
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead8
+	JMP          sum8
+
+plain8:
 	VMOVUPS      (DX), Y8
 	VBROADCASTSS (AX), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -860,7 +1194,7 @@ loop8:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop8
+	JNE          plain8
 
 sum8:
 	MOVQ   c+56(FP), AX
@@ -907,6 +1241,9 @@ store8:
 
 rows7:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -916,8 +1253,34 @@ rows7:
 	VXORPS Y6, Y6, Y6
 	TESTQ  SI, SI
 	JLE    sum7
+	TESTQ  R10, R10
+	JEQ    plain7
 
-loop7:
+ahead7:
+	VMOVUPS      (DX), Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VBROADCASTSS (AX)(DI*1), Y9
+	VFMADD231PS  Y9, Y7, Y1
+	VBROADCASTSS (AX)(DI*2), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS (AX)(R8*1), Y9
+	VFMADD231PS  Y9, Y7, Y3
+	VBROADCASTSS (AX)(DI*4), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS (AX)(R9*1), Y9
+	VFMADD231PS  Y9, Y7, Y5
+	VBROADCASTSS (AX)(R8*2), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	PREFETCHT1   (R10)
+	ADDQ         R11, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead7
+	JMP          sum7
+
+plain7:
 	VMOVUPS      (DX), Y7
 	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y7, Y0
@@ -936,7 +1299,7 @@ loop7:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop7
+	JNE          plain7
 
 sum7:
 	MOVQ   c+56(FP), AX
@@ -979,6 +1342,9 @@ store7:
 
 rows6:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -987,8 +1353,32 @@ rows6:
 	VXORPS Y5, Y5, Y5
 	TESTQ  SI, SI
 	JLE    sum6
+	TESTQ  R10, R10
+	JEQ    plain6
 
-loop6:
+ahead6:
+	VMOVUPS      (DX), Y6
+	VBROADCASTSS (AX), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VBROADCASTSS (AX)(DI*1), Y8
+	VFMADD231PS  Y8, Y6, Y1
+	VBROADCASTSS (AX)(DI*2), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS (AX)(R8*1), Y8
+	VFMADD231PS  Y8, Y6, Y3
+	VBROADCASTSS (AX)(DI*4), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VBROADCASTSS (AX)(R9*1), Y8
+	VFMADD231PS  Y8, Y6, Y5
+	PREFETCHT1   (R10)
+	ADDQ         R11, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead6
+	JMP          sum6
+
+plain6:
 	VMOVUPS      (DX), Y6
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y7, Y6, Y0
@@ -1005,7 +1395,7 @@ loop6:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop6
+	JNE          plain6
 
 sum6:
 	MOVQ   c+56(FP), AX
@@ -1044,6 +1434,9 @@ store6:
 
 rows5:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1051,8 +1444,30 @@ rows5:
 	VXORPS Y4, Y4, Y4
 	TESTQ  SI, SI
 	JLE    sum5
+	TESTQ  R9, R9
+	JEQ    plain5
 
-loop5:
+ahead5:
+	VMOVUPS      (DX), Y5
+	VBROADCASTSS (AX), Y6
+	VFMADD231PS  Y6, Y5, Y0
+	VBROADCASTSS (AX)(DI*1), Y7
+	VFMADD231PS  Y7, Y5, Y1
+	VBROADCASTSS (AX)(DI*2), Y6
+	VFMADD231PS  Y6, Y5, Y2
+	VBROADCASTSS (AX)(R8*1), Y7
+	VFMADD231PS  Y7, Y5, Y3
+	VBROADCASTSS (AX)(DI*4), Y6
+	VFMADD231PS  Y6, Y5, Y4
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead5
+	JMP          sum5
+
+plain5:
 	VMOVUPS      (DX), Y5
 	VBROADCASTSS (AX), Y6
 	VFMADD231PS  Y6, Y5, Y0
@@ -1067,7 +1482,7 @@ loop5:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop5
+	JNE          plain5
 
 sum5:
 	MOVQ   c+56(FP), AX
@@ -1102,14 +1517,37 @@ store5:
 
 rows4:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  SI, SI
 	JLE    sum4
+	TESTQ  R9, R9
+	JEQ    plain4
 
-loop4:
+ahead4:
+	VMOVUPS      (DX), Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (AX)(DI*1), Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VBROADCASTSS (AX)(DI*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (AX)(R8*1), Y6
+	VFMADD231PS  Y6, Y4, Y3
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead4
+	JMP          sum4
+
+plain4:
 	VMOVUPS      (DX), Y4
 	VBROADCASTSS (AX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -1122,7 +1560,7 @@ loop4:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop4
+	JNE          plain4
 
 sum4:
 	MOVQ   c+56(FP), AX
@@ -1153,13 +1591,34 @@ store4:
 
 rows3:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ  SI, SI
 	JLE    sum3
+	TESTQ  R8, R8
+	JEQ    plain3
 
-loop3:
+ahead3:
+	VMOVUPS      (DX), Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y4, Y3, Y0
+	VBROADCASTSS (AX)(DI*1), Y5
+	VFMADD231PS  Y5, Y3, Y1
+	VBROADCASTSS (AX)(DI*2), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	PREFETCHT1   (R8)
+	ADDQ         R9, R8
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead3
+	JMP          sum3
+
+plain3:
 	VMOVUPS      (DX), Y3
 	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y4, Y3, Y0
@@ -1170,7 +1629,7 @@ loop3:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop3
+	JNE          plain3
 
 sum3:
 	MOVQ   c+56(FP), AX
@@ -1197,12 +1656,31 @@ store3:
 
 rows2:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  SI, SI
 	JLE    sum2
+	TESTQ  R8, R8
+	JEQ    plain2
 
-loop2:
+ahead2:
+	VMOVUPS      (DX), Y2
+	VBROADCASTSS (AX), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VBROADCASTSS (AX)(DI*1), Y4
+	VFMADD231PS  Y4, Y2, Y1
+	PREFETCHT1   (R8)
+	ADDQ         R9, R8
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead2
+	JMP          sum2
+
+plain2:
 	VMOVUPS      (DX), Y2
 	VBROADCASTSS (AX), Y3
 	VFMADD231PS  Y3, Y2, Y0
@@ -1211,7 +1689,7 @@ loop2:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop2
+	JNE          plain2
 
 sum2:
 	MOVQ   c+56(FP), AX
@@ -1234,18 +1712,35 @@ store2:
 
 rows1:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), DI
+	MOVQ   step+88(FP), R8
+	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  SI, SI
 	JLE    sum1
+	TESTQ  DI, DI
+	JEQ    plain1
 
-loop1:
+ahead1:
+	VMOVUPS      (DX), Y1
+	VBROADCASTSS (AX), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	PREFETCHT1   (DI)
+	ADDQ         R8, DI
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead1
+	JMP          sum1
+
+plain1:
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS (AX), Y2
 	VFMADD231PS  Y2, Y1, Y0
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop1
+	JNE          plain1
 
 sum1:
 	MOVQ   c+56(FP), AX

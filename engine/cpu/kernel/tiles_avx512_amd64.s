@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile14x32AVX512(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool)
+// func tile14x32AVX512(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile14x32AVX512(SB), NOSPLIT, $0-73
+TEXT ·tile14x32AVX512(SB), NOSPLIT, $0-96
 	MOVQ   a+16(FP), AX
 	MOVQ   ads+32(FP), CX
 	MOVQ   b+40(FP), DX
@@ -49,6 +49,9 @@ TEXT ·tile14x32AVX512(SB), NOSPLIT, $0-73
 	CMPQ   SI, $0x01
 	JEQ    rows1
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R14
+	MOVQ   step+88(FP), R15
+	SHLQ   $0x02, R15
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -79,8 +82,65 @@ TEXT ·tile14x32AVX512(SB), NOSPLIT, $0-73
 	VPXORD Z27, Z27, Z27
 	TESTQ  SI, SI
 	JLE    sum14
+	TESTQ  R14, R14
+	JEQ    plain14
 
-loop14:
+ahead14:
+	VMOVUPS      (DX), Z28
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z29
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z30
+	VFMADD231PS  Z30, Z28, Z0
+	VFMADD231PS  Z30, Z29, Z1
+	VBROADCASTSS (AX)(DI*1), Z31
+	VFMADD231PS  Z31, Z28, Z2
+	VFMADD231PS  Z31, Z29, Z3
+	VBROADCASTSS (AX)(DI*2), Z30
+	VFMADD231PS  Z30, Z28, Z4
+	VFMADD231PS  Z30, Z29, Z5
+	VBROADCASTSS (AX)(R8*1), Z31
+	VFMADD231PS  Z31, Z28, Z6
+	VFMADD231PS  Z31, Z29, Z7
+	VBROADCASTSS (AX)(DI*4), Z30
+	VFMADD231PS  Z30, Z28, Z8
+	VFMADD231PS  Z30, Z29, Z9
+	VBROADCASTSS (AX)(R9*1), Z31
+	VFMADD231PS  Z31, Z28, Z10
+	VFMADD231PS  Z31, Z29, Z11
+	VBROADCASTSS (AX)(R8*2), Z30
+	VFMADD231PS  Z30, Z28, Z12
+	VFMADD231PS  Z30, Z29, Z13
+	VBROADCASTSS (AX)(R11*1), Z31
+	VFMADD231PS  Z31, Z28, Z14
+	VFMADD231PS  Z31, Z29, Z15
+	VBROADCASTSS (AX)(DI*8), Z30
+	VFMADD231PS  Z30, Z28, Z16
+	VFMADD231PS  Z30, Z29, Z17
+	VBROADCASTSS (AX)(R10*1), Z31
+	VFMADD231PS  Z31, Z28, Z18
+	VFMADD231PS  Z31, Z29, Z19
+	VBROADCASTSS (AX)(R9*2), Z30
+	VFMADD231PS  Z30, Z28, Z20
+	VFMADD231PS  Z30, Z29, Z21
+	VBROADCASTSS (AX)(R12*1), Z31
+	VFMADD231PS  Z31, Z28, Z22
+	VFMADD231PS  Z31, Z29, Z23
+	VBROADCASTSS (AX)(R8*4), Z30
+	VFMADD231PS  Z30, Z28, Z24
+	VFMADD231PS  Z30, Z29, Z25
+	VBROADCASTSS (AX)(R13*1), Z31
+	VFMADD231PS  Z31, Z28, Z26
+	VFMADD231PS  Z31, Z29, Z27
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead14
+	JMP          sum14
+
+plain14:
 	VMOVUPS      (DX), Z28
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z29
@@ -130,7 +190,7 @@ loop14:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop14
+	JNE          plain14
 
 sum14:
 	MOVQ   c+56(FP), AX
@@ -229,6 +289,9 @@ store14:
 
 rows13:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R13
+	MOVQ   step+88(FP), R14
+	SHLQ   $0x02, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -257,8 +320,62 @@ rows13:
 	VPXORD Z25, Z25, Z25
 	TESTQ  SI, SI
 	JLE    sum13
+	TESTQ  R13, R13
+	JEQ    plain13
 
-loop13:
+ahead13:
+	VMOVUPS      (DX), Z26
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z27
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z28
+	VFMADD231PS  Z28, Z26, Z0
+	VFMADD231PS  Z28, Z27, Z1
+	VBROADCASTSS (AX)(DI*1), Z29
+	VFMADD231PS  Z29, Z26, Z2
+	VFMADD231PS  Z29, Z27, Z3
+	VBROADCASTSS (AX)(DI*2), Z28
+	VFMADD231PS  Z28, Z26, Z4
+	VFMADD231PS  Z28, Z27, Z5
+	VBROADCASTSS (AX)(R8*1), Z29
+	VFMADD231PS  Z29, Z26, Z6
+	VFMADD231PS  Z29, Z27, Z7
+	VBROADCASTSS (AX)(DI*4), Z28
+	VFMADD231PS  Z28, Z26, Z8
+	VFMADD231PS  Z28, Z27, Z9
+	VBROADCASTSS (AX)(R9*1), Z29
+	VFMADD231PS  Z29, Z26, Z10
+	VFMADD231PS  Z29, Z27, Z11
+	VBROADCASTSS (AX)(R8*2), Z28
+	VFMADD231PS  Z28, Z26, Z12
+	VFMADD231PS  Z28, Z27, Z13
+	VBROADCASTSS (AX)(R11*1), Z29
+	VFMADD231PS  Z29, Z26, Z14
+	VFMADD231PS  Z29, Z27, Z15
+	VBROADCASTSS (AX)(DI*8), Z28
+	VFMADD231PS  Z28, Z26, Z16
+	VFMADD231PS  Z28, Z27, Z17
+	VBROADCASTSS (AX)(R10*1), Z29
+	VFMADD231PS  Z29, Z26, Z18
+	VFMADD231PS  Z29, Z27, Z19
+	VBROADCASTSS (AX)(R9*2), Z28
+	VFMADD231PS  Z28, Z26, Z20
+	VFMADD231PS  Z28, Z27, Z21
+	VBROADCASTSS (AX)(R12*1), Z29
+	VFMADD231PS  Z29, Z26, Z22
+	VFMADD231PS  Z29, Z27, Z23
+	VBROADCASTSS (AX)(R8*4), Z28
+	VFMADD231PS  Z28, Z26, Z24
+	VFMADD231PS  Z28, Z27, Z25
+	PREFETCHT1   (R13)
+	ADDQ         R14, R13
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead13
+	JMP          sum13
+
+plain13:
 	VMOVUPS      (DX), Z26
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z27
@@ -305,7 +422,7 @@ loop13:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop13
+	JNE          plain13
 
 sum13:
 	MOVQ   c+56(FP), AX
@@ -398,6 +515,9 @@ store13:
 
 rows12:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R13
+	MOVQ   step+88(FP), R14
+	SHLQ   $0x02, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -424,8 +544,59 @@ rows12:
 	VPXORD Z23, Z23, Z23
 	TESTQ  SI, SI
 	JLE    sum12
+	TESTQ  R13, R13
+	JEQ    plain12
 
-loop12:
+ahead12:
+	VMOVUPS      (DX), Z24
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z25
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z26
+	VFMADD231PS  Z26, Z24, Z0
+	VFMADD231PS  Z26, Z25, Z1
+	VBROADCASTSS (AX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z2
+	VFMADD231PS  Z27, Z25, Z3
+	VBROADCASTSS (AX)(DI*2), Z26
+	VFMADD231PS  Z26, Z24, Z4
+	VFMADD231PS  Z26, Z25, Z5
+	VBROADCASTSS (AX)(R8*1), Z27
+	VFMADD231PS  Z27, Z24, Z6
+	VFMADD231PS  Z27, Z25, Z7
+	VBROADCASTSS (AX)(DI*4), Z26
+	VFMADD231PS  Z26, Z24, Z8
+	VFMADD231PS  Z26, Z25, Z9
+	VBROADCASTSS (AX)(R9*1), Z27
+	VFMADD231PS  Z27, Z24, Z10
+	VFMADD231PS  Z27, Z25, Z11
+	VBROADCASTSS (AX)(R8*2), Z26
+	VFMADD231PS  Z26, Z24, Z12
+	VFMADD231PS  Z26, Z25, Z13
+	VBROADCASTSS (AX)(R11*1), Z27
+	VFMADD231PS  Z27, Z24, Z14
+	VFMADD231PS  Z27, Z25, Z15
+	VBROADCASTSS (AX)(DI*8), Z26
+	VFMADD231PS  Z26, Z24, Z16
+	VFMADD231PS  Z26, Z25, Z17
+	VBROADCASTSS (AX)(R10*1), Z27
+	VFMADD231PS  Z27, Z24, Z18
+	VFMADD231PS  Z27, Z25, Z19
+	VBROADCASTSS (AX)(R9*2), Z26
+	VFMADD231PS  Z26, Z24, Z20
+	VFMADD231PS  Z26, Z25, Z21
+	VBROADCASTSS (AX)(R12*1), Z27
+	VFMADD231PS  Z27, Z24, Z22
+	VFMADD231PS  Z27, Z25, Z23
+	PREFETCHT1   (R13)
+	ADDQ         R14, R13
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead12
+	JMP          sum12
+
+plain12:
 	VMOVUPS      (DX), Z24
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z25
@@ -469,7 +640,7 @@ loop12:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop12
+	JNE          plain12
 
 sum12:
 	MOVQ   c+56(FP), AX
@@ -556,6 +727,9 @@ store12:
 
 rows11:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R12
+	MOVQ   step+88(FP), R13
+	SHLQ   $0x02, R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -580,8 +754,56 @@ rows11:
 	VPXORD Z21, Z21, Z21
 	TESTQ  SI, SI
 	JLE    sum11
+	TESTQ  R12, R12
+	JEQ    plain11
 
-loop11:
+ahead11:
+	VMOVUPS      (DX), Z22
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z23
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z24
+	VFMADD231PS  Z24, Z22, Z0
+	VFMADD231PS  Z24, Z23, Z1
+	VBROADCASTSS (AX)(DI*1), Z25
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VBROADCASTSS (AX)(DI*2), Z24
+	VFMADD231PS  Z24, Z22, Z4
+	VFMADD231PS  Z24, Z23, Z5
+	VBROADCASTSS (AX)(R8*1), Z25
+	VFMADD231PS  Z25, Z22, Z6
+	VFMADD231PS  Z25, Z23, Z7
+	VBROADCASTSS (AX)(DI*4), Z24
+	VFMADD231PS  Z24, Z22, Z8
+	VFMADD231PS  Z24, Z23, Z9
+	VBROADCASTSS (AX)(R9*1), Z25
+	VFMADD231PS  Z25, Z22, Z10
+	VFMADD231PS  Z25, Z23, Z11
+	VBROADCASTSS (AX)(R8*2), Z24
+	VFMADD231PS  Z24, Z22, Z12
+	VFMADD231PS  Z24, Z23, Z13
+	VBROADCASTSS (AX)(R11*1), Z25
+	VFMADD231PS  Z25, Z22, Z14
+	VFMADD231PS  Z25, Z23, Z15
+	VBROADCASTSS (AX)(DI*8), Z24
+	VFMADD231PS  Z24, Z22, Z16
+	VFMADD231PS  Z24, Z23, Z17
+	VBROADCASTSS (AX)(R10*1), Z25
+	VFMADD231PS  Z25, Z22, Z18
+	VFMADD231PS  Z25, Z23, Z19
+	VBROADCASTSS (AX)(R9*2), Z24
+	VFMADD231PS  Z24, Z22, Z20
+	VFMADD231PS  Z24, Z23, Z21
+	PREFETCHT1   (R12)
+	ADDQ         R13, R12
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead11
+	JMP          sum11
+
+plain11:
 	VMOVUPS      (DX), Z22
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z23
@@ -622,7 +844,7 @@ loop11:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop11
+	JNE          plain11
 
 sum11:
 	MOVQ   c+56(FP), AX
@@ -703,6 +925,9 @@ store11:
 
 rows10:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R12
+	MOVQ   step+88(FP), R13
+	SHLQ   $0x02, R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -725,8 +950,53 @@ rows10:
 	VPXORD Z19, Z19, Z19
 	TESTQ  SI, SI
 	JLE    sum10
+	TESTQ  R12, R12
+	JEQ    plain10
 
-loop10:
+ahead10:
+	VMOVUPS      (DX), Z20
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z21
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z22
+	VFMADD231PS  Z22, Z20, Z0
+	VFMADD231PS  Z22, Z21, Z1
+	VBROADCASTSS (AX)(DI*1), Z23
+	VFMADD231PS  Z23, Z20, Z2
+	VFMADD231PS  Z23, Z21, Z3
+	VBROADCASTSS (AX)(DI*2), Z22
+	VFMADD231PS  Z22, Z20, Z4
+	VFMADD231PS  Z22, Z21, Z5
+	VBROADCASTSS (AX)(R8*1), Z23
+	VFMADD231PS  Z23, Z20, Z6
+	VFMADD231PS  Z23, Z21, Z7
+	VBROADCASTSS (AX)(DI*4), Z22
+	VFMADD231PS  Z22, Z20, Z8
+	VFMADD231PS  Z22, Z21, Z9
+	VBROADCASTSS (AX)(R9*1), Z23
+	VFMADD231PS  Z23, Z20, Z10
+	VFMADD231PS  Z23, Z21, Z11
+	VBROADCASTSS (AX)(R8*2), Z22
+	VFMADD231PS  Z22, Z20, Z12
+	VFMADD231PS  Z22, Z21, Z13
+	VBROADCASTSS (AX)(R11*1), Z23
+	VFMADD231PS  Z23, Z20, Z14
+	VFMADD231PS  Z23, Z21, Z15
+	VBROADCASTSS (AX)(DI*8), Z22
+	VFMADD231PS  Z22, Z20, Z16
+	VFMADD231PS  Z22, Z21, Z17
+	VBROADCASTSS (AX)(R10*1), Z23
+	VFMADD231PS  Z23, Z20, Z18
+	VFMADD231PS  Z23, Z21, Z19
+	PREFETCHT1   (R12)
+	ADDQ         R13, R12
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead10
+	JMP          sum10
+
+plain10:
 	VMOVUPS      (DX), Z20
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z21
@@ -764,7 +1034,7 @@ loop10:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop10
+	JNE          plain10
 
 sum10:
 	MOVQ   c+56(FP), AX
@@ -839,6 +1109,9 @@ store10:
 
 rows9:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R12
+	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -859,8 +1132,50 @@ rows9:
 	VPXORD Z17, Z17, Z17
 	TESTQ  SI, SI
 	JLE    sum9
+	TESTQ  R10, R10
+	JEQ    plain9
 
-loop9:
+ahead9:
+	VMOVUPS      (DX), Z18
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z19
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z20
+	VFMADD231PS  Z20, Z18, Z0
+	VFMADD231PS  Z20, Z19, Z1
+	VBROADCASTSS (AX)(DI*1), Z21
+	VFMADD231PS  Z21, Z18, Z2
+	VFMADD231PS  Z21, Z19, Z3
+	VBROADCASTSS (AX)(DI*2), Z20
+	VFMADD231PS  Z20, Z18, Z4
+	VFMADD231PS  Z20, Z19, Z5
+	VBROADCASTSS (AX)(R8*1), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VBROADCASTSS (AX)(DI*4), Z20
+	VFMADD231PS  Z20, Z18, Z8
+	VFMADD231PS  Z20, Z19, Z9
+	VBROADCASTSS (AX)(R9*1), Z21
+	VFMADD231PS  Z21, Z18, Z10
+	VFMADD231PS  Z21, Z19, Z11
+	VBROADCASTSS (AX)(R8*2), Z20
+	VFMADD231PS  Z20, Z18, Z12
+	VFMADD231PS  Z20, Z19, Z13
+	VBROADCASTSS (AX)(R11*1), Z21
+	VFMADD231PS  Z21, Z18, Z14
+	VFMADD231PS  Z21, Z19, Z15
+	VBROADCASTSS (AX)(DI*8), Z20
+	VFMADD231PS  Z20, Z18, Z16
+	VFMADD231PS  Z20, Z19, Z17
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead9
+	JMP          sum9
+
+plain9:
 	VMOVUPS      (DX), Z18
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z19
@@ -895,7 +1210,7 @@ loop9:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop9
+	JNE          plain9
 
 sum9:
 	MOVQ   c+56(FP), AX
@@ -964,6 +1279,9 @@ store9:
 
 rows8:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R12
+	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -982,8 +1300,47 @@ rows8:
 	VPXORD Z15, Z15, Z15
 	TESTQ  SI, SI
 	JLE    sum8
+	TESTQ  R10, R10
+	JEQ    plain8
 
-loop8:
+ahead8:
+	VMOVUPS      (DX), Z16
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z17
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z1
+	VBROADCASTSS (AX)(DI*1), Z19
+	VFMADD231PS  Z19, Z16, Z2
+	VFMADD231PS  Z19, Z17, Z3
+	VBROADCASTSS (AX)(DI*2), Z18
+	VFMADD231PS  Z18, Z16, Z4
+	VFMADD231PS  Z18, Z17, Z5
+	VBROADCASTSS (AX)(R8*1), Z19
+	VFMADD231PS  Z19, Z16, Z6
+	VFMADD231PS  Z19, Z17, Z7
+	VBROADCASTSS (AX)(DI*4), Z18
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z9
+	VBROADCASTSS (AX)(R9*1), Z19
+	VFMADD231PS  Z19, Z16, Z10
+	VFMADD231PS  Z19, Z17, Z11
+	VBROADCASTSS (AX)(R8*2), Z18
+	VFMADD231PS  Z18, Z16, Z12
+	VFMADD231PS  Z18, Z17, Z13
+	VBROADCASTSS (AX)(R11*1), Z19
+	VFMADD231PS  Z19, Z16, Z14
+	VFMADD231PS  Z19, Z17, Z15
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead8
+	JMP          sum8
+
+plain8:
 	VMOVUPS      (DX), Z16
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z17
@@ -1015,7 +1372,7 @@ loop8:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop8
+	JNE          plain8
 
 sum8:
 	MOVQ   c+56(FP), AX
@@ -1078,6 +1435,9 @@ store8:
 
 rows7:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1094,8 +1454,44 @@ rows7:
 	VPXORD Z13, Z13, Z13
 	TESTQ  SI, SI
 	JLE    sum7
+	TESTQ  R10, R10
+	JEQ    plain7
 
-loop7:
+ahead7:
+	VMOVUPS      (DX), Z14
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z15
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z16
+	VFMADD231PS  Z16, Z14, Z0
+	VFMADD231PS  Z16, Z15, Z1
+	VBROADCASTSS (AX)(DI*1), Z17
+	VFMADD231PS  Z17, Z14, Z2
+	VFMADD231PS  Z17, Z15, Z3
+	VBROADCASTSS (AX)(DI*2), Z16
+	VFMADD231PS  Z16, Z14, Z4
+	VFMADD231PS  Z16, Z15, Z5
+	VBROADCASTSS (AX)(R8*1), Z17
+	VFMADD231PS  Z17, Z14, Z6
+	VFMADD231PS  Z17, Z15, Z7
+	VBROADCASTSS (AX)(DI*4), Z16
+	VFMADD231PS  Z16, Z14, Z8
+	VFMADD231PS  Z16, Z15, Z9
+	VBROADCASTSS (AX)(R9*1), Z17
+	VFMADD231PS  Z17, Z14, Z10
+	VFMADD231PS  Z17, Z15, Z11
+	VBROADCASTSS (AX)(R8*2), Z16
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z16, Z15, Z13
+	PREFETCHT1   (R10)
+	ADDQ         R11, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead7
+	JMP          sum7
+
+plain7:
 	VMOVUPS      (DX), Z14
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z15
@@ -1124,7 +1520,7 @@ loop7:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop7
+	JNE          plain7
 
 sum7:
 	MOVQ   c+56(FP), AX
@@ -1181,6 +1577,9 @@ store7:
 
 rows6:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1195,8 +1594,41 @@ rows6:
 	VPXORD Z11, Z11, Z11
 	TESTQ  SI, SI
 	JLE    sum6
+	TESTQ  R10, R10
+	JEQ    plain6
 
-loop6:
+ahead6:
+	VMOVUPS      (DX), Z12
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z13
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z14, Z12, Z0
+	VFMADD231PS  Z14, Z13, Z1
+	VBROADCASTSS (AX)(DI*1), Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VFMADD231PS  Z15, Z13, Z3
+	VBROADCASTSS (AX)(DI*2), Z14
+	VFMADD231PS  Z14, Z12, Z4
+	VFMADD231PS  Z14, Z13, Z5
+	VBROADCASTSS (AX)(R8*1), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VBROADCASTSS (AX)(DI*4), Z14
+	VFMADD231PS  Z14, Z12, Z8
+	VFMADD231PS  Z14, Z13, Z9
+	VBROADCASTSS (AX)(R9*1), Z15
+	VFMADD231PS  Z15, Z12, Z10
+	VFMADD231PS  Z15, Z13, Z11
+	PREFETCHT1   (R10)
+	ADDQ         R11, R10
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead6
+	JMP          sum6
+
+plain6:
 	VMOVUPS      (DX), Z12
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z13
@@ -1222,7 +1654,7 @@ loop6:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop6
+	JNE          plain6
 
 sum6:
 	MOVQ   c+56(FP), AX
@@ -1273,6 +1705,9 @@ store6:
 
 rows5:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1285,8 +1720,38 @@ rows5:
 	VPXORD Z9, Z9, Z9
 	TESTQ  SI, SI
 	JLE    sum5
+	TESTQ  R9, R9
+	JEQ    plain5
 
-loop5:
+ahead5:
+	VMOVUPS      (DX), Z10
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z11
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z12
+	VFMADD231PS  Z12, Z10, Z0
+	VFMADD231PS  Z12, Z11, Z1
+	VBROADCASTSS (AX)(DI*1), Z13
+	VFMADD231PS  Z13, Z10, Z2
+	VFMADD231PS  Z13, Z11, Z3
+	VBROADCASTSS (AX)(DI*2), Z12
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z5
+	VBROADCASTSS (AX)(R8*1), Z13
+	VFMADD231PS  Z13, Z10, Z6
+	VFMADD231PS  Z13, Z11, Z7
+	VBROADCASTSS (AX)(DI*4), Z12
+	VFMADD231PS  Z12, Z10, Z8
+	VFMADD231PS  Z12, Z11, Z9
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead5
+	JMP          sum5
+
+plain5:
 	VMOVUPS      (DX), Z10
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z11
@@ -1309,7 +1774,7 @@ loop5:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop5
+	JNE          plain5
 
 sum5:
 	MOVQ   c+56(FP), AX
@@ -1354,6 +1819,9 @@ store5:
 
 rows4:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1364,8 +1832,35 @@ rows4:
 	VPXORD Z7, Z7, Z7
 	TESTQ  SI, SI
 	JLE    sum4
+	TESTQ  R9, R9
+	JEQ    plain4
 
-loop4:
+ahead4:
+	VMOVUPS      (DX), Z8
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z9
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z1
+	VBROADCASTSS (AX)(DI*1), Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VFMADD231PS  Z11, Z9, Z3
+	VBROADCASTSS (AX)(DI*2), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Z10, Z9, Z5
+	VBROADCASTSS (AX)(R8*1), Z11
+	VFMADD231PS  Z11, Z8, Z6
+	VFMADD231PS  Z11, Z9, Z7
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead4
+	JMP          sum4
+
+plain4:
 	VMOVUPS      (DX), Z8
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z9
@@ -1385,7 +1880,7 @@ loop4:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop4
+	JNE          plain4
 
 sum4:
 	MOVQ   c+56(FP), AX
@@ -1424,6 +1919,9 @@ store4:
 
 rows3:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1432,8 +1930,32 @@ rows3:
 	VPXORD Z5, Z5, Z5
 	TESTQ  SI, SI
 	JLE    sum3
+	TESTQ  R8, R8
+	JEQ    plain3
 
-loop3:
+ahead3:
+	VMOVUPS      (DX), Z6
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z7
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z8
+	VFMADD231PS  Z8, Z6, Z0
+	VFMADD231PS  Z8, Z7, Z1
+	VBROADCASTSS (AX)(DI*1), Z9
+	VFMADD231PS  Z9, Z6, Z2
+	VFMADD231PS  Z9, Z7, Z3
+	VBROADCASTSS (AX)(DI*2), Z8
+	VFMADD231PS  Z8, Z6, Z4
+	VFMADD231PS  Z8, Z7, Z5
+	PREFETCHT1   (R8)
+	ADDQ         R9, R8
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead3
+	JMP          sum3
+
+plain3:
 	VMOVUPS      (DX), Z6
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z7
@@ -1450,7 +1972,7 @@ loop3:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop3
+	JNE          plain3
 
 sum3:
 	MOVQ   c+56(FP), AX
@@ -1483,14 +2005,38 @@ store3:
 
 rows2:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  SI, SI
 	JLE    sum2
+	TESTQ  R8, R8
+	JEQ    plain2
 
-loop2:
+ahead2:
+	VMOVUPS      (DX), Z4
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z5
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z1
+	VBROADCASTSS (AX)(DI*1), Z7
+	VFMADD231PS  Z7, Z4, Z2
+	VFMADD231PS  Z7, Z5, Z3
+	PREFETCHT1   (R8)
+	ADDQ         R9, R8
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead2
+	JMP          sum2
+
+plain2:
 	VMOVUPS      (DX), Z4
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z5
@@ -1504,7 +2050,7 @@ loop2:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop2
+	JNE          plain2
 
 sum2:
 	MOVQ   c+56(FP), AX
@@ -1531,12 +2077,33 @@ store2:
 
 rows1:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), DI
+	MOVQ   step+88(FP), R8
+	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  SI, SI
 	JLE    sum1
+	TESTQ  DI, DI
+	JEQ    plain1
 
-loop1:
+ahead1:
+	VMOVUPS      (DX), Z2
+	PREFETCHT0   2048(DX)
+	VMOVUPS      64(DX), Z3
+	PREFETCHT0   2112(DX)
+	VBROADCASTSS (AX), Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	PREFETCHT1   (DI)
+	ADDQ         R8, DI
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNE          ahead1
+	JMP          sum1
+
+plain1:
 	VMOVUPS      (DX), Z2
 	PREFETCHT0   2048(DX)
 	VMOVUPS      64(DX), Z3
@@ -1547,7 +2114,7 @@ loop1:
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
-	JNE          loop1
+	JNE          plain1
 
 sum1:
 	MOVQ   c+56(FP), AX
@@ -1566,9 +2133,9 @@ store1:
 	VZEROUPPER
 	RET
 
-// func tile14x16AVX512(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·tile14x16AVX512(SB), NOSPLIT, $0-73
+// func tile14x16AVX512(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, next *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile14x16AVX512(SB), NOSPLIT, $0-96
 	MOVQ   a+16(FP), AX
 	MOVQ   ads+32(FP), CX
 	MOVQ   b+40(FP), DX
@@ -1611,6 +2178,9 @@ TEXT ·tile14x16AVX512(SB), NOSPLIT, $0-73
 	CMPQ   SI, $0x01
 	JEQ    rows1
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R14
+	MOVQ   step+88(FP), R15
+	SHLQ   $0x02, R15
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1627,8 +2197,34 @@ TEXT ·tile14x16AVX512(SB), NOSPLIT, $0-73
 	VPXORD Z13, Z13, Z13
 	TESTQ  SI, SI
 	JLE    sum14
+	TESTQ  R14, R14
+	JEQ    plain14
 
-loop14:
+ahead14:
+	VMOVUPS          (DX), Z14
+	VFMADD231PS.BCST (AX), Z14, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z14, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z14, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z14, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z14, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z14, Z5
+	VFMADD231PS.BCST (AX)(R8*2), Z14, Z6
+	VFMADD231PS.BCST (AX)(R11*1), Z14, Z7
+	VFMADD231PS.BCST (AX)(DI*8), Z14, Z8
+	VFMADD231PS.BCST (AX)(R10*1), Z14, Z9
+	VFMADD231PS.BCST (AX)(R9*2), Z14, Z10
+	VFMADD231PS.BCST (AX)(R12*1), Z14, Z11
+	VFMADD231PS.BCST (AX)(R8*4), Z14, Z12
+	VFMADD231PS.BCST (AX)(R13*1), Z14, Z13
+	PREFETCHT1       (R14)
+	ADDQ             R15, R14
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead14
+	JMP              sum14
+
+plain14:
 	VMOVUPS          (DX), Z14
 	VFMADD231PS.BCST (AX), Z14, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z14, Z1
@@ -1647,7 +2243,7 @@ loop14:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop14
+	JNE              plain14
 
 sum14:
 	MOVQ   c+56(FP), AX
@@ -1718,6 +2314,9 @@ store14:
 
 rows13:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R13
+	MOVQ   step+88(FP), R14
+	SHLQ   $0x02, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1733,8 +2332,33 @@ rows13:
 	VPXORD Z12, Z12, Z12
 	TESTQ  SI, SI
 	JLE    sum13
+	TESTQ  R13, R13
+	JEQ    plain13
 
-loop13:
+ahead13:
+	VMOVUPS          (DX), Z13
+	VFMADD231PS.BCST (AX), Z13, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z13, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z13, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z13, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z13, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z13, Z5
+	VFMADD231PS.BCST (AX)(R8*2), Z13, Z6
+	VFMADD231PS.BCST (AX)(R11*1), Z13, Z7
+	VFMADD231PS.BCST (AX)(DI*8), Z13, Z8
+	VFMADD231PS.BCST (AX)(R10*1), Z13, Z9
+	VFMADD231PS.BCST (AX)(R9*2), Z13, Z10
+	VFMADD231PS.BCST (AX)(R12*1), Z13, Z11
+	VFMADD231PS.BCST (AX)(R8*4), Z13, Z12
+	PREFETCHT1       (R13)
+	ADDQ             R14, R13
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead13
+	JMP              sum13
+
+plain13:
 	VMOVUPS          (DX), Z13
 	VFMADD231PS.BCST (AX), Z13, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z13, Z1
@@ -1752,7 +2376,7 @@ loop13:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop13
+	JNE              plain13
 
 sum13:
 	MOVQ   c+56(FP), AX
@@ -1819,6 +2443,9 @@ store13:
 
 rows12:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R13
+	MOVQ   step+88(FP), R14
+	SHLQ   $0x02, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1833,8 +2460,32 @@ rows12:
 	VPXORD Z11, Z11, Z11
 	TESTQ  SI, SI
 	JLE    sum12
+	TESTQ  R13, R13
+	JEQ    plain12
 
-loop12:
+ahead12:
+	VMOVUPS          (DX), Z12
+	VFMADD231PS.BCST (AX), Z12, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z12, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z12, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z12, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z12, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z12, Z5
+	VFMADD231PS.BCST (AX)(R8*2), Z12, Z6
+	VFMADD231PS.BCST (AX)(R11*1), Z12, Z7
+	VFMADD231PS.BCST (AX)(DI*8), Z12, Z8
+	VFMADD231PS.BCST (AX)(R10*1), Z12, Z9
+	VFMADD231PS.BCST (AX)(R9*2), Z12, Z10
+	VFMADD231PS.BCST (AX)(R12*1), Z12, Z11
+	PREFETCHT1       (R13)
+	ADDQ             R14, R13
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead12
+	JMP              sum12
+
+plain12:
 	VMOVUPS          (DX), Z12
 	VFMADD231PS.BCST (AX), Z12, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z12, Z1
@@ -1851,7 +2502,7 @@ loop12:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop12
+	JNE              plain12
 
 sum12:
 	MOVQ   c+56(FP), AX
@@ -1914,6 +2565,9 @@ store12:
 
 rows11:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R12
+	MOVQ   step+88(FP), R13
+	SHLQ   $0x02, R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1927,8 +2581,31 @@ rows11:
 	VPXORD Z10, Z10, Z10
 	TESTQ  SI, SI
 	JLE    sum11
+	TESTQ  R12, R12
+	JEQ    plain11
 
-loop11:
+ahead11:
+	VMOVUPS          (DX), Z11
+	VFMADD231PS.BCST (AX), Z11, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z11, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z11, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z11, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z11, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z11, Z5
+	VFMADD231PS.BCST (AX)(R8*2), Z11, Z6
+	VFMADD231PS.BCST (AX)(R11*1), Z11, Z7
+	VFMADD231PS.BCST (AX)(DI*8), Z11, Z8
+	VFMADD231PS.BCST (AX)(R10*1), Z11, Z9
+	VFMADD231PS.BCST (AX)(R9*2), Z11, Z10
+	PREFETCHT1       (R12)
+	ADDQ             R13, R12
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead11
+	JMP              sum11
+
+plain11:
 	VMOVUPS          (DX), Z11
 	VFMADD231PS.BCST (AX), Z11, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z11, Z1
@@ -1944,7 +2621,7 @@ loop11:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop11
+	JNE              plain11
 
 sum11:
 	MOVQ   c+56(FP), AX
@@ -2003,6 +2680,9 @@ store11:
 
 rows10:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R12
+	MOVQ   step+88(FP), R13
+	SHLQ   $0x02, R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2015,8 +2695,30 @@ rows10:
 	VPXORD Z9, Z9, Z9
 	TESTQ  SI, SI
 	JLE    sum10
+	TESTQ  R12, R12
+	JEQ    plain10
 
-loop10:
+ahead10:
+	VMOVUPS          (DX), Z10
+	VFMADD231PS.BCST (AX), Z10, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z10, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z10, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z10, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z10, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z10, Z5
+	VFMADD231PS.BCST (AX)(R8*2), Z10, Z6
+	VFMADD231PS.BCST (AX)(R11*1), Z10, Z7
+	VFMADD231PS.BCST (AX)(DI*8), Z10, Z8
+	VFMADD231PS.BCST (AX)(R10*1), Z10, Z9
+	PREFETCHT1       (R12)
+	ADDQ             R13, R12
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead10
+	JMP              sum10
+
+plain10:
 	VMOVUPS          (DX), Z10
 	VFMADD231PS.BCST (AX), Z10, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z10, Z1
@@ -2031,7 +2733,7 @@ loop10:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop10
+	JNE              plain10
 
 sum10:
 	MOVQ   c+56(FP), AX
@@ -2086,6 +2788,9 @@ store10:
 
 rows9:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R12
+	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2097,8 +2802,29 @@ rows9:
 	VPXORD Z8, Z8, Z8
 	TESTQ  SI, SI
 	JLE    sum9
+	TESTQ  R10, R10
+	JEQ    plain9
 
-loop9:
+ahead9:
+	VMOVUPS          (DX), Z9
+	VFMADD231PS.BCST (AX), Z9, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z9, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z9, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z9, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z9, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z9, Z5
+	VFMADD231PS.BCST (AX)(R8*2), Z9, Z6
+	VFMADD231PS.BCST (AX)(R11*1), Z9, Z7
+	VFMADD231PS.BCST (AX)(DI*8), Z9, Z8
+	PREFETCHT1       (R10)
+	ADDQ             R12, R10
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead9
+	JMP              sum9
+
+plain9:
 	VMOVUPS          (DX), Z9
 	VFMADD231PS.BCST (AX), Z9, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z9, Z1
@@ -2112,7 +2838,7 @@ loop9:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop9
+	JNE              plain9
 
 sum9:
 	MOVQ   c+56(FP), AX
@@ -2163,6 +2889,9 @@ store9:
 
 rows8:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R12
+	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2173,8 +2902,28 @@ rows8:
 	VPXORD Z7, Z7, Z7
 	TESTQ  SI, SI
 	JLE    sum8
+	TESTQ  R10, R10
+	JEQ    plain8
 
-loop8:
+ahead8:
+	VMOVUPS          (DX), Z8
+	VFMADD231PS.BCST (AX), Z8, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z8, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z8, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z8, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z8, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z8, Z5
+	VFMADD231PS.BCST (AX)(R8*2), Z8, Z6
+	VFMADD231PS.BCST (AX)(R11*1), Z8, Z7
+	PREFETCHT1       (R10)
+	ADDQ             R12, R10
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead8
+	JMP              sum8
+
+plain8:
 	VMOVUPS          (DX), Z8
 	VFMADD231PS.BCST (AX), Z8, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z8, Z1
@@ -2187,7 +2936,7 @@ loop8:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop8
+	JNE              plain8
 
 sum8:
 	MOVQ   c+56(FP), AX
@@ -2234,6 +2983,9 @@ store8:
 
 rows7:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2243,8 +2995,27 @@ rows7:
 	VPXORD Z6, Z6, Z6
 	TESTQ  SI, SI
 	JLE    sum7
+	TESTQ  R10, R10
+	JEQ    plain7
 
-loop7:
+ahead7:
+	VMOVUPS          (DX), Z7
+	VFMADD231PS.BCST (AX), Z7, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z7, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z7, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z7, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z7, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z7, Z5
+	VFMADD231PS.BCST (AX)(R8*2), Z7, Z6
+	PREFETCHT1       (R10)
+	ADDQ             R11, R10
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead7
+	JMP              sum7
+
+plain7:
 	VMOVUPS          (DX), Z7
 	VFMADD231PS.BCST (AX), Z7, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z7, Z1
@@ -2256,7 +3027,7 @@ loop7:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop7
+	JNE              plain7
 
 sum7:
 	MOVQ   c+56(FP), AX
@@ -2299,6 +3070,9 @@ store7:
 
 rows6:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2307,8 +3081,26 @@ rows6:
 	VPXORD Z5, Z5, Z5
 	TESTQ  SI, SI
 	JLE    sum6
+	TESTQ  R10, R10
+	JEQ    plain6
 
-loop6:
+ahead6:
+	VMOVUPS          (DX), Z6
+	VFMADD231PS.BCST (AX), Z6, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z6, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z6, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z6, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z6, Z4
+	VFMADD231PS.BCST (AX)(R9*1), Z6, Z5
+	PREFETCHT1       (R10)
+	ADDQ             R11, R10
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead6
+	JMP              sum6
+
+plain6:
 	VMOVUPS          (DX), Z6
 	VFMADD231PS.BCST (AX), Z6, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z6, Z1
@@ -2319,7 +3111,7 @@ loop6:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop6
+	JNE              plain6
 
 sum6:
 	MOVQ   c+56(FP), AX
@@ -2358,6 +3150,9 @@ store6:
 
 rows5:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2365,8 +3160,25 @@ rows5:
 	VPXORD Z4, Z4, Z4
 	TESTQ  SI, SI
 	JLE    sum5
+	TESTQ  R9, R9
+	JEQ    plain5
 
-loop5:
+ahead5:
+	VMOVUPS          (DX), Z5
+	VFMADD231PS.BCST (AX), Z5, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z5, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z5, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z5, Z3
+	VFMADD231PS.BCST (AX)(DI*4), Z5, Z4
+	PREFETCHT1       (R9)
+	ADDQ             R10, R9
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead5
+	JMP              sum5
+
+plain5:
 	VMOVUPS          (DX), Z5
 	VFMADD231PS.BCST (AX), Z5, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z5, Z1
@@ -2376,7 +3188,7 @@ loop5:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop5
+	JNE              plain5
 
 sum5:
 	MOVQ   c+56(FP), AX
@@ -2411,14 +3223,33 @@ store5:
 
 rows4:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  SI, SI
 	JLE    sum4
+	TESTQ  R9, R9
+	JEQ    plain4
 
-loop4:
+ahead4:
+	VMOVUPS          (DX), Z4
+	VFMADD231PS.BCST (AX), Z4, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z4, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z4, Z2
+	VFMADD231PS.BCST (AX)(R8*1), Z4, Z3
+	PREFETCHT1       (R9)
+	ADDQ             R10, R9
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead4
+	JMP              sum4
+
+plain4:
 	VMOVUPS          (DX), Z4
 	VFMADD231PS.BCST (AX), Z4, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z4, Z1
@@ -2427,7 +3258,7 @@ loop4:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop4
+	JNE              plain4
 
 sum4:
 	MOVQ   c+56(FP), AX
@@ -2458,13 +3289,31 @@ store4:
 
 rows3:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	TESTQ  SI, SI
 	JLE    sum3
+	TESTQ  R8, R8
+	JEQ    plain3
 
-loop3:
+ahead3:
+	VMOVUPS          (DX), Z3
+	VFMADD231PS.BCST (AX), Z3, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z3, Z1
+	VFMADD231PS.BCST (AX)(DI*2), Z3, Z2
+	PREFETCHT1       (R8)
+	ADDQ             R9, R8
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead3
+	JMP              sum3
+
+plain3:
 	VMOVUPS          (DX), Z3
 	VFMADD231PS.BCST (AX), Z3, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z3, Z1
@@ -2472,7 +3321,7 @@ loop3:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop3
+	JNE              plain3
 
 sum3:
 	MOVQ   c+56(FP), AX
@@ -2499,19 +3348,36 @@ store3:
 
 rows2:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  SI, SI
 	JLE    sum2
+	TESTQ  R8, R8
+	JEQ    plain2
 
-loop2:
+ahead2:
+	VMOVUPS          (DX), Z2
+	VFMADD231PS.BCST (AX), Z2, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z2, Z1
+	PREFETCHT1       (R8)
+	ADDQ             R9, R8
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead2
+	JMP              sum2
+
+plain2:
 	VMOVUPS          (DX), Z2
 	VFMADD231PS.BCST (AX), Z2, Z0
 	VFMADD231PS.BCST (AX)(DI*1), Z2, Z1
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop2
+	JNE              plain2
 
 sum2:
 	MOVQ   c+56(FP), AX
@@ -2534,17 +3400,33 @@ store2:
 
 rows1:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), DI
+	MOVQ   step+88(FP), R8
+	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  SI, SI
 	JLE    sum1
+	TESTQ  DI, DI
+	JEQ    plain1
 
-loop1:
+ahead1:
+	VMOVUPS          (DX), Z1
+	VFMADD231PS.BCST (AX), Z1, Z0
+	PREFETCHT1       (DI)
+	ADDQ             R8, DI
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead1
+	JMP              sum1
+
+plain1:
 	VMOVUPS          (DX), Z1
 	VFMADD231PS.BCST (AX), Z1, Z0
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop1
+	JNE              plain1
 
 sum1:
 	MOVQ   c+56(FP), AX
@@ -2561,9 +3443,9 @@ store1:
 	VZEROUPPER
 	RET
 
-// func tile14x8AVX512(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·tile14x8AVX512(SB), NOSPLIT, $0-73
+// func tile14x8AVX512(rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, next *float32, step int)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·tile14x8AVX512(SB), NOSPLIT, $0-96
 	MOVQ   a+16(FP), AX
 	MOVQ   ads+32(FP), CX
 	MOVQ   b+40(FP), DX
@@ -2606,6 +3488,9 @@ TEXT ·tile14x8AVX512(SB), NOSPLIT, $0-73
 	CMPQ   SI, $0x01
 	JEQ    rows1
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R14
+	MOVQ   step+88(FP), R15
+	SHLQ   $0x02, R15
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -2622,8 +3507,34 @@ TEXT ·tile14x8AVX512(SB), NOSPLIT, $0-73
 	VPXORD Y13, Y13, Y13
 	TESTQ  SI, SI
 	JLE    sum14
+	TESTQ  R14, R14
+	JEQ    plain14
 
-loop14:
+ahead14:
+	VMOVUPS          (DX), Y14
+	VFMADD231PS.BCST (AX), Y14, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y14, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y14, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y14, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y14, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y14, Y5
+	VFMADD231PS.BCST (AX)(R8*2), Y14, Y6
+	VFMADD231PS.BCST (AX)(R11*1), Y14, Y7
+	VFMADD231PS.BCST (AX)(DI*8), Y14, Y8
+	VFMADD231PS.BCST (AX)(R10*1), Y14, Y9
+	VFMADD231PS.BCST (AX)(R9*2), Y14, Y10
+	VFMADD231PS.BCST (AX)(R12*1), Y14, Y11
+	VFMADD231PS.BCST (AX)(R8*4), Y14, Y12
+	VFMADD231PS.BCST (AX)(R13*1), Y14, Y13
+	PREFETCHT1       (R14)
+	ADDQ             R15, R14
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead14
+	JMP              sum14
+
+plain14:
 	VMOVUPS          (DX), Y14
 	VFMADD231PS.BCST (AX), Y14, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y14, Y1
@@ -2642,7 +3553,7 @@ loop14:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop14
+	JNE              plain14
 
 sum14:
 	MOVQ   c+56(FP), AX
@@ -2713,6 +3624,9 @@ store14:
 
 rows13:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R13
+	MOVQ   step+88(FP), R14
+	SHLQ   $0x02, R14
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -2728,8 +3642,33 @@ rows13:
 	VPXORD Y12, Y12, Y12
 	TESTQ  SI, SI
 	JLE    sum13
+	TESTQ  R13, R13
+	JEQ    plain13
 
-loop13:
+ahead13:
+	VMOVUPS          (DX), Y13
+	VFMADD231PS.BCST (AX), Y13, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y13, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y13, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y13, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y13, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y13, Y5
+	VFMADD231PS.BCST (AX)(R8*2), Y13, Y6
+	VFMADD231PS.BCST (AX)(R11*1), Y13, Y7
+	VFMADD231PS.BCST (AX)(DI*8), Y13, Y8
+	VFMADD231PS.BCST (AX)(R10*1), Y13, Y9
+	VFMADD231PS.BCST (AX)(R9*2), Y13, Y10
+	VFMADD231PS.BCST (AX)(R12*1), Y13, Y11
+	VFMADD231PS.BCST (AX)(R8*4), Y13, Y12
+	PREFETCHT1       (R13)
+	ADDQ             R14, R13
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead13
+	JMP              sum13
+
+plain13:
 	VMOVUPS          (DX), Y13
 	VFMADD231PS.BCST (AX), Y13, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y13, Y1
@@ -2747,7 +3686,7 @@ loop13:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop13
+	JNE              plain13
 
 sum13:
 	MOVQ   c+56(FP), AX
@@ -2814,6 +3753,9 @@ store13:
 
 rows12:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R13
+	MOVQ   step+88(FP), R14
+	SHLQ   $0x02, R14
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -2828,8 +3770,32 @@ rows12:
 	VPXORD Y11, Y11, Y11
 	TESTQ  SI, SI
 	JLE    sum12
+	TESTQ  R13, R13
+	JEQ    plain12
 
-loop12:
+ahead12:
+	VMOVUPS          (DX), Y12
+	VFMADD231PS.BCST (AX), Y12, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y12, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y12, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y12, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y12, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y12, Y5
+	VFMADD231PS.BCST (AX)(R8*2), Y12, Y6
+	VFMADD231PS.BCST (AX)(R11*1), Y12, Y7
+	VFMADD231PS.BCST (AX)(DI*8), Y12, Y8
+	VFMADD231PS.BCST (AX)(R10*1), Y12, Y9
+	VFMADD231PS.BCST (AX)(R9*2), Y12, Y10
+	VFMADD231PS.BCST (AX)(R12*1), Y12, Y11
+	PREFETCHT1       (R13)
+	ADDQ             R14, R13
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead12
+	JMP              sum12
+
+plain12:
 	VMOVUPS          (DX), Y12
 	VFMADD231PS.BCST (AX), Y12, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y12, Y1
@@ -2846,7 +3812,7 @@ loop12:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop12
+	JNE              plain12
 
 sum12:
 	MOVQ   c+56(FP), AX
@@ -2909,6 +3875,9 @@ store12:
 
 rows11:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R12
+	MOVQ   step+88(FP), R13
+	SHLQ   $0x02, R13
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -2922,8 +3891,31 @@ rows11:
 	VPXORD Y10, Y10, Y10
 	TESTQ  SI, SI
 	JLE    sum11
+	TESTQ  R12, R12
+	JEQ    plain11
 
-loop11:
+ahead11:
+	VMOVUPS          (DX), Y11
+	VFMADD231PS.BCST (AX), Y11, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y11, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y11, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y11, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y11, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y11, Y5
+	VFMADD231PS.BCST (AX)(R8*2), Y11, Y6
+	VFMADD231PS.BCST (AX)(R11*1), Y11, Y7
+	VFMADD231PS.BCST (AX)(DI*8), Y11, Y8
+	VFMADD231PS.BCST (AX)(R10*1), Y11, Y9
+	VFMADD231PS.BCST (AX)(R9*2), Y11, Y10
+	PREFETCHT1       (R12)
+	ADDQ             R13, R12
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead11
+	JMP              sum11
+
+plain11:
 	VMOVUPS          (DX), Y11
 	VFMADD231PS.BCST (AX), Y11, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y11, Y1
@@ -2939,7 +3931,7 @@ loop11:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop11
+	JNE              plain11
 
 sum11:
 	MOVQ   c+56(FP), AX
@@ -2998,6 +3990,9 @@ store11:
 
 rows10:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R12
+	MOVQ   step+88(FP), R13
+	SHLQ   $0x02, R13
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -3010,8 +4005,30 @@ rows10:
 	VPXORD Y9, Y9, Y9
 	TESTQ  SI, SI
 	JLE    sum10
+	TESTQ  R12, R12
+	JEQ    plain10
 
-loop10:
+ahead10:
+	VMOVUPS          (DX), Y10
+	VFMADD231PS.BCST (AX), Y10, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y10, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y10, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y10, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y10, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y10, Y5
+	VFMADD231PS.BCST (AX)(R8*2), Y10, Y6
+	VFMADD231PS.BCST (AX)(R11*1), Y10, Y7
+	VFMADD231PS.BCST (AX)(DI*8), Y10, Y8
+	VFMADD231PS.BCST (AX)(R10*1), Y10, Y9
+	PREFETCHT1       (R12)
+	ADDQ             R13, R12
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead10
+	JMP              sum10
+
+plain10:
 	VMOVUPS          (DX), Y10
 	VFMADD231PS.BCST (AX), Y10, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y10, Y1
@@ -3026,7 +4043,7 @@ loop10:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop10
+	JNE              plain10
 
 sum10:
 	MOVQ   c+56(FP), AX
@@ -3081,6 +4098,9 @@ store10:
 
 rows9:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R12
+	SHLQ   $0x02, R12
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -3092,8 +4112,29 @@ rows9:
 	VPXORD Y8, Y8, Y8
 	TESTQ  SI, SI
 	JLE    sum9
+	TESTQ  R10, R10
+	JEQ    plain9
 
-loop9:
+ahead9:
+	VMOVUPS          (DX), Y9
+	VFMADD231PS.BCST (AX), Y9, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y9, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y9, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y9, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y9, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y9, Y5
+	VFMADD231PS.BCST (AX)(R8*2), Y9, Y6
+	VFMADD231PS.BCST (AX)(R11*1), Y9, Y7
+	VFMADD231PS.BCST (AX)(DI*8), Y9, Y8
+	PREFETCHT1       (R10)
+	ADDQ             R12, R10
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead9
+	JMP              sum9
+
+plain9:
 	VMOVUPS          (DX), Y9
 	VFMADD231PS.BCST (AX), Y9, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y9, Y1
@@ -3107,7 +4148,7 @@ loop9:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop9
+	JNE              plain9
 
 sum9:
 	MOVQ   c+56(FP), AX
@@ -3158,6 +4199,9 @@ store9:
 
 rows8:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R12
+	SHLQ   $0x02, R12
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -3168,8 +4212,28 @@ rows8:
 	VPXORD Y7, Y7, Y7
 	TESTQ  SI, SI
 	JLE    sum8
+	TESTQ  R10, R10
+	JEQ    plain8
 
-loop8:
+ahead8:
+	VMOVUPS          (DX), Y8
+	VFMADD231PS.BCST (AX), Y8, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y8, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y8, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y8, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y8, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y8, Y5
+	VFMADD231PS.BCST (AX)(R8*2), Y8, Y6
+	VFMADD231PS.BCST (AX)(R11*1), Y8, Y7
+	PREFETCHT1       (R10)
+	ADDQ             R12, R10
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead8
+	JMP              sum8
+
+plain8:
 	VMOVUPS          (DX), Y8
 	VFMADD231PS.BCST (AX), Y8, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y8, Y1
@@ -3182,7 +4246,7 @@ loop8:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop8
+	JNE              plain8
 
 sum8:
 	MOVQ   c+56(FP), AX
@@ -3229,6 +4293,9 @@ store8:
 
 rows7:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -3238,8 +4305,27 @@ rows7:
 	VPXORD Y6, Y6, Y6
 	TESTQ  SI, SI
 	JLE    sum7
+	TESTQ  R10, R10
+	JEQ    plain7
 
-loop7:
+ahead7:
+	VMOVUPS          (DX), Y7
+	VFMADD231PS.BCST (AX), Y7, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y7, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y7, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y7, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y7, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y7, Y5
+	VFMADD231PS.BCST (AX)(R8*2), Y7, Y6
+	PREFETCHT1       (R10)
+	ADDQ             R11, R10
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead7
+	JMP              sum7
+
+plain7:
 	VMOVUPS          (DX), Y7
 	VFMADD231PS.BCST (AX), Y7, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y7, Y1
@@ -3251,7 +4337,7 @@ loop7:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop7
+	JNE              plain7
 
 sum7:
 	MOVQ   c+56(FP), AX
@@ -3294,6 +4380,9 @@ store7:
 
 rows6:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R10
+	MOVQ   step+88(FP), R11
+	SHLQ   $0x02, R11
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -3302,8 +4391,26 @@ rows6:
 	VPXORD Y5, Y5, Y5
 	TESTQ  SI, SI
 	JLE    sum6
+	TESTQ  R10, R10
+	JEQ    plain6
 
-loop6:
+ahead6:
+	VMOVUPS          (DX), Y6
+	VFMADD231PS.BCST (AX), Y6, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y6, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y6, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y6, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y6, Y4
+	VFMADD231PS.BCST (AX)(R9*1), Y6, Y5
+	PREFETCHT1       (R10)
+	ADDQ             R11, R10
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead6
+	JMP              sum6
+
+plain6:
 	VMOVUPS          (DX), Y6
 	VFMADD231PS.BCST (AX), Y6, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y6, Y1
@@ -3314,7 +4421,7 @@ loop6:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop6
+	JNE              plain6
 
 sum6:
 	MOVQ   c+56(FP), AX
@@ -3353,6 +4460,9 @@ store6:
 
 rows5:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
@@ -3360,8 +4470,25 @@ rows5:
 	VPXORD Y4, Y4, Y4
 	TESTQ  SI, SI
 	JLE    sum5
+	TESTQ  R9, R9
+	JEQ    plain5
 
-loop5:
+ahead5:
+	VMOVUPS          (DX), Y5
+	VFMADD231PS.BCST (AX), Y5, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y5, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y5, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y5, Y3
+	VFMADD231PS.BCST (AX)(DI*4), Y5, Y4
+	PREFETCHT1       (R9)
+	ADDQ             R10, R9
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead5
+	JMP              sum5
+
+plain5:
 	VMOVUPS          (DX), Y5
 	VFMADD231PS.BCST (AX), Y5, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y5, Y1
@@ -3371,7 +4498,7 @@ loop5:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop5
+	JNE              plain5
 
 sum5:
 	MOVQ   c+56(FP), AX
@@ -3406,14 +4533,33 @@ store5:
 
 rows4:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R9
+	MOVQ   step+88(FP), R10
+	SHLQ   $0x02, R10
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
 	VPXORD Y3, Y3, Y3
 	TESTQ  SI, SI
 	JLE    sum4
+	TESTQ  R9, R9
+	JEQ    plain4
 
-loop4:
+ahead4:
+	VMOVUPS          (DX), Y4
+	VFMADD231PS.BCST (AX), Y4, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y4, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y4, Y2
+	VFMADD231PS.BCST (AX)(R8*1), Y4, Y3
+	PREFETCHT1       (R9)
+	ADDQ             R10, R9
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead4
+	JMP              sum4
+
+plain4:
 	VMOVUPS          (DX), Y4
 	VFMADD231PS.BCST (AX), Y4, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y4, Y1
@@ -3422,7 +4568,7 @@ loop4:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop4
+	JNE              plain4
 
 sum4:
 	MOVQ   c+56(FP), AX
@@ -3453,13 +4599,31 @@ store4:
 
 rows3:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
 	TESTQ  SI, SI
 	JLE    sum3
+	TESTQ  R8, R8
+	JEQ    plain3
 
-loop3:
+ahead3:
+	VMOVUPS          (DX), Y3
+	VFMADD231PS.BCST (AX), Y3, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y3, Y1
+	VFMADD231PS.BCST (AX)(DI*2), Y3, Y2
+	PREFETCHT1       (R8)
+	ADDQ             R9, R8
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead3
+	JMP              sum3
+
+plain3:
 	VMOVUPS          (DX), Y3
 	VFMADD231PS.BCST (AX), Y3, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y3, Y1
@@ -3467,7 +4631,7 @@ loop3:
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop3
+	JNE              plain3
 
 sum3:
 	MOVQ   c+56(FP), AX
@@ -3494,19 +4658,36 @@ store3:
 
 rows2:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), R8
+	MOVQ   step+88(FP), R9
+	SHLQ   $0x02, R9
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	TESTQ  SI, SI
 	JLE    sum2
+	TESTQ  R8, R8
+	JEQ    plain2
 
-loop2:
+ahead2:
+	VMOVUPS          (DX), Y2
+	VFMADD231PS.BCST (AX), Y2, Y0
+	VFMADD231PS.BCST (AX)(DI*1), Y2, Y1
+	PREFETCHT1       (R8)
+	ADDQ             R9, R8
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead2
+	JMP              sum2
+
+plain2:
 	VMOVUPS          (DX), Y2
 	VFMADD231PS.BCST (AX), Y2, Y0
 	VFMADD231PS.BCST (AX)(DI*1), Y2, Y1
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop2
+	JNE              plain2
 
 sum2:
 	MOVQ   c+56(FP), AX
@@ -3529,17 +4710,33 @@ store2:
 
 rows1:
 	MOVQ   depth+8(FP), SI
+	MOVQ   next+80(FP), DI
+	MOVQ   step+88(FP), R8
+	SHLQ   $0x02, R8
 	VPXORD Y0, Y0, Y0
 	TESTQ  SI, SI
 	JLE    sum1
+	TESTQ  DI, DI
+	JEQ    plain1
 
-loop1:
+ahead1:
+	VMOVUPS          (DX), Y1
+	VFMADD231PS.BCST (AX), Y1, Y0
+	PREFETCHT1       (DI)
+	ADDQ             R8, DI
+	ADDQ             CX, AX
+	ADDQ             BX, DX
+	DECQ             SI
+	JNE              ahead1
+	JMP              sum1
+
+plain1:
 	VMOVUPS          (DX), Y1
 	VFMADD231PS.BCST (AX), Y1, Y0
 	ADDQ             CX, AX
 	ADDQ             BX, DX
 	DECQ             SI
-	JNE              loop1
+	JNE              plain1
 
 sum1:
 	MOVQ   c+56(FP), AX
