@@ -6,8 +6,15 @@ import (
 )
 
 // matMul packs the right matrix in columns of matCols and shares out blocks of
-// the product.
+// the product. With few rows, as a head's with few images, that would take
+// several times as long as reading the matrix: see fewRows.
 func (c *compiler) matMul(s *plan.Step, op graph.MatMul) work {
+	if m := s.Out[0].Shape[0]; m <= fewRowsMost && !op.TransA && s.In[1].Shape.Size() >= fewRowsFrom {
+		if op.TransB {
+			return c.fewRowsTrans(s)
+		}
+		return c.fewRows(s)
+	}
 	const matRows, matCols = 56, 128
 	m, n := s.Out[0].Shape[0], s.Out[0].Shape[1]
 	k, ars, ads := s.In[0].Shape[1], s.In[0].Shape[1], 1
@@ -42,6 +49,55 @@ func (c *compiler) matMul(s *plan.Step, op graph.MatMul) work {
 		return func() { pool.run(colBlocks*rowBlocks, body) }
 	}
 	return step
+}
+
+const (
+	fewRowsMost = 32
+	fewRowsFrom = 128 << 10 // elements of the right matrix: half a megabyte
+	fewDepth    = 32        // rows of the right matrix at a time
+	fewCols     = 256       // columns a task
+)
+
+// fewRowsTrans is y = a·bᵀ for few rows of a, as yᵀ = b·aᵀ: a is packed, and b,
+// read once and in order, is not. A task is some rows of b.
+func (c *compiler) fewRowsTrans(s *plan.Step) work {
+	m, k, n := s.In[0].Shape[0], s.In[0].Shape[1], s.Out[0].Shape[1]
+	const rows = 56
+	size := c.set.PackedLen(k, m)
+	pool, set := c.pool, c.set
+	return work{temps: []int{size}, scratch: rows * m, flops: 2 * float64(m) * float64(n) * float64(k), build: func(temps [][]float32) func() {
+		a, b, y, packed := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+		body := func(worker, i int) {
+			lo, hi := i*rows, min(n, (i+1)*rows)
+			t := pool.scratch[worker][:rows*m]
+			set.GemmPacked(hi-lo, m, k, b[lo*k:], k, 1, packed, t, m, false)
+			for r := range m {
+				to := y[r*n+lo : r*n+hi]
+				for j := range to {
+					to[j] = t[j*m+r]
+				}
+			}
+		}
+		return func() {
+			set.PackBTrans(packed, k, m, a, k)
+			pool.run(blocksOf(n, rows), body)
+		}
+	}}
+}
+
+// fewRows is y = a·b for few rows of a: rows of b are used as they lie, a few at
+// a time, so that they are read in order. A task is some columns.
+func (c *compiler) fewRows(s *plan.Step) work {
+	m, k, n := s.In[0].Shape[0], s.In[0].Shape[1], s.Out[0].Shape[1]
+	set := c.set
+	return work{flops: 2 * float64(m) * float64(n) * float64(k), build: func([][]float32) func() {
+		a, b, y := c.f(s.In[0]), c.f(s.In[1]), c.f(s.Out[0])
+		return c.blocks(n, fewCols, func(lo, hi int) {
+			for l := 0; l < k; l += fewDepth {
+				set.Gemm(m, hi-lo, min(fewDepth, k-l), a[l:], k, 1, b[l*n+lo:], n, y[lo:], n, l > 0)
+			}
+		})
+	}}
 }
 
 func (c *compiler) addBias(s *plan.Step) work {

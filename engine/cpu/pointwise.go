@@ -42,7 +42,7 @@ func (v *pointwise) tasks() int { return blocksOf(v.m, v.block) * v.cuts }
 
 func (v *pointwise) packTasks() int { return len(v.panels) * blocksOf(v.ci, pointDepth) }
 
-func (v *pointwise) scratch() int { return v.block*(v.kc+gap+maxCols) + tileFloats }
+func (v *pointwise) scratch() int { return v.block*(v.kc+gap) + tileFloats }
 
 // positions walks over the positions of a correlation.
 type positions struct {
@@ -153,19 +153,13 @@ func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 				p.multiply(m, depth, a, lda, 1, b, p.tile.NR, y[m0*v.co+p.col:], v.co, add, tmp, &own.ahead)
 				continue
 			}
-			out := scratch[v.block*(v.kc+gap):]
-			p.multiply(m, depth, a, lda, 1, b, p.tile.NR, out, p.width, false, tmp, &own.ahead)
+			// A row's positions lie evenly in the destination.
 			at := v.from(m0)
-			for r := range m {
-				to, from := y[at.target()+p.col:][:p.width], out[r*p.width:][:p.width]
-				if add {
-					for j, f := range from {
-						to[j] += f
-					}
-				} else {
-					copy(to, from)
-				}
-				at.next()
+			for r := 0; r < m; {
+				n := min(v.ow-at.x, m-r)
+				p.multiply(n, depth, a[r*lda:], lda, 1, b, p.tile.NR, y[at.target()+p.col:], v.step*v.dc, add, tmp, &own.ahead)
+				r += n
+				at = v.from(m0 + r)
 			}
 		}
 	}

@@ -114,16 +114,6 @@ func (l *List) only(v *graph.Value) *Step {
 	return nil
 }
 
-// used says whether anything uses v but the given step.
-func (l *List) used(v *graph.Value, but *Step) bool {
-	for _, u := range l.users[v] {
-		if u != but {
-			return true
-		}
-	}
-	return l.kept[v]
-}
-
 // dependsOn says whether v needs the results of s.
 func (l *List) dependsOn(v *graph.Value, s *Step) bool {
 	seen := map[*Step]bool{}
