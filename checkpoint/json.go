@@ -13,18 +13,36 @@ import (
 
 // WriteJSON writes v as indented JSON, whole or not at all.
 func WriteJSON(path string, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
+	text, err := Indent(v)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	err = replace(path, func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
+		_, err := w.Write(text)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("%s: writing: %w", path, err)
 	}
 	return nil
+}
+
+// numberList is a list of nothing else, indented. JSON has no line break within
+// a string, so that it does not match there.
+var (
+	numberList = regexp.MustCompile(`\[\n[\s\d.,eE+-]*\n\s*\]`)
+	breaks     = regexp.MustCompile(`\n\s*`)
+)
+
+// Indent is v as indented JSON that ends with a line break, a list of numbers
+// on one line.
+func Indent(v any) ([]byte, error) {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	text = numberList.ReplaceAllFunc(text, func(list []byte) []byte { return breaks.ReplaceAll(list, nil) })
+	return append(text, '\n'), nil
 }
 
 // ReadJSON reads a JSON file into v. Fields that v does not have are errors;

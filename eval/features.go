@@ -1,6 +1,6 @@
 // Package eval judges an encoder: the frozen features of its exits
-// (features.go), a linear classifier on each (probe.go), and top-1 and top-5 of
-// the exits and of their ensemble (table.go).
+// (features.go), a linear classifier on each (probe.go), and how the exits and
+// their ensemble (ensemble.go) do (metrics.go, table.go).
 package eval
 
 import (

@@ -68,7 +68,7 @@ func linears(results []ProbeResult) []*Linear {
 
 func mustTest(t *testing.T, l []*Linear, f *Features) Table {
 	t.Helper()
-	table, err := Test(l, f)
+	table, err := Test(l, f, DefaultEnsemble())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +91,11 @@ func TestSeparable(t *testing.T) {
 			t.Errorf("%s (want %s): validation top-1 %g", x.Exit, train.Names[i], x.ValTop1)
 		}
 	}
-	want := Table{
-		{"exit 0", 1, 1, classes, 140},
-		{"exit 1", 1, 1, classes, 140},
-		{"ensemble", 1, 1, classes, 140},
-	}
-	if d := cmp.Diff(want, mustTest(t, linears(r), test)); d != "" {
-		t.Error(d)
+	table := mustTest(t, linears(r), test)
+	for i, name := range []string{"exit 0", "exit 1", "ensemble"} {
+		if row := table[i]; len(table) != 3 || row.Name != name || row.Top1 != 1 || row.Top5 != 1 || row.Classes != classes || row.N != 140 || row.ECE > 0.2 {
+			t.Errorf("%+v, want %s without error", row, name)
+		}
 	}
 }
 

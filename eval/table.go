@@ -10,24 +10,24 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// Ensemble is the name of the row of the mean of the exits' logits.
-const Ensemble = "ensemble"
-
-// Row is how one classifier did.
+// Row is how one classifier, or an ensemble, did.
 type Row struct {
-	Name    string  `json:"name"`
-	Top1    float64 `json:"top1"`           // fractions
-	Top5    float64 `json:"top5,omitempty"` // only with more than 5 classes: with fewer, all are among the top 5
-	Classes int     `json:"classes"`
-	N       int     `json:"n"` // images
+	Name      string          `json:"name"`
+	Top1      float64         `json:"top1"`           // fractions
+	Top5      float64         `json:"top5,omitempty"` // only with more than 5 classes: with fewer, all are among the top 5
+	ECE       float64         `json:"ece"`            // expected calibration error, 15 bins of equal width (Guo et al. 2017)
+	Classes   int             `json:"classes"`
+	N         int             `json:"n"` // images
+	PerClass  []ClassAccuracy `json:"per_class,omitempty"`
+	Confusion [][]int         `json:"confusion,omitempty"` // images by label and by prediction
 }
 
-// Table has a row for each exit, the backbone last, then the ensemble's if
-// there is more than one exit.
+// Table has a row for each exit, the backbone last, then the ensemble's if it
+// is of more than one exit.
 type Table []Row
 
 // Test judges classifiers, one an exit, on features they were not trained on.
-func Test(results []*Linear, f *Features) (Table, error) {
+func Test(results []*Linear, f *Features, ensemble Ensemble) (Table, error) {
 	if f == nil || len(results) != len(f.X) {
 		exits := 0
 		if f != nil {
@@ -56,36 +56,79 @@ func Test(results []*Linear, f *Features) (Table, error) {
 			return nil, fmt.Errorf("eval: the classifier of %s has %d weights and %d biases; must be %d×%d and %d", f.Names[i], len(l.Weight), len(l.Bias), classes, l.Dim, classes)
 		}
 	}
+	j, err := newJudge(f.Names, classes, ensemble)
+	if err != nil {
+		return nil, err
+	}
 	n := len(f.Labels)
-	right := make([][2]int, len(results)+1) // in the top 1 and 5; the ensemble last
 	for at := 0; at < n; at += evalRows {
 		labels := f.Labels[at:min(at+evalRows, n)]
-		rows := len(labels)
 		all := make([][]float32, len(results))
-		count := func(i int, logits []float32) {
-			right[i][0] += countTop(logits, labels, nil, classes, 1)
-			right[i][1] += countTop(logits, labels, nil, classes, 5)
-		}
 		for i, l := range results {
-			all[i] = l.Logits(f.X[i][at*l.Dim:(at+rows)*l.Dim], rows)
-			count(i, all[i])
+			all[i] = l.Logits(f.X[i][at*l.Dim:(at+len(labels))*l.Dim], len(labels))
 		}
-		count(len(results), MeanLogits(all))
-	}
-	names := append(append([]string(nil), f.Names...), Ensemble)
-	if len(results) == 1 {
-		names = names[:1]
-	}
-	var t Table
-	for i, name := range names {
-		row := Row{Name: name, Top1: float64(right[i][0]) / float64(n), Classes: classes, N: n}
-		if classes > 5 {
-			row.Top5 = float64(right[i][1]) / float64(n)
+		if err := j.add(all, labels); err != nil {
+			return nil, err
 		}
-		t = append(t, row)
 	}
-	return t, nil
+	return j.table(), nil
 }
+
+// judge counts how the exits and their ensemble do, block by block.
+type judge struct {
+	names    []string
+	ensemble Ensemble
+	members  []int
+	tallies  []*tally // the ensemble's last
+}
+
+func newJudge(names []string, classes int, ensemble Ensemble) (*judge, error) {
+	members, err := ensemble.members(names)
+	if err != nil {
+		return nil, err
+	}
+	j := &judge{names: names, ensemble: ensemble, members: members}
+	for range len(names) + 1 {
+		j.tallies = append(j.tallies, newTally(classes))
+	}
+	return j, nil
+}
+
+// add counts a block of images: logits of every exit.
+func (j *judge) add(logits [][]float32, labels []int32) error {
+	for i, l := range logits {
+		if err := j.tallies[i].add(l, labels); err != nil {
+			return fmt.Errorf("%s: %w", j.names[i], err)
+		}
+	}
+	var votes [][]float32
+	for _, m := range j.members {
+		votes = append(votes, logits[m])
+	}
+	last := j.tallies[len(j.names)]
+	if j.ensemble.Mean == MeanOfLogits {
+		return last.add(MeanLogits(votes), labels)
+	}
+	mean, err := meanProbabilities(votes, last.classes)
+	if err != nil {
+		return err
+	}
+	return last.add(mean, labels)
+}
+
+func (j *judge) table() Table {
+	var t Table
+	for i, name := range j.names {
+		t = append(t, j.tallies[i].row(name))
+	}
+	if len(j.members) > 1 {
+		t = append(t, j.tallies[len(j.names)].row(EnsembleRow))
+	}
+	return t
+}
+
+// EnsembleRow is the name of the ensemble's row.
+const EnsembleRow = "ensemble"
 
 // Logits are the scores of the classes for n rows of features: n×Classes.
 func (l *Linear) Logits(x []float32, n int) []float32 {
@@ -104,20 +147,6 @@ func (l *Linear) Logits(x []float32, n int) []float32 {
 		blas32.General{Rows: l.Classes, Cols: l.Dim, Stride: l.Dim, Data: l.Weight}, 1,
 		blas32.General{Rows: n, Cols: l.Classes, Stride: l.Classes, Data: out})
 	return out
-}
-
-// MeanLogits is the ensemble: the mean of the exits' logits, one slice an exit,
-// all of the same length.
-func MeanLogits(exits [][]float32) []float32 {
-	mean := make([]float32, len(exits[0]))
-	for j := range mean {
-		sum := 0.0
-		for _, logits := range exits {
-			sum += float64(logits[j]) / float64(len(exits))
-		}
-		mean[j] = float32(sum)
-	}
-	return mean
 }
 
 func (l *Linear) finite() bool {
@@ -176,7 +205,7 @@ func (t Table) String() string {
 	if top5 {
 		fmt.Fprint(w, "\ttop-5")
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintln(w, "\tECE")
 	for _, r := range t {
 		fmt.Fprintf(w, "%s\t%6.2f%%", r.Name, 100*r.Top1)
 		if top5 && r.Classes > 5 {
@@ -184,8 +213,54 @@ func (t Table) String() string {
 		} else if top5 {
 			fmt.Fprint(w, "\t–")
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "\t%6.2f%%\n", 100*r.ECE)
 	}
 	w.Flush() // a strings.Builder does not fail
+	return b.String()
+}
+
+// ClassText renders every classifier's accuracy class by class, whose names
+// are given.
+func (t Table) ClassText(classes []string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "class\timages")
+	for _, r := range t {
+		fmt.Fprintf(w, "\t%s", r.Name)
+	}
+	fmt.Fprintln(w)
+	for c, name := range classes {
+		fmt.Fprintf(w, "%s\t%d", name, t[0].PerClass[c].N)
+		for _, r := range t {
+			if r.PerClass[c].N == 0 {
+				fmt.Fprint(w, "\t–")
+				continue
+			}
+			fmt.Fprintf(w, "\t%6.2f%%", 100*r.PerClass[c].Top1)
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	return b.String()
+}
+
+// ConfusionText renders a classifier's confusion matrix: a line a label, a
+// column a prediction, in the order of the lines.
+func (r Row) ConfusionText(classes []string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "%s\t", r.Name)
+	for c := range classes {
+		fmt.Fprintf(w, "%d\t", c)
+	}
+	fmt.Fprintln(w)
+	for c, name := range classes {
+		fmt.Fprintf(w, "%d %s\t", c, name)
+		for _, n := range r.Confusion[c] {
+			fmt.Fprintf(w, "%d\t", n)
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
 	return b.String()
 }

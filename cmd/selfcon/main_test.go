@@ -209,6 +209,18 @@ func TestOwnImages(t *testing.T) {
 		if row.Top1 < 0.9 { // the classes differ by brightness alone
 			t.Errorf("%s: top-1 %v on classes that any network tells apart", row.Name, row.Top1)
 		}
+		if len(row.PerClass) != 2 || row.PerClass[0].N != 6 || len(row.Confusion) != 2 {
+			t.Errorf("%s: %+v, want 6 images of each of two classes", row.Name, row)
+		}
+	}
+	stdout, stderr, code = call(t.Context(), "probe", "--epochs", "3", "--milestones", "2", "--ensemble", "probabilities", "--ensemble-exits", "backbone,2", "--per-class", "--confusion", "runs/a")
+	if code != exitDone || strings.Count(stdout, "dark") != 4 || !strings.Contains(stdout, "ECE") {
+		t.Errorf("probe --per-class --confusion: exit code %d, %q, %q", code, stdout, stderr)
+	}
+	for _, c := range [][2]string{{"--ensemble=logit", `did you mean "logits"?`}, {"--ensemble-exits=3", `no exit "sub-network 3"`}} {
+		if _, stderr, code := call(t.Context(), "probe", c[0], "runs/a"); code != exitUsage || !strings.Contains(stderr, c[1]) {
+			t.Errorf("probe %s: exit code %d, %q", c[0], code, stderr)
+		}
 	}
 	stdout, stderr, code = call(t.Context(), "predict", "--json", filepath.Join(photos, "test/dark/a.png"), filepath.Join(photos, "test/light/b.png"))
 	if code != exitDone {

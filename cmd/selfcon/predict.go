@@ -140,7 +140,7 @@ func predict(ctx context.Context, dir string, paths []string, threads int) ([]pr
 		add(f.Names[x], all[x])
 	}
 	if len(linears) > 1 {
-		add(eval.Ensemble, eval.MeanLogits(all))
+		add(eval.EnsembleRow, eval.MeanLogits(all))
 	}
 	return out, nil
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,6 +16,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/eval"
+	"selfcon/model"
 	"selfcon/train"
 )
 
@@ -23,16 +24,17 @@ import (
 const evalBatch = 100
 
 func probeCommand() *cobra.Command {
-	p := eval.DefaultProbe()
+	o := defaultProbe()
+	p := &o.linear
 	var override string
 	threads, workers := 0, 0
-	asJSON := false
+	asJSON, perClass, confusion := false, false, false
 	cmd := &cobra.Command{
 		Use:   "probe RUN",
 		Short: "Judge a run's encoder: a linear classifier on every exit, and their ensemble",
 		Long: `Train a linear classifier on the frozen features of every exit (linear
-evaluation) and print top-1 and top-5 of each and of their ensemble (the mean of
-their logits) on the test split. The epoch is chosen on the validation split; the
+evaluation) and print top-1, top-5 and the expected calibration error (ECE) of
+each and of their ensemble on the test split. The epoch is chosen on the validation split; the
 test split is looked at once, at the end. Data without a test split is judged on
 its validation split, and the table says so.
 
@@ -64,23 +66,36 @@ The classifiers are saved in the run's folder, for selfcon predict.`,
 			if cmd.Flags().Changed("workers") {
 				c.Workers = workers
 			}
-			res, err := probeRun(cmd.Context(), r, args[0], m, c, p)
+			res, err := probeRun(cmd.Context(), r, args[0], m, c, o)
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), res)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, %d images\n%s", res.Split, res.Images, res.Table)
+			text := res.String()
+			if perClass {
+				text += "\n" + res.Table.ClassText(res.Classes)
+			}
+			if confusion {
+				for _, row := range res.Table {
+					text += "\n" + row.ConfusionText(res.Classes)
+				}
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), text)
 			return err
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&override, "data", "", "judge on other data with the same classes, as `FORMAT[:PATH]` (default: the run's own)")
-	probeFlags(cmd, &p)
+	f.StringVar((*string)(&o.ensemble.Mean), "ensemble", string(o.ensemble.Mean), "how the exits vote together: the mean of their logits or of their probabilities")
+	f.StringSliceVar(&o.ensemble.Exits, "ensemble-exits", nil, "the `exits` of the ensemble, such as 1,backbone: stages with a sub-network, and backbone (default: all)")
+	probeFlags(cmd, p)
 	machineFlags(f, &threads, &workers)
-	f.BoolVar(&asJSON, "json", false, "print the table as JSON")
+	f.BoolVar(&perClass, "per-class", false, "print every class's accuracy too (always in the JSON)")
+	f.BoolVar(&confusion, "confusion", false, "print the confusion matrices too (always in the JSON)")
+	f.BoolVar(&asJSON, "json", false, "print everything as JSON")
 	return cmd
 }
 
@@ -95,12 +110,46 @@ func probeFlags(cmd *cobra.Command, p *eval.ProbeConfig) {
 	f.Uint64Var(&p.Seed, "seed", p.Seed, "fixes everything random")
 }
 
+// probeOptions say how an encoder is judged.
+type probeOptions struct {
+	linear   eval.ProbeConfig
+	ensemble eval.Ensemble // its exits by stage, or backbone
+}
+
+func defaultProbe() probeOptions {
+	return probeOptions{linear: eval.DefaultProbe(), ensemble: eval.DefaultEnsemble()}
+}
+
+// resolve turns an ensemble's exits, by stage or backbone, into the network's
+// names for them.
+func resolve(e eval.Ensemble, net *model.Network) (eval.Ensemble, error) {
+	names := net.ExitNames()
+	exits := e.Exits
+	e.Exits = nil
+	for _, x := range exits {
+		if _, err := strconv.Atoi(x); err == nil {
+			x = "sub-network " + x
+		}
+		e.Exits = append(e.Exits, x)
+	}
+	if err := e.Check(names); err != nil {
+		return e, usageError{err}
+	}
+	return e, nil
+}
+
 // results are what a probe found out; they lie in the run's folder.
 type results struct {
-	Split  string     `json:"split"` // test or validation
-	Images int        `json:"images"`
-	Table  eval.Table `json:"table"`
-	Exits  []exit     `json:"exits"`
+	Split    string        `json:"split"` // test or validation
+	Images   int           `json:"images"`
+	Classes  []string      `json:"classes"`
+	Ensemble eval.Ensemble `json:"ensemble"`
+	Table    eval.Table    `json:"table"`
+	Exits    []exit        `json:"exits"`
+}
+
+func (r *results) String() string {
+	return fmt.Sprintf("%s, %d images\n%s", r.Split, r.Images, r.Table)
 }
 
 // exit is where an exit's classifier came from.
@@ -111,12 +160,15 @@ type exit struct {
 }
 
 // probeRun probes a run's model on the data of c and saves the classifiers.
-func probeRun(ctx context.Context, r *reporter, dir string, m train.Manifest, c config.Run, p eval.ProbeConfig) (*results, error) {
+func probeRun(ctx context.Context, r *reporter, dir string, m train.Manifest, c config.Run, o probeOptions) (*results, error) {
 	s, err := train.NewSetup(c)
 	if err != nil {
 		return nil, err
 	}
 	if err := sameClasses(s.Classes, m.Classes); err != nil {
+		return nil, err
+	}
+	if o.ensemble, err = resolve(o.ensemble, s.Net); err != nil {
 		return nil, err
 	}
 	e, err := openEngine(c.Threads)
@@ -127,7 +179,7 @@ func probeRun(ctx context.Context, r *reporter, dir string, m train.Manifest, c 
 	if _, err := train.LoadModel(dir, m, e); err != nil {
 		return nil, err
 	}
-	linears, res, err := probe(ctx, r, s, e, p, "probe", extractor(e, s))
+	linears, res, err := probe(ctx, r, s, e, o, "probe", extractor(e, s))
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +204,7 @@ func extractor(e engine.Engine, s *train.Setup) features {
 }
 
 // probe trains a linear classifier on the features of every exit and tests them.
-func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, p eval.ProbeConfig, name string, take features) ([]eval.ProbeResult, *results, error) {
+func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, o probeOptions, name string, take features) ([]eval.ProbeResult, *results, error) {
 	if s.Val == nil {
 		return nil, nil, &config.Error{Setting: "val-fraction", Reason: "0 leaves no validation images to choose the probe's epoch by; the run needs a validation split or a fraction held out"}
 	}
@@ -164,11 +216,11 @@ func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, p 
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err := eval.Train(ctx, e, tr, val, len(s.Classes), p, r.phase(name))
+	found, err := eval.Train(ctx, e, tr, val, len(s.Classes), o.linear, r.phase(name))
 	if err != nil {
 		return nil, nil, err
 	}
-	res := &results{Split: "test", Images: s.Val.Len()}
+	res := &results{Split: "test", Images: s.Val.Len(), Classes: s.Classes, Ensemble: o.ensemble}
 	judged := val
 	if s.Test != nil {
 		res.Images = s.Test.Len()
@@ -183,7 +235,7 @@ func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, p 
 		linears = append(linears, f.Linear)
 		res.Exits = append(res.Exits, exit{f.Exit, f.Epoch, f.ValTop1})
 	}
-	res.Table, err = eval.Test(linears, judged)
+	res.Table, err = eval.Test(linears, judged, o.ensemble)
 	return found, res, err
 }
 
@@ -196,7 +248,10 @@ func sameClasses(got, want []string) error {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	text, err := checkpoint.Indent(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
 }

@@ -57,7 +57,7 @@ func quickstart(ctx context.Context, r *reporter, w io.Writer, c config.Run, out
 	if err != nil {
 		return err
 	}
-	p := eval.DefaultProbe()
+	p := defaultProbe()
 	trained, err := probeRun(ctx, r, dir, m, m.Config, p)
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func quickstart(ctx context.Context, r *reporter, w io.Writer, c config.Run, out
 
 // references judges what the encoder is compared with: the raw pixels, and the
 // same network before training, each by the same probe.
-func references(ctx context.Context, r *reporter, c config.Run, p eval.ProbeConfig) (pixels, untrained *results, err error) {
+func references(ctx context.Context, r *reporter, c config.Run, p probeOptions) (pixels, untrained *results, err error) {
 	s, err := train.NewSetup(c)
 	if err != nil {
 		return nil, nil, err
