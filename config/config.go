@@ -106,17 +106,6 @@ func Default() Run {
 	}
 }
 
-// Quickstart trains a small network on the embedded sample in about two
-// minutes of two cores.
-func Quickstart() Run {
-	c := Default()
-	c.Data = "sample"
-	c.Model.Width, c.Model.Exits, c.Model.Sub = 8, []int{2}, model.SubSmall
-	c.Augment, c.CropMin = "weak", 0.5
-	c.Epochs, c.WarmupEpochs, c.ValFraction = 20, 2, 0.05
-	return c
-}
-
 // The values of settings that have few.
 var (
 	Schedules    = []string{"cosine", "step", "constant"}

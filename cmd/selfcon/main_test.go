@@ -45,7 +45,7 @@ func TestWrongUse(t *testing.T) {
 		want string // in the message
 	}{
 		{"trian", exitUsage, `did you mean "train"?`},
-		{"nonsense", exitUsage, "known: bench, completion, data, help, models, predict, probe, quickstart, train, version"},
+		{"nonsense", exitUsage, "known: bench, completion, data, help, models, predict, presets, probe, quickstart, train, version"},
 		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
 		{"train --epochs three", exitUsage, `"three"`},
 		{"train", exitUsage, "--data imagefolder:PATH"},
@@ -55,6 +55,11 @@ func TestWrongUse(t *testing.T) {
 		{"train --data imagefolder:no/such/folder", exitBadData, "no such file or folder"},
 		{"train --data imagefolder:" + empty, exitBadData, empty},
 		{"train --data sample --method selfcons", exitUsage, `did you mean "selfcon-s"?`},
+		{"train --preset small-sampel-ce", exitUsage, `did you mean "small-sample-ce"?`},
+		{"train --preset cifar100-resnet18-ce", exitUsage, "needs a path"},
+		{"train --preset small-sample-ce --resume " + empty, exitUsage, "leave out --preset"},
+		{"train --preset imagenet100-resnet18-supcon --data imagenet:" + empty, exitUsage, "--classes FILE"},
+		{"presets imagenet-resnet43-supcon", exitUsage, `did you mean "imagenet-resnet34-supcon"?`},
 		{"models resnt18", exitUsage, `did you mean "resnet18"?`},
 		{"models wrn_17_8", exitUsage, "must be 6n+4"},
 		{"models vgg13 --image 8", exitUsage, "vgg13 on images of 8×8"},
@@ -124,7 +129,7 @@ func TestWrongUse(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"", "train", "probe", "predict", "models", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
+	for _, args := range []string{"", "train", "probe", "predict", "models", "presets", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
 		stdout, _, code := call(t.Context(), append(strings.Fields(args), "--help")...)
 		if code != exitDone || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("selfcon %s --help: exit code %d, no examples in %q", args, code, stdout)

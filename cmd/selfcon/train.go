@@ -22,7 +22,7 @@ import (
 
 func trainCommand() *cobra.Command {
 	c := config.Default()
-	out, resume := "", ""
+	out, resume, preset := "", "", ""
 	cmd := &cobra.Command{
 		Use:   "train --data FORMAT[:PATH]",
 		Short: "Train an encoder on labelled images",
@@ -35,6 +35,7 @@ uninterrupted run gives.`,
   selfcon train --data imagefolder:photos --width 8 --image 32    # a small network: minutes on a laptop
   selfcon train --data cifar10:cifar-10-binary.tar.gz --method supcon --epochs 100
   selfcon train --data fashion-mnist:fashion --exits 1,2,3 --sub small
+  selfcon train --preset cifar100-resnet18-selfcon-s --data cifar100:cifar-100-binary.tar.gz   # the paper's; see selfcon presets
   selfcon train --resume runs/photos-selfcon-s                    # go on after Ctrl-C`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,8 +44,14 @@ uninterrupted run gives.`,
 			if resume != "" {
 				return resumeRun(cmd, r, resume)
 			}
-			defaultExits(cmd, &c)
-			defaultRate(cmd, &c)
+			if preset != "" {
+				if err := applyPreset(cmd, &c, preset); err != nil {
+					return err
+				}
+			} else {
+				defaultExits(cmd, &c)
+				defaultRate(cmd, &c)
+			}
 			c.Data = absolute(c.Data)
 			if c.Cache != "" {
 				var err error
@@ -61,6 +68,8 @@ uninterrupted run gives.`,
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&preset, "preset", "", "begin with the recipe of this `name` instead of the defaults below (selfcon presets lists them); flags that are given replace its settings")
+	complete(cmd, "preset", presetNames)
 	runFlags(cmd, &c)
 	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
 	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers and --memory")

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"selfcon/config"
+	"selfcon/train"
+)
+
+func TestPresets(t *testing.T) {
+	list, _, code := call(t.Context(), "presets")
+	lines := strings.Split(strings.TrimSpace(list), "\n")
+	if code != exitDone || len(lines) != 1+len(config.Presets()) {
+		t.Fatalf("presets: exit code %d, %d lines for %d presets", code, len(lines), len(config.Presets()))
+	}
+	for i, p := range config.Presets() {
+		if f := strings.Fields(lines[1+i]); f[0] != p.Name || strings.Contains(lines[1+i], " 0 MB") {
+			t.Errorf("%q is to describe %s", lines[1+i], p.Name)
+		}
+	}
+	// What is printed is the whole configuration: read strictly, it comes back.
+	for _, p := range config.Presets() {
+		text, _, code := call(t.Context(), "presets", p.Name)
+		d := json.NewDecoder(strings.NewReader(text))
+		d.DisallowUnknownFields()
+		var back config.Run
+		if err := d.Decode(&back); code != exitDone || err != nil || !reflect.DeepEqual(back, p.Run) {
+			t.Errorf("presets %s: exit code %d, %v, %+v", p.Name, code, err, back)
+		}
+	}
+	_, stderr, _ := call(t.Context(), "presets", "imagenet100-resnet18-selfcon-s")
+	for _, want := range []string{"--data imagenet:ILSVRC2012 --classes FILE", "selfcon probe --epochs 40 --batch 512 --lr 5 --milestones 20,30 --standardize=false RUN"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("%q lacks %q", stderr, want)
+		}
+	}
+}
+
+// Flags replace a preset's settings, even where they give the program's default,
+// and what follows from a setting follows from the one given.
+func TestApplyPreset(t *testing.T) {
+	const name = "cifar100-resnet18-selfcon-s"
+	for _, x := range []struct {
+		args   string
+		change func(*config.Run)
+	}{
+		{"", func(*config.Run) {}},
+		{"--data cifar100:x --micro-batch 64", func(c *config.Run) { c.Data, c.MicroBatch = "cifar100:x", 64 }},
+		{"--batch 64 --lr 0.1 --warmup-epochs -1", func(c *config.Run) { c.Batch, c.Rate, c.WarmupEpochs = 64, 0.1, -1 }},
+		{"--method supcon", func(c *config.Run) { c.Method, c.Model.Exits = "supcon", nil }},
+		{"--arch vgg16_bn", func(c *config.Run) { c.Model.Arch, c.Model.Exits = "vgg16_bn", []int{3} }},
+		{"--arch vgg16_bn --exits 1,2", func(c *config.Run) { c.Model.Arch, c.Model.Exits = "vgg16_bn", []int{1, 2} }},
+		{"--optimizer adamw", func(c *config.Run) { c.Optimizer, c.Rate = "adamw", 0.001 }},
+		{"--optimizer lars --lr 2", func(c *config.Run) { c.Optimizer, c.Rate = "lars", 2 }},
+		{"--alpha 0.25 --flip=false --rand-augment 2,9 --dropout 0.1", func(c *config.Run) {
+			a, d := 0.25, 0.1
+			c.Alpha, c.Flip, c.RandAugment, c.Model.Dropout = &a, false, []int{2, 9}, &d
+		}},
+	} {
+		p, err := config.FindPreset(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := p.Run
+		x.change(&want)
+		got := config.Default()
+		cmd := &cobra.Command{}
+		runFlags(cmd, &got)
+		if err := cmd.ParseFlags(strings.Fields(x.args)); err != nil {
+			t.Fatal(err)
+		}
+		if err := applyPreset(cmd, &got, name); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v (%v)", x.args, got, want, err)
+		}
+	}
+}
+
+// A run by a preset is saved with the preset's settings and the flags on top.
+func TestTrainPreset(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	_, stderr, code := call(t.Context(), "train", "--per-class", "8", "--preset", "small-sample-ce", "--epochs", "1", "--batch", "16", "--width", "1", "--out", out)
+	if code != exitDone {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	m, err := train.OpenRun(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := m.Config; c.Method != "ce" || c.Augment != "weak" || c.CropMin != 0.5 || c.PerClass != 8 || c.Epochs != 1 || c.Batch != 16 || c.Model.Width != 1 {
+		t.Errorf("%+v", c)
+	}
+}
