@@ -242,7 +242,7 @@ func (c Run) Validate() error {
 		return bad("cache-side", "%d: there is no cache to shrink images in; give --cache FOLDER as well", c.CacheSide)
 	}
 	if c.Memory != "" && c.Memory != "least" {
-		return bad("memory", "unknown value %q%s; leave it out for the quickest step", c.Memory, suggest.Among(c.Memory, []string{"least"}))
+		return bad("memory", "unknown value %q%s; leave it out to recompute norms only", c.Memory, suggest.Among(c.Memory, []string{"least"}))
 	}
 	if c.Schedule != "step" && len(c.Milestones) > 0 {
 		return bad("milestones", "%v: a %s schedule has none; give --schedule step as well", c.Milestones, c.Schedule)

@@ -142,7 +142,7 @@ func machineFlags(f *pflag.FlagSet, threads, workers *int) {
 
 // memoryFlag declares how the memory of a training step is dealt with.
 func memoryFlag(cmd *cobra.Command, memory *string) {
-	cmd.Flags().StringVar(memory, "memory", *memory, `"least" recomputes parts of the forward pass instead of keeping their results: about half the memory or less for a sixth more time (default: the quickest); the results do not depend on it`)
+	cmd.Flags().StringVar(memory, "memory", *memory, `"least" recomputes convolutions instead of keeping their results: about half the memory or less for a sixth more time (default: recompute norms only); the results do not depend on it`)
 	complete(cmd, "memory", func() []string { return []string{cpu.MemoryLeast} })
 }
 

@@ -59,6 +59,11 @@ func (c *compiler) f(v *graph.Value) []float32 {
 	return s
 }
 
+// skips says whether a pass is left out.
+func (e *Engine) skips(pass string) bool {
+	return slices.Contains(e.opt.Skip, pass) || slices.Contains(e.opt.Skip, SkipAll)
+}
+
 // Compile fuses, orders, plans and builds.
 func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	if e.closed {
@@ -68,7 +73,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	plan.Split(l)
 	plan.LowerConv(l)
 	for _, f := range plan.Fusions {
-		if !slices.Contains(e.opt.Skip, f.Name) && !slices.Contains(e.opt.Skip, SkipAll) {
+		if !e.skips(f.Name) {
 			f.Run(l)
 		}
 	}
@@ -78,10 +83,13 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := 0
-	if e.opt.Memory == MemoryLeast {
-		kept = 4 * c.assign(p, l, works).total
-		l = plan.Recompute(l, func(l *plan.List) int {
+	kept := 4 * c.assign(p, l, works).total
+	if !e.skips(skipRecompute) {
+		may := plan.Norms
+		if e.opt.Memory == MemoryLeast {
+			may = plan.Any
+		}
+		l = plan.Recompute(l, may, func(l *plan.List) int {
 			works, err := c.describe(l)
 			if err != nil {
 				return math.MaxInt

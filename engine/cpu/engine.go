@@ -29,12 +29,12 @@ type Options struct {
 	// never takes Winograd's transforms, "winograd" wherever they are possible.
 	Conv string
 
-	// Memory is what to do for less of it: "" nothing that costs time,
-	// MemoryLeast repeats parts of the forward pass in the backward pass
-	// instead of keeping their results. The bits don't depend on it.
+	// Memory is what to do for less of it: "" applies norms a second time in the
+	// backward pass instead of keeping their results, a pass over memory each;
+	// MemoryLeast repeats convolutions as well. The bits don't depend on it.
 	Memory string
 
-	Skip    []string // fusions to leave out, of plan.Fusions, or SkipAll
+	Skip    []string // passes to leave out: of plan.Fusions, "Recompute", or SkipAll
 	NoOrder bool     // keep the program's order
 	NoReuse bool     // give every value memory of its own
 	Profile bool     // measure each step's time
@@ -43,8 +43,10 @@ type Options struct {
 // MemoryLeast is the choice of Options.Memory besides the empty one.
 const MemoryLeast = "least"
 
-// SkipAll, in Options.Skip, runs every operation by itself.
+// SkipAll, in Options.Skip, runs every operation by itself, and once.
 const SkipAll = "all"
+
+const skipRecompute = "Recompute"
 
 // Engine implements engine.Engine. New makes one.
 type Engine struct {
@@ -81,8 +83,8 @@ func New(opt Options) (*Engine, error) {
 		return nil, fmt.Errorf("cpu: memory %q: must be %q or empty", opt.Memory, MemoryLeast)
 	}
 	for _, name := range opt.Skip {
-		if name != SkipAll && !slices.ContainsFunc(plan.Fusions, func(f plan.Fusion) bool { return f.Name == name }) {
-			return nil, fmt.Errorf("cpu: skip %q: no such fusion", name)
+		if name != SkipAll && name != skipRecompute && !slices.ContainsFunc(plan.Fusions, func(f plan.Fusion) bool { return f.Name == name }) {
+			return nil, fmt.Errorf("cpu: skip %q: no such pass", name)
 		}
 	}
 	set := kernel.Best()

@@ -158,7 +158,7 @@ func TestRecompute(t *testing.T) {
 		_, total := Assign(items)
 		return total
 	}
-	m := Recompute(l, peak)
+	m := Recompute(l, Any, peak)
 	inOrder(t, m)
 	if before, now := peak(l), peak(m); 3*now > 2*before {
 		t.Errorf("%d elements, before %d", now, before)
@@ -175,7 +175,7 @@ func TestRecompute(t *testing.T) {
 	if len(seen) == 0 {
 		t.Error("nothing is repeated")
 	}
-	if again := Recompute(l, func(*List) int { return 1 }); again != l {
+	if again := Recompute(l, Any, func(*List) int { return 1 }); again != l {
 		t.Error("a list that is no smaller is taken")
 	}
 }

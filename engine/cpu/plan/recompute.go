@@ -12,16 +12,17 @@ import (
 // segment in the backward pass where that first needs their results (Chen et
 // al. 2016, arXiv 1604.06174, with cuts chosen by bytes instead of by number).
 // The last segment's backward pass comes at once, so that one is not repeated.
-// Steps that only serve updates aren't either.
+// Steps that only serve updates aren't either, nor those that may says no to:
+// their results are kept.
 //
 // size is the memory that a list takes; the result is the smallest of the lists
 // tried, l itself among them. It computes the same bits.
-func Recompute(l *List, size func(*List) int) *List {
+func Recompute(l *List, may func(*Step) bool, size func(*List) int) *List {
 	turn := slices.IndexFunc(l.Steps, func(s *Step) bool { return strings.Contains(s.Kind(), "Grad") })
 	if turn <= 0 {
 		return l
 	}
-	f := l.forward(turn)
+	f := l.forward(turn, may)
 	best, least := l, size(l)
 	var last []int
 	for budget := f.stored[turn]; budget > 0; budget -= (budget + 9) / 10 {
@@ -41,19 +42,30 @@ func Recompute(l *List, size func(*List) int) *List {
 	return best
 }
 
+// Any step may be repeated.
+func Any(*Step) bool { return true }
+
+// Norms may be repeated: one pass over memory each, where a convolution takes
+// many.
+func Norms(s *Step) bool {
+	_, ok := s.Op.(NormApply)
+	return ok
+}
+
 // forward is what Recompute knows of the steps before the first derivative.
 // Sizes are in elements; position i is before step i.
 type forward struct {
 	*List
 	turn     int
+	may      func(*Step) bool
 	lastUse  map[*graph.Value]int // the last step of the forward pass that reads a value
 	stored   []int                // at each position: what the steps before it have made for the backward pass
 	crossing []int                // at each position: what was made before and is read after it in the forward pass
 	small    int                  // values up to this size are always kept
 }
 
-func (l *List) forward(turn int) *forward {
-	f := &forward{List: l, turn: turn, lastUse: map[*graph.Value]int{}, stored: make([]int, turn+1), crossing: make([]int, turn+1)}
+func (l *List) forward(turn int, may func(*Step) bool) *forward {
+	f := &forward{List: l, turn: turn, may: may, lastUse: map[*graph.Value]int{}, stored: make([]int, turn+1), crossing: make([]int, turn+1)}
 	backward := map[*graph.Value]bool{}
 	largest := 0
 	for i, s := range l.Steps {
@@ -90,7 +102,7 @@ func (l *List) forward(turn int) *forward {
 
 // always says whether a value of the forward pass is kept whatever the cuts.
 func (f *forward) always(v *graph.Value) bool {
-	return v.DType != graph.Float || v.Shape.Size() <= f.small || f.kept[v] || f.producer[v] == nil
+	return v.DType != graph.Float || v.Shape.Size() <= f.small || f.kept[v] || f.producer[v] == nil || !f.may(f.producer[v])
 }
 
 // cut chooses positions such that what is kept before a segment and what the
