@@ -1,5 +1,6 @@
 // Package eval judges an encoder: the frozen features of its exits
-// (features.go), a linear classifier on each (probe.go), and how the exits and
+// (features.go), a linear classifier on each (probe.go) or
+// its nearest neighbours (knn.go), and how the exits and
 // their ensemble (ensemble.go) do (metrics.go, table.go).
 package eval
 
@@ -171,6 +172,29 @@ func (f *Features) finite(what string) error {
 				return fmt.Errorf("eval: %s features of %s: image %d has %g in dimension %d: the network must have diverged", what, f.Names[i], j/f.Dims[i], v, j%f.Dims[i])
 			}
 		}
+	}
+	return nil
+}
+
+// set is features and what they are of.
+type set struct {
+	*Features
+	what string
+}
+
+// sameNetwork says what is wrong with two sets of features of one network, with
+// labels of so many classes.
+func sameNetwork(classes int, a, b set) error {
+	for _, f := range []set{a, b} {
+		if err := f.check(f.what, classes); err != nil {
+			return err
+		}
+		if err := f.finite(f.what); err != nil {
+			return err
+		}
+	}
+	if !slices.Equal(a.Names, b.Names) || !slices.Equal(a.Dims, b.Dims) {
+		return fmt.Errorf("eval: %s features of %v with dimensions %v, %s features of %v with %v: must be of one network", a.what, a.Names, a.Dims, b.what, b.Names, b.Dims)
 	}
 	return nil
 }

@@ -107,19 +107,8 @@ func Train(ctx context.Context, e engine.Engine, train, val *Features, classes i
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		*Features
-		what string
-	}{{train, "training"}, {val, "validation"}} {
-		if err := f.check(f.what, classes); err != nil {
-			return nil, err
-		}
-		if err := f.finite(f.what); err != nil {
-			return nil, err
-		}
-	}
-	if !slices.Equal(train.Names, val.Names) || !slices.Equal(train.Dims, val.Dims) {
-		return nil, fmt.Errorf("eval: training features of %v with dimensions %v, validation features of %v with %v: must be of one network", train.Names, train.Dims, val.Names, val.Dims)
+	if err := sameNetwork(classes, set{train, "training"}, set{val, "validation"}); err != nil {
+		return nil, err
 	}
 	p := &probe{engine: e, config: c, classes: classes, dims: train.Dims}
 	for i := range train.X {

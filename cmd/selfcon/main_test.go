@@ -101,6 +101,8 @@ func TestWrongUse(t *testing.T) {
 		{"train --resume x --lr 1", exitUsage, "leave out --lr"},
 		{"probe", exitUsage, "probe --help"},
 		{"probe --lr 0 " + empty, exitUsage, "rate 0"},
+		{"probe --k 0 " + empty, exitUsage, "0 nearest neighbours"},
+		{"probe --label-fraction 0 " + empty, exitUsage, "label-fraction: 0"},
 		{"probe --milestones 3,2 " + empty, exitUsage, "ascending"},
 		{"probe " + empty, exitUsage, "not the folder of a run"},
 		{"predict", exitUsage, "predict --help"},
@@ -221,6 +223,22 @@ func TestOwnImages(t *testing.T) {
 	stdout, stderr, code = call(t.Context(), "probe", "--epochs", "3", "--milestones", "2", "--ensemble", "probabilities", "--ensemble-exits", "backbone,2", "--per-class", "--confusion", "runs/a")
 	if code != exitDone || strings.Count(stdout, "dark") != 4 || !strings.Contains(stdout, "ECE") {
 		t.Errorf("probe --per-class --confusion: exit code %d, %q, %q", code, stdout, stderr)
+	}
+	// Few labels: 18 training images a class, a tenth is 2; nothing is saved.
+	before, err := os.ReadFile("runs/a/" + train.ProbeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, code = call(t.Context(), "probe", "--json", "--knn", "--label-fraction", "0.1", "runs/a")
+	var few results
+	if err := json.Unmarshal([]byte(stdout), &few); code != exitDone || err != nil {
+		t.Fatalf("probe --knn --label-fraction: exit code %d, %q, %v", code, stderr, err)
+	}
+	if few.Labels != 4 || few.KNN == nil || few.KNN.K != 4 || len(few.KNN.Table) != 3 || few.KNN.Table[1].N != 12 {
+		t.Errorf("probe --knn --label-fraction: %+v, want 4 labels and as many neighbours", few)
+	}
+	if after, err := os.ReadFile("runs/a/" + train.ProbeFile); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("probe --label-fraction changed the run's classifiers (%v)", err)
 	}
 	for _, c := range [][2]string{{"--ensemble=logit", `did you mean "logits"?`}, {"--ensemble-exits=3", `no exit "sub-network 3"`}} {
 		if _, stderr, code := call(t.Context(), "probe", c[0], "runs/a"); code != exitUsage || !strings.Contains(stderr, c[1]) {

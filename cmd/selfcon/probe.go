@@ -38,14 +38,16 @@ each and of their ensemble on the test split. The epoch is chosen on the validat
 test split is looked at once, at the end. Data without a test split is judged on
 its validation split, and the table says so.
 
-The classifiers are saved in the run's folder, for selfcon predict.`,
+The classifiers are saved in the run's folder, for selfcon predict, unless
+--label-fraction keeps labels from them.`,
 		Example: `  selfcon probe runs/photos-selfcon-s
   selfcon probe --json runs/photos-selfcon-s
+  selfcon probe --knn --label-fraction 0.1 runs/photos-selfcon-s
   selfcon probe --data imagefolder:other-photos runs/photos-selfcon-s   # the same classes, other images`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := p.Validate(); err != nil {
-				return usageError{err}
+			if err := o.validate(); err != nil {
+				return err
 			}
 			r := newReporter(cmd.ErrOrStderr())
 			defer r.end()
@@ -73,16 +75,7 @@ The classifiers are saved in the run's folder, for selfcon predict.`,
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), res)
 			}
-			text := res.String()
-			if perClass {
-				text += "\n" + res.Table.ClassText(res.Classes)
-			}
-			if confusion {
-				for _, row := range res.Table {
-					text += "\n" + row.ConfusionText(res.Classes)
-				}
-			}
-			_, err = io.WriteString(cmd.OutOrStdout(), text)
+			_, err = io.WriteString(cmd.OutOrStdout(), res.String()+res.details(perClass, confusion))
 			return err
 		},
 	}
@@ -91,6 +84,10 @@ The classifiers are saved in the run's folder, for selfcon predict.`,
 	f.StringVar(&override, "data", "", "judge on other data with the same classes, as `FORMAT[:PATH]` (default: the run's own)")
 	f.StringVar((*string)(&o.ensemble.Mean), "ensemble", string(o.ensemble.Mean), "how the exits vote together: the mean of their logits or of their probabilities")
 	f.StringSliceVar(&o.ensemble.Exits, "ensemble-exits", nil, "the `exits` of the ensemble, such as 1,backbone: stages with a sub-network, and backbone (default: all)")
+	f.BoolVar(&o.knn, "knn", false, "also classify by the nearest neighbours among the training features")
+	f.IntVar(&o.neighbours.K, "k", o.neighbours.K, "neighbours of --knn (at most all training images)")
+	f.Float64Var(&o.neighbours.Temperature, "knn-temperature", o.neighbours.Temperature, "divides the cosine similarities before they become the neighbours' votes")
+	f.Float64Var(&o.labelFraction, "label-fraction", o.labelFraction, "share of the training images whose labels the classifiers see, such as 0.01, class by class, at least one each; saves nothing in the run's folder")
 	probeFlags(cmd, p)
 	machineFlags(f, &threads, &workers)
 	f.BoolVar(&perClass, "per-class", false, "print every class's accuracy too (always in the JSON)")
@@ -112,12 +109,28 @@ func probeFlags(cmd *cobra.Command, p *eval.ProbeConfig) {
 
 // probeOptions say how an encoder is judged.
 type probeOptions struct {
-	linear   eval.ProbeConfig
-	ensemble eval.Ensemble // its exits by stage, or backbone
+	linear        eval.ProbeConfig
+	knn           bool
+	neighbours    eval.KNNConfig
+	labelFraction float64       // of the training images, class by class
+	ensemble      eval.Ensemble // its exits by stage, or backbone
 }
 
 func defaultProbe() probeOptions {
-	return probeOptions{linear: eval.DefaultProbe(), ensemble: eval.DefaultEnsemble()}
+	return probeOptions{linear: eval.DefaultProbe(), neighbours: eval.DefaultKNN(), labelFraction: 1, ensemble: eval.DefaultEnsemble()}
+}
+
+func (o *probeOptions) validate() error {
+	if err := o.linear.Validate(); err != nil {
+		return usageError{err}
+	}
+	if err := o.neighbours.Validate(); err != nil {
+		return usageError{err}
+	}
+	if !(o.labelFraction > 0 && o.labelFraction <= 1) {
+		return usagef("label-fraction: %g is out of range: must be greater than 0 and at most 1", o.labelFraction)
+	}
+	return nil
 }
 
 // resolve turns an ensemble's exits, by stage or backbone, into the network's
@@ -140,16 +153,50 @@ func resolve(e eval.Ensemble, net *model.Network) (eval.Ensemble, error) {
 
 // results are what a probe found out; they lie in the run's folder.
 type results struct {
-	Split    string        `json:"split"` // test or validation
-	Images   int           `json:"images"`
-	Classes  []string      `json:"classes"`
-	Ensemble eval.Ensemble `json:"ensemble"`
-	Table    eval.Table    `json:"table"`
-	Exits    []exit        `json:"exits"`
+	Split         string        `json:"split"` // test or validation
+	Images        int           `json:"images"`
+	Classes       []string      `json:"classes"`
+	Ensemble      eval.Ensemble `json:"ensemble"`
+	LabelFraction float64       `json:"label_fraction"`
+	Labels        int           `json:"labels"` // training images that the classifiers saw
+	Table         eval.Table    `json:"table"`
+	KNN           *knnResults   `json:"knn,omitempty"`
+	Exits         []exit        `json:"exits"`
+}
+
+// knnResults are those of the nearest neighbours.
+type knnResults struct {
+	eval.KNNConfig
+	Table eval.Table `json:"table"`
 }
 
 func (r *results) String() string {
-	return fmt.Sprintf("%s, %d images\n%s", r.Split, r.Images, r.Table)
+	text := fmt.Sprintf("%s, %d images; labels of %d training images\n%s", r.Split, r.Images, r.Labels, r.Table)
+	if r.KNN != nil {
+		text += fmt.Sprintf("\n%d nearest neighbours, temperature %g\n%s", r.KNN.K, r.KNN.Temperature, r.KNN.Table)
+	}
+	return text
+}
+
+// details are the tables that were asked for besides.
+func (r *results) details(perClass, confusion bool) string {
+	tables := []eval.Table{r.Table}
+	titles := []string{""}
+	if r.KNN != nil {
+		tables, titles = append(tables, r.KNN.Table), append(titles, "nearest neighbours\n")
+	}
+	text := ""
+	for i, t := range tables {
+		if perClass {
+			text += "\n" + titles[i] + t.ClassText(r.Classes)
+		}
+		if confusion {
+			for _, row := range t {
+				text += "\n" + titles[i] + row.ConfusionText(r.Classes)
+			}
+		}
+	}
+	return text
 }
 
 // exit is where an exit's classifier came from.
@@ -183,6 +230,9 @@ func probeRun(ctx context.Context, r *reporter, dir string, m train.Manifest, c 
 	if err != nil {
 		return nil, err
 	}
+	if o.labelFraction < 1 {
+		return res, nil // an experiment: selfcon predict keeps the classifiers that saw all labels
+	}
 	if err := saveProbe(dir, linears); err != nil {
 		return nil, err
 	}
@@ -208,7 +258,11 @@ func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, o 
 	if s.Val == nil {
 		return nil, nil, &config.Error{Setting: "val-fraction", Reason: "0 leaves no validation images to choose the probe's epoch by; the run needs a validation split or a fraction held out"}
 	}
-	tr, err := take(ctx, r, s.Train, "training")
+	labelled := s.Train
+	if o.labelFraction < 1 {
+		labelled = data.Fraction(s.Train, o.labelFraction, o.linear.Seed)
+	}
+	tr, err := take(ctx, r, labelled, "training")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -220,7 +274,7 @@ func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, o 
 	if err != nil {
 		return nil, nil, err
 	}
-	res := &results{Split: "test", Images: s.Val.Len(), Classes: s.Classes, Ensemble: o.ensemble}
+	res := &results{Split: "test", Images: s.Val.Len(), Classes: s.Classes, Ensemble: o.ensemble, LabelFraction: o.labelFraction, Labels: labelled.Len()}
 	judged := val
 	if s.Test != nil {
 		res.Images = s.Test.Len()
@@ -235,8 +289,19 @@ func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, o 
 		linears = append(linears, f.Linear)
 		res.Exits = append(res.Exits, exit{f.Exit, f.Epoch, f.ValTop1})
 	}
-	res.Table, err = eval.Test(linears, judged, o.ensemble)
-	return found, res, err
+	if res.Table, err = eval.Test(linears, judged, o.ensemble); err != nil {
+		return nil, nil, err
+	}
+	if o.knn {
+		c := o.neighbours
+		c.K = min(c.K, labelled.Len())
+		t, err := eval.KNN(ctx, e, tr, judged, len(s.Classes), c, o.ensemble, r.phase("nearest neighbours"))
+		if err != nil {
+			return nil, nil, err
+		}
+		res.KNN = &knnResults{c, t}
+	}
+	return found, res, nil
 }
 
 // sameClasses says how the classes of data differ from a run's.
