@@ -23,8 +23,10 @@ func (d *imageFiles) Classes() []string { return d.classes }
 func (d *imageFiles) Label(i int) int   { return int(d.labels[i]) }
 func (d *imageFiles) Name(i int) string { return d.tree.at(d.files[i]) }
 
+func (d *imageFiles) raw(i int) ([]byte, error) { return d.tree.read(d.files[i]) }
+
 func (d *imageFiles) Image(i int) (Image, error) {
-	raw, err := d.tree.read(d.files[i])
+	raw, err := d.raw(i)
 	if err != nil {
 		return Image{}, err
 	}
@@ -97,7 +99,7 @@ func splitImageTree(t tree, opt Options) (Splits, error) {
 		return Splits{}, err
 	}
 	if train.channels = opt.Channels; train.channels == 0 {
-		if train.channels, err = probeChannels(train); err != nil {
+		if train.channels, err = probeChannels(train, len(train.classes)); err != nil {
 			return Splits{}, err
 		}
 	}
@@ -306,16 +308,27 @@ func classNames(names []string) string {
 	return s
 }
 
-// probeChannels is 1 if the first image of every class is stored as grey
-// without alpha, else 3.
-func probeChannels(d *imageFiles) (int, error) {
-	seen := make([]bool, len(d.classes))
-	for i, name := range d.files {
-		if seen[d.labels[i]] {
+// encoded are images as bytes of a format that readHeader knows.
+type encoded interface {
+	Len() int
+	Label(i int) int
+	Name(i int) string
+	raw(i int) ([]byte, error)
+}
+
+// probeChannels is 1 if the first image of every class, of the first most
+// classes that come, is stored as grey without alpha, else 3.
+func probeChannels(d encoded, most int) (int, error) {
+	seen := map[int]bool{}
+	for i := range d.Len() {
+		if seen[d.Label(i)] {
 			continue
 		}
-		seen[d.labels[i]] = true
-		raw, err := d.tree.read(name)
+		if len(seen) == most {
+			break
+		}
+		seen[d.Label(i)] = true
+		raw, err := d.raw(i)
 		if err != nil {
 			return 0, err
 		}

@@ -92,7 +92,7 @@ func manifestSplits(path string, rows []row, opt Options) (Splits, error) {
 		return Splits{}, badf(path, "no image of the split train is of a class in the class list")
 	}
 	if train.channels = opt.Channels; train.channels == 0 {
-		if train.channels, err = probeChannels(train); err != nil {
+		if train.channels, err = probeChannels(train, len(train.classes)); err != nil {
 			return Splits{}, err
 		}
 	}

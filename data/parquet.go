@@ -129,7 +129,7 @@ func openParquet(spec string, opt Options) (Splits, error) {
 	}
 	train := parts["train"]
 	if train.channels = opt.Channels; train.channels == 0 {
-		if train.channels, err = train.probeChannels(); err != nil {
+		if train.channels, err = probeChannels(train, 1); err != nil {
 			return Splits{}, err
 		}
 	}
@@ -331,20 +331,4 @@ func (d *parquetSplit) Image(i int) (Image, error) {
 		return Image{}, err
 	}
 	return decodeImage(d.Name(i), raw, d.channels)
-}
-
-// probeChannels is 1 if the first image is stored as grey without alpha, else 3.
-func (d *parquetSplit) probeChannels() (int, error) {
-	raw, err := d.raw(0)
-	if err != nil {
-		return 0, err
-	}
-	h, err := readHeader(d.Name(0), raw)
-	if err != nil {
-		return 0, err
-	}
-	if h.grey {
-		return 1, nil
-	}
-	return 3, nil
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -97,7 +96,7 @@ func openWebDataset(spec string, opt Options) (Splits, error) {
 	}
 	train := parts["train"]
 	if train.channels = opt.Channels; train.channels == 0 {
-		if train.channels, err = train.probeChannels(); err != nil {
+		if train.channels, err = probeChannels(train, 100); err != nil {
 			return Splits{}, err
 		}
 	}
@@ -236,30 +235,4 @@ func (d *webSplit) Image(i int) (Image, error) {
 		return Image{}, err
 	}
 	return decodeImage(d.Name(i), raw, d.channels)
-}
-
-// probeChannels is 1 if the first image of every class is stored as grey
-// without alpha, else 3.
-func (d *webSplit) probeChannels() (int, error) {
-	var seen []int32
-	for i, s := range d.samples {
-		if slices.Contains(seen, s.label) {
-			continue
-		}
-		if seen = append(seen, s.label); len(seen) > 100 {
-			break
-		}
-		raw, err := d.raw(i)
-		if err != nil {
-			return 0, err
-		}
-		h, err := readHeader(d.Name(i), raw)
-		if err != nil {
-			return 0, err
-		}
-		if !h.grey {
-			return 3, nil
-		}
-	}
-	return 1, nil
 }
