@@ -89,17 +89,19 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		if e.opt.Memory == MemoryLeast {
 			may = plan.Any
 		}
-		l = plan.Recompute(l, may, func(l *plan.List) int {
+		m := plan.Recompute(l, may, func(l *plan.List) int {
 			works, err := c.describe(l)
 			if err != nil {
 				return math.MaxInt
 			}
 			return c.assign(p, l, works).total
 		})
-		if works, err = c.describe(l); err != nil {
-			return nil, err
+		if m != l {
+			l, c.list = m, m
+			if works, err = c.describe(l); err != nil {
+				return nil, err
+			}
 		}
-		c.list = l
 	}
 	if err := e.declare(p); err != nil {
 		return nil, err

@@ -104,6 +104,19 @@ type job struct {
 // region is channels c0 to c1 of pixels lo to hi, counted over all images.
 type region struct{ lo, hi, c0, c1 int }
 
+// each calls f for pixels whose channels of the region lie side by side, in
+// images of n channels: for all at once, or one at a time. at is the place of
+// the first of rows pixels.
+func (s region) each(n int, f func(at, rows int)) {
+	if s.c1-s.c0 == n {
+		f(s.lo*n, s.hi-s.lo)
+		return
+	}
+	for i := s.lo; i < s.hi; i++ {
+		f(i*n+s.c0, 1)
+	}
+}
+
 // correlator is a way to compute a correlation: first pack and input make what
 // all tasks need of weights and of images, then tasks fill the result, or add to
 // it. Tasks are independent and set by the shape alone.
@@ -145,32 +158,22 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	x, w, y := s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape
 	part := newCorrelator(c.set, forward(op.Conv, x, w, y), op.Load, c.winograd(op.Conv, x, w))
 	in := s.In[2:]
-	var affine *graph.Value
 	if op.Load {
-		affine, in = in[0], in[1:]
+		in = in[1:]
 	}
 	if !op.Apply {
-		return c.correlate(s, []correlator{part}, affine, nil, nil)
+		return c.correlate(s, []correlator{part}, op.Load, nil, nil)
 	}
 	n := y[3]
-	return c.correlate(s, []correlator{part}, affine, nil, &after{make: func([]float32, int) afterwards {
-		a := c.newApply(op.Then, in, n)
+	return c.correlate(s, []correlator{part}, op.Load, nil, &after{make: func([]float32, int) afterwards {
+		a := c.newApply(op.Then, in)
 		out := c.f(s.Out[0])
 		return afterwards{reads: func(s region, to *kernel.Ahead) {
 			if op.Then.Add && s.c1-s.c0 == n {
 				to.Add(a.add[s.lo*n : s.hi*n])
 			}
 		}, each: func(_ int, s region) {
-			if s.c1-s.c0 == n {
-				a.run(out[s.lo*n:s.hi*n], out[s.lo*n:], s.lo*n, s.hi-s.lo)
-				return
-			}
-			part := a
-			part.n, part.scale, part.shift = s.c1-s.c0, a.scale[s.c0:s.c1], a.shift[s.c0:s.c1]
-			for i := s.lo; i < s.hi; i++ {
-				at := i*n + s.c0
-				part.run(out[at:at+part.n], out[at:], at, 1)
-			}
+			s.each(n, func(at, rows int) { a.run(out[at:], out[at:], at, rows, s.c0, s.c1) })
 		}}
 	}})
 }
@@ -192,10 +195,10 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 		add, in = in[0], in[1:]
 	}
 	if !op.Sums {
-		return c.correlate(s, parts, nil, add, nil)
+		return c.correlate(s, parts, false, add, nil)
 	}
 	n := x[3]
-	return c.correlate(s, parts, nil, add, &after{part: 2 * n, make: func(sums []float32, count int) afterwards {
+	return c.correlate(s, parts, false, add, &after{part: 2 * n, make: func(sums []float32, count int) afterwards {
 		g := c.newGradSums(op.Mask, in, s.Out[1], sums[:2*n*count])
 		out := c.f(s.Out[0])
 		return afterwards{
@@ -209,16 +212,10 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 				}
 			},
 			each: func(part int, s region) {
-				if s.c1-s.c0 == n {
-					d := out[s.lo*n : s.hi*n]
-					g.add(part, d, d, s.lo*n, s.hi-s.lo, 0, n)
-					return
-				}
-				for i := s.lo; i < s.hi; i++ {
-					at := i*n + s.c0
-					d := out[at : at+s.c1-s.c0]
-					g.add(part, d, d, at, 1, s.c0, s.c1)
-				}
+				s.each(n, func(at, rows int) {
+					d := out[at : at+rows*(s.c1-s.c0)]
+					g.add(part, d, d, at, rows, s.c0, s.c1)
+				})
 			},
 			finish: g.finish,
 		}
@@ -250,7 +247,7 @@ const (
 // between them, or add to it where there is something to add to. What comes
 // after works on each task's results while they are in cache; the phases of a
 // strided data gradient interleave, so there it has a loop of its own.
-func (c *compiler) correlate(s *plan.Step, parts []correlator, affine, add *graph.Value, then *after) work {
+func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *graph.Value, then *after) work {
 	var k work
 	packs, tasks, packed, inputs := 0, 0, 0, 0
 	for _, p := range parts {
@@ -298,11 +295,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, affine, add *grap
 	}
 	k.build = func(temps [][]float32) func() {
 		var jobs []job
-		first := job{x: source{x: c.f(s.In[0])}, w: c.f(s.In[1]), y: c.f(s.Out[0]), inputs: temps[1], again: then != nil && joined}
-		if affine != nil {
-			a := c.f(affine)
-			first.x.scale, first.x.shift = a[:len(a)/2], a[len(a)/2:]
-		}
+		first := job{x: c.source(s, load), w: c.f(s.In[1]), y: c.f(s.Out[0]), inputs: temps[1], again: then != nil && joined}
 		before := func() {}
 		if add != nil {
 			first.add = c.f(add)

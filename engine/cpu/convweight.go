@@ -26,7 +26,7 @@ type wgrad struct {
 type wgradMode uint8
 
 const (
-	// wdirect: a 1×1 convolution of stride 1 needs no copy of the images.
+	// wdirect: a grouped 1×1 convolution of stride 1 needs no copy of the images.
 	wdirect wgradMode = iota
 	// wflat: both images and dy are copied with zeros around, in rows of the
 	// same length, so that a tap is a shift and depth runs on across rows.
@@ -251,8 +251,7 @@ func (v *wgrad) reduce(set *kernel.Set, i int, sums, dw, scratch []float32) {
 func (c *compiler) source(s *plan.Step, load bool) source {
 	x := source{x: c.f(s.In[0])}
 	if load {
-		a := c.f(s.In[2])
-		x.scale, x.shift = a[:len(a)/2], a[len(a)/2:]
+		x.scale, x.shift = c.affine(s.In[2])
 	}
 	return x
 }

@@ -91,7 +91,7 @@ func (c *corr) prepareFor(set *kernel.Set, load bool) {
 		(c.oh-1)*c.stride-c.py+c.kh <= c.h && (c.ow-1)*c.stride-c.px+c.kw <= c.w
 	c.pixel = c.c
 	switch {
-	case c.groups == 1 && (c.kw*c.ci < 16 || c.ow < 6) && !(inside && c.flat() && !load):
+	case c.groups == 1 && (c.kw*c.ci < 16 || c.ow < 6):
 		c.mode = gather
 	case inside && !load:
 		c.mode = direct

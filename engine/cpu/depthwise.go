@@ -48,9 +48,8 @@ func newDepthwise(set *kernel.Set, phases ...*corr) *depth {
 // depthChunk is how many of c channels a chunk has: whole cache lines, and at
 // most 16 kB of a kernel of so many taps.
 func depthChunk(c, taps int) int {
-	const line = 16
-	most := max(line, 4096/max(1, taps)/line*line)
-	return min(c, (even(c, most)+line-1)/line*line)
+	most := max(plan.Align, 4096/max(1, taps)/plan.Align*plan.Align)
+	return min(c, plan.Aligned(even(c, most)))
 }
 
 func (d *depth) flops() float64 {

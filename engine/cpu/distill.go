@@ -10,26 +10,10 @@ import (
 // softened calls f for each element of a row with the log-probabilities of
 // student and teacher at a temperature.
 func softened(student, teacher []float32, temperature float64, f func(k int, s, t float64)) {
-	ls, lt := logSumExpAt(student, temperature), logSumExpAt(teacher, temperature)
+	ls, lt := logSumExp(student, temperature), logSumExp(teacher, temperature)
 	for k := range student {
 		f(k, float64(student[k])/temperature-ls, float64(teacher[k])/temperature-lt)
 	}
-}
-
-// logSumExpAt is log Σ exp(v/temperature).
-func logSumExpAt(v []float32, temperature float64) float64 {
-	top := v[0]
-	for _, x := range v {
-		top = max(top, x)
-	}
-	if math.IsInf(float64(top), 0) {
-		return float64(top)
-	}
-	sum := 0.0
-	for _, x := range v {
-		sum += math.Exp((float64(x) - float64(top)) / temperature)
-	}
-	return float64(top)/temperature + math.Log(sum)
 }
 
 func (c *compiler) distill(s *plan.Step, op graph.Distill) work {

@@ -23,7 +23,8 @@ func (c *compiler) normStats(s *plan.Step, op plan.NormStats) work {
 	rows, n, block, count := channelBlocks(s.In[0].Shape)
 	return work{temps: []int{2 * n * count}, build: func(temps [][]float32) func() {
 		x, weight, bias, parts := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), temps[0]
-		mean, variance, affine := c.f(s.Out[0]), c.f(s.Out[1]), c.f(s.Out[2])
+		mean, variance := c.f(s.Out[0]), c.f(s.Out[1])
+		scale, shift := c.affine(s.Out[2])
 		stats := c.blocks(rows, block, func(lo, hi int) {
 			p := parts[lo/block*2*n:][:2*n]
 			clear(p)
@@ -56,22 +57,32 @@ func (c *compiler) normStats(s *plan.Step, op plan.NormStats) work {
 			for j := range n {
 				v := sum[n+j] / float64(rows)
 				mean[j], variance[j] = float32(sum[j]), float32(v)
-				f := float64(weight[j]) / math.Sqrt(v+op.Eps)
-				affine[j], affine[n+j] = float32(f), float32(float64(bias[j])-f*sum[j])
+				scale[j], shift[j] = normScaleShift(weight[j], bias[j], sum[j], v, op.Eps)
 			}
 		}
 	}}
 }
 
+// affine is the factors and the summands of a norm (plan.NormStats).
+func (c *compiler) affine(v *graph.Value) (scale, shift []float32) {
+	a := c.f(v)
+	return a[:len(a)/2], a[len(a)/2:]
+}
+
+// normScaleShift is a channel's factor and summand.
+func normScaleShift(weight, bias float32, mean, variance, eps float64) (scale, shift float32) {
+	f := float64(weight) / math.Sqrt(variance+eps)
+	return float32(f), float32(float64(bias) - f*mean)
+}
+
 // normScale makes the factors and summands of given statistics.
 func (c *compiler) normScale(s *plan.Step, op plan.NormScale) work {
 	return plain(func() func() {
-		weight, bias, mean, variance, affine := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3]), c.f(s.Out[0])
-		n := len(weight)
+		weight, bias, mean, variance := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3])
+		scale, shift := c.affine(s.Out[0])
 		return func() {
-			for j := range n {
-				f := float64(weight[j]) / math.Sqrt(float64(variance[j])+op.Eps)
-				affine[j], affine[n+j] = float32(f), float32(float64(bias[j])-f*float64(mean[j]))
+			for j := range scale {
+				scale[j], shift[j] = normScaleShift(weight[j], bias[j], float64(mean[j]), float64(variance[j]), op.Eps)
 			}
 		}
 	})
@@ -82,8 +93,8 @@ func (c *compiler) normApply(s *plan.Step, op plan.NormApply) work {
 	rows, n, block, _ := channelBlocks(s.In[0].Shape)
 	return plain(func() func() {
 		x, y := c.f(s.In[0]), c.f(s.Out[0])
-		a := c.newApply(op, s.In[1:], n)
-		return c.blocks(rows, block, func(lo, hi int) { a.run(y[lo*n:hi*n], x[lo*n:hi*n], lo*n, hi-lo) })
+		a := c.newApply(op, s.In[1:])
+		return c.blocks(rows, block, func(lo, hi int) { a.run(y[lo*n:hi*n], x[lo*n:hi*n], lo*n, hi-lo, 0, n) })
 	})
 }
 
@@ -91,32 +102,32 @@ func (c *compiler) normApply(s *plan.Step, op plan.NormApply) work {
 type apply struct {
 	c            *compiler
 	op           plan.NormApply
-	n            int
 	scale, shift []float32
 	add          []float32 // like all of x
 }
 
-func (c *compiler) newApply(op plan.NormApply, in []*graph.Value, n int) apply {
-	affine := c.f(in[0])
-	a := apply{c, op, n, affine[:n], affine[n:], nil}
+func (c *compiler) newApply(op plan.NormApply, in []*graph.Value) apply {
+	a := apply{c: c, op: op}
+	a.scale, a.shift = c.affine(in[0])
 	if op.Add {
 		a.add = c.f(in[1])
 	}
 	return a
 }
 
-// run works on some rows; at is the place of their first element.
-func (a *apply) run(y, x []float32, at, rows int) {
-	set, n := a.c.set, a.n
+// run works on some rows of channels c0 to c1; at is the place of their first
+// element.
+func (a *apply) run(y, x []float32, at, rows, c0, c1 int) {
+	set, n, scale, shift := a.c.set, c1-c0, a.scale[c0:], a.shift[c0:]
 	switch {
 	case a.op.Add && a.op.ReLU:
-		set.ScaleShiftAddReLU(y, x, a.scale, a.shift, a.add[at:], rows, n)
+		set.ScaleShiftAddReLU(y, x, scale, shift, a.add[at:], rows, n)
 	case a.op.Add:
-		set.ScaleShiftAdd(y, x, a.scale, a.shift, a.add[at:], rows, n)
+		set.ScaleShiftAdd(y, x, scale, shift, a.add[at:], rows, n)
 	case a.op.ReLU:
-		set.ScaleShiftReLU(y, x, a.scale, a.shift, rows, n)
+		set.ScaleShiftReLU(y, x, scale, shift, rows, n)
 	default:
-		set.ScaleShift(y, x, a.scale, a.shift, rows, n)
+		set.ScaleShift(y, x, scale, shift, rows, n)
 	}
 }
 
@@ -141,8 +152,7 @@ func (c *compiler) newGradSums(mask plan.Mask, in []*graph.Value, sums *graph.Va
 	case plan.ByResult:
 		g.y = c.f(in[2])
 	case plan.ByInput:
-		affine := c.f(in[2])
-		g.scale, g.shift = affine[:n], affine[n:]
+		g.scale, g.shift = c.affine(in[2])
 	}
 	return g
 }
@@ -224,8 +234,7 @@ func (c *compiler) normGradApply(s *plan.Step, op plan.NormGradApply) work {
 		fy, fx, f1 := temps[0], temps[1], temps[2]
 		var scale, shift []float32
 		if op.Mask == plan.ByInput {
-			affine := c.f(s.In[6])
-			scale, shift = affine[:n], affine[n:]
+			scale, shift = c.affine(s.In[6])
 		}
 		apply := func(worker, i int) {
 			lo, hi := i*block, min(rows, (i+1)*block)

@@ -213,7 +213,7 @@ func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32, own *p
 		to = sums[part*v.ci*v.co:]
 	}
 	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
-	lda, ldb := no+gap, (ni+v.narrow()-1)/v.narrow()*v.narrow()+gap
+	lda, ldb := no+gap, plan.Aligned(ni)+gap
 	as, bs := scratch[:v.depth*lda], scratch[v.depth*lda:]
 	blocks := blocksOf(v.m, v.depth)
 	b0, b1 := blocks*part/v.parts, blocks*(part+1)/v.parts
@@ -242,8 +242,6 @@ func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32, own *p
 		}
 	}
 }
-
-func (v *pointGrad) narrow() int { return v.set.Tiles[len(v.set.Tiles)-1].NR }
 
 func (v *pointGrad) reduce(i int, sums, dw []float32) {
 	n := v.ci * v.co

@@ -53,8 +53,8 @@ func dot(a, b []float32) float64 {
 	return sum
 }
 
-// logSumExp is log Σ exp(v).
-func logSumExp(v []float32) float64 {
+// logSumExp is log Σ exp(v/temperature).
+func logSumExp(v []float32, temperature float64) float64 {
 	top := v[0]
 	for _, x := range v {
 		top = max(top, x)
@@ -64,9 +64,9 @@ func logSumExp(v []float32) float64 {
 	}
 	sum := 0.0
 	for _, x := range v {
-		sum += math.Exp(float64(x) - float64(top))
+		sum += math.Exp((float64(x) - float64(top)) / temperature)
 	}
-	return float64(top) + math.Log(sum)
+	return float64(top)/temperature + math.Log(sum)
 }
 
 func (c *compiler) crossEntropy(s *plan.Step) work {
@@ -77,7 +77,7 @@ func (c *compiler) crossEntropy(s *plan.Step) work {
 		each := c.blocks(rows, rowBlock(n), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				row := logits[i*n : (i+1)*n]
-				terms[i] = logSumExp(row) - float64(row[labels[i]])
+				terms[i] = logSumExp(row, 1) - float64(row[labels[i]])
 			}
 		})
 		return func() {
@@ -99,7 +99,7 @@ func (c *compiler) crossEntropyGrad(s *plan.Step) work {
 			scale := float64(dloss[0]) / float64(rows)
 			for i := lo; i < hi; i++ {
 				row, d := logits[i*n:(i+1)*n], dx[i*n:(i+1)*n]
-				lse := logSumExp(row)
+				lse := logSumExp(row, 1)
 				for j, v := range row {
 					p := math.Exp(float64(v) - lse)
 					if j == int(labels[i]) {
