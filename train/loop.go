@@ -30,6 +30,7 @@ type Progress struct {
 	Waited                 time.Duration // of it, for data
 	EpochDone              bool          // this step was the last of its epoch
 	Exits                  []ExitHealth  // of the epoch's last batch, when it is done, of methods that only contrast
+	Validation             *Validation   // of the network after the epoch, if it was judged
 	Warnings               []string      // what looks wrong and what to try, each kind once
 }
 

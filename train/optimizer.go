@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"selfcon/config"
+	"selfcon/engine"
 	"selfcon/graph"
 )
 
@@ -133,4 +134,10 @@ func startAverages(t *Trainer) error {
 		}
 	}
 	return nil
+}
+
+// Average reads the moving average of a variable. It is an error if the run
+// keeps none of it.
+func (t *Trainer) Average(variable string) (engine.Tensor, error) {
+	return t.Engine.Read(slotAverage + variable)
 }

@@ -93,6 +93,13 @@ func OpenData(ctx context.Context, c config.Run, progress func(done, total int))
 }
 
 // Counts are the sizes of the splits.
+type Counts struct {
+	Train int `json:"train"`
+	Val   int `json:"val"`
+	Test  int `json:"test"`
+}
+
+// Counts are the sizes of the splits.
 func (s *Setup) Counts() Counts {
 	n := Counts{Train: s.Train.Len()}
 	if s.Val != nil {

@@ -11,7 +11,7 @@ import (
 	"selfcon/eval"
 	"selfcon/graph"
 	"selfcon/model"
-	"selfcon/train"
+	"selfcon/run"
 )
 
 // saveProbe writes the classifiers of every exit into a run's folder.
@@ -24,13 +24,13 @@ func saveProbe(dir string, found []eval.ProbeResult) error {
 			checkpoint.Named{Name: name + "weight", Tensor: engine.Float32(l.Weight, l.Classes, l.Dim)},
 			checkpoint.Named{Name: name + "bias", Tensor: engine.Float32(l.Bias, l.Classes)})
 	}
-	return checkpoint.WriteTensors(filepath.Join(dir, train.ProbeFile), f)
+	return checkpoint.WriteTensors(filepath.Join(dir, run.ProbeFile), f)
 }
 
 // loadProbe reads them back, in the order of the network's exits. A file that
 // is not of this network and this many classes is an error.
 func loadProbe(dir string, net *model.Network, classes int) ([]*eval.Linear, error) {
-	path := filepath.Join(dir, train.ProbeFile)
+	path := filepath.Join(dir, run.ProbeFile)
 	f, err := checkpoint.ReadTensors(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, usagef("%s has no classifiers yet; first: selfcon probe %s", dir, dir)

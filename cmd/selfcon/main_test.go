@@ -17,7 +17,7 @@ import (
 	"selfcon/engine/oracle"
 	"selfcon/graph"
 	"selfcon/model"
-	"selfcon/train"
+	"selfcon/run"
 )
 
 // call runs the command in-process.
@@ -194,7 +194,7 @@ func TestOwnImages(t *testing.T) {
 	if strings.Contains(stderr, "\x1b") {
 		t.Errorf("train writes terminal codes into a pipe: %q", stderr)
 	}
-	raw, err := os.ReadFile("runs/a/" + train.MetricsFile)
+	raw, err := os.ReadFile("runs/a/" + run.MetricsFile)
 	if err != nil || strings.Count(string(raw), "\n") != 30 {
 		t.Errorf("metrics of 30 epochs: %q, %v", raw, err)
 	}
@@ -225,7 +225,7 @@ func TestOwnImages(t *testing.T) {
 		t.Errorf("probe --per-class --confusion: exit code %d, %q, %q", code, stdout, stderr)
 	}
 	// Few labels: 18 training images a class, a tenth is 2; nothing is saved.
-	before, err := os.ReadFile("runs/a/" + train.ProbeFile)
+	before, err := os.ReadFile("runs/a/" + run.ProbeFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestOwnImages(t *testing.T) {
 	if few.Labels != 4 || few.KNN == nil || few.KNN.K != 4 || len(few.KNN.Table) != 3 || few.KNN.Table[1].N != 12 {
 		t.Errorf("probe --knn --label-fraction: %+v, want 4 labels and as many neighbours", few)
 	}
-	if after, err := os.ReadFile("runs/a/" + train.ProbeFile); err != nil || !bytes.Equal(before, after) {
+	if after, err := os.ReadFile("runs/a/" + run.ProbeFile); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("probe --label-fraction changed the run's classifiers (%v)", err)
 	}
 	for _, c := range [][2]string{{"--ensemble=logit", `did you mean "logits"?`}, {"--ensemble-exits=3", `no exit "sub-network 3"`}} {
@@ -272,7 +272,7 @@ func TestOwnImages(t *testing.T) {
 		t.Errorf("predict of a broken and a good image: exit code %d, %q, %q", code, stdout, stderr)
 	}
 	// Classifiers of another network are refused.
-	probeFile := "runs/a/" + train.ProbeFile
+	probeFile := "runs/a/" + run.ProbeFile
 	err = checkpoint.WriteTensors(probeFile, checkpoint.File{Tensors: []checkpoint.Named{
 		{Name: "0.weight", Tensor: engine.Float32(make([]float32, 6), 2, 3)}, {Name: "0.bias", Tensor: engine.Float32(make([]float32, 2), 2)}}})
 	if err != nil {

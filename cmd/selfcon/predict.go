@@ -17,6 +17,7 @@ import (
 
 	"selfcon/data"
 	"selfcon/eval"
+	"selfcon/run"
 	"selfcon/train"
 )
 
@@ -97,7 +98,7 @@ func readable(paths []string) (good []string, unread error) {
 }
 
 func predict(ctx context.Context, dir string, paths []string, threads int) ([]prediction, error) {
-	m, err := train.OpenRun(dir)
+	m, err := run.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func predict(ctx context.Context, dir string, paths []string, threads int) ([]pr
 		return nil, err
 	}
 	defer e.Close()
-	net, err := train.LoadModel(dir, m, e)
+	net, err := run.LoadModel(dir, m, e)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +179,7 @@ func printPredictions(w io.Writer, predictions []prediction) error {
 
 // newestProbed finds the run that was probed last.
 func newestProbed(root string) (string, error) {
-	found, err := filepath.Glob(filepath.Join(root, "*", train.ProbeFile))
+	found, err := filepath.Glob(filepath.Join(root, "*", run.ProbeFile))
 	if err != nil {
 		return "", err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"selfcon/config"
-	"selfcon/train"
+	"selfcon/run"
 )
 
 func TestPresets(t *testing.T) {
@@ -88,7 +88,7 @@ func TestTrainPreset(t *testing.T) {
 	if code != exitDone {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	m, err := train.OpenRun(out)
+	m, err := run.Open(out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"selfcon/engine"
 	"selfcon/eval"
 	"selfcon/model"
+	"selfcon/run"
 	"selfcon/train"
 )
 
@@ -51,7 +52,7 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 			}
 			r := newReporter(cmd.ErrOrStderr())
 			defer r.end()
-			m, err := train.OpenRun(args[0])
+			m, err := run.Open(args[0])
 			if err != nil {
 				return err
 			}
@@ -207,7 +208,7 @@ type exit struct {
 }
 
 // probeRun probes a run's model on the data of c and saves the classifiers.
-func probeRun(ctx context.Context, r *reporter, dir string, m train.Manifest, c config.Run, o probeOptions) (*results, error) {
+func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c config.Run, o probeOptions) (*results, error) {
 	s, err := train.NewSetup(c)
 	if err != nil {
 		return nil, err
@@ -223,7 +224,7 @@ func probeRun(ctx context.Context, r *reporter, dir string, m train.Manifest, c 
 		return nil, err
 	}
 	defer e.Close()
-	if _, err := train.LoadModel(dir, m, e); err != nil {
+	if _, err := run.LoadModel(dir, m, e); err != nil {
 		return nil, err
 	}
 	linears, res, err := probe(ctx, r, s, e, o, "probe", extractor(e, s))
@@ -236,7 +237,7 @@ func probeRun(ctx context.Context, r *reporter, dir string, m train.Manifest, c 
 	if err := saveProbe(dir, linears); err != nil {
 		return nil, err
 	}
-	return res, checkpoint.WriteJSON(filepath.Join(dir, train.ResultsFile), res)
+	return res, checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res)
 }
 
 // features turns a split into one feature vector an image and exit.

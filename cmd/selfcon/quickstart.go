@@ -12,6 +12,7 @@ import (
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/eval"
+	"selfcon/run"
 	"selfcon/train"
 )
 
@@ -32,7 +33,7 @@ the raw pixels, and the same network untrained.`,
 			r := newReporter(cmd.ErrOrStderr())
 			defer r.end()
 			if out == "" {
-				out = train.FreshFolder("runs/quickstart")
+				out = run.Fresh("runs/quickstart")
 			}
 			return quickstart(cmd.Context(), r, cmd.OutOrStdout(), c, out)
 		},
@@ -53,7 +54,7 @@ func quickstart(ctx context.Context, r *reporter, w io.Writer, c config.Run, out
 	if err != nil {
 		return err
 	}
-	m, err := train.OpenRun(dir)
+	m, err := run.Open(dir)
 	if err != nil {
 		return err
 	}

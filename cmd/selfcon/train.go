@@ -17,6 +17,7 @@ import (
 	"selfcon/config"
 	"selfcon/engine"
 	"selfcon/engine/cpu"
+	"selfcon/run"
 	"selfcon/train"
 )
 
@@ -111,13 +112,13 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 		return "", err
 	}
 	if out == "" {
-		out = train.FreshFolder(runName(c))
+		out = run.Fresh(runName(c))
 	}
-	if err := train.CreateFolder(out); err != nil {
+	if err := run.Create(out); err != nil {
 		return "", usageError{err}
 	}
-	m := train.NewManifest(s, e, versionString())
-	if err := t.Save(out, m); err != nil { // a folder that can't be written to is found now, not after the training
+	m := run.NewManifest(s, e, versionString())
+	if err := run.Save(t, out, m); err != nil { // a folder that can't be written to is found now, not after the training
 		return "", err
 	}
 	return out, runTrainer(ctx, r, t, e, m, out)
@@ -147,7 +148,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	if len(extra) > 0 {
 		return usagef("--resume goes on with the settings of the run; leave out %s", strings.Join(extra, ", "))
 	}
-	m, err := train.OpenRun(dir)
+	m, err := run.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -190,7 +191,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := t.Resume(dir); err != nil {
+	if err := run.Resume(t, dir); err != nil {
 		return err
 	}
 	if err := runTrainer(cmd.Context(), r, t, e, m, dir); err != nil {
@@ -207,7 +208,7 @@ const saveEvery = 5 * time.Minute
 // runTrainer trains to the end, to an interruption or to an error of the data,
 // and saves in any case; and every saveEvery, so that a machine that stops does
 // not take the run with it.
-func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Engine, m train.Manifest, dir string) error {
+func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Engine, m run.Manifest, dir string) error {
 	s, c := t.Setup, t.Setup.Config
 	r.sayf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, exits after %v; %s", dir, s.Method.Name, s.Train.Len(),
 		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name())
@@ -219,10 +220,10 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		last = p
 		r.training(p)
 		if p.EpochDone {
-			metrics = errors.Join(metrics, train.AppendMetrics(dir, p))
+			metrics = errors.Join(metrics, run.AppendEpoch(dir, run.NewEpoch(p)))
 		}
 		if time.Since(saved) > saveEvery {
-			if err := t.Save(dir, m); err != nil { // the last one saved is still whole
+			if err := run.Save(t, dir, m); err != nil { // the last one saved is still whole
 				r.sayf("warning: saving failed: %v", err)
 			}
 			saved = time.Now()
@@ -241,7 +242,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		if stopped {
 			err = errors.New("interrupted")
 		}
-		if saving := t.Save(dir, m); saving != nil {
+		if saving := run.Save(t, dir, m); saving != nil {
 			return fmt.Errorf("%w %s, and saving failed: %w", err, where, saving)
 		}
 		if stopped {
@@ -250,7 +251,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, dir)
 	}
 	m.Done = true
-	if err := t.Save(dir, m); err != nil {
+	if err := run.Save(t, dir, m); err != nil {
 		return err
 	}
 	r.sayf("trained %d epochs in %s", c.Epochs, short(time.Since(start)))

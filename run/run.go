@@ -1,0 +1,96 @@
+// Package run keeps a run's folder: what it is (run.go), how it went
+// (metrics.go), what it has learnt (state.go, model.go).
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"selfcon/checkpoint"
+	"selfcon/config"
+	"selfcon/engine"
+	"selfcon/train"
+)
+
+// The files of a run's folder.
+const (
+	ManifestFile = "run.json"          // Manifest
+	ModelFile    = "model.safetensors" // parameters and running statistics, the reference's names
+	StateFile    = "state.safetensors" // all variables and the place, of a run that is not done
+	MetricsFile  = "metrics.jsonl"     // a line an epoch
+	ProbeFile    = "probe.safetensors" // the linear classifiers of selfcon probe
+	ResultsFile  = "probe.json"        // their accuracies
+)
+
+// manifestFormat is the Manifest.Format that this program writes and reads.
+const manifestFormat = 1
+
+// Manifest describes a run; it lies in the run's folder as run.json.
+type Manifest struct {
+	Format  int          `json:"format"`
+	Version string       `json:"selfcon"` // the program that wrote it
+	Engine  string       `json:"engine"`
+	Created time.Time    `json:"created"`
+	Config  config.Run   `json:"config"` // resolved
+	Classes []string     `json:"classes"`
+	Images  train.Counts `json:"images"`
+	Done    bool         `json:"done"`
+}
+
+// NewManifest describes a run that is about to start.
+func NewManifest(s *train.Setup, e engine.Engine, version string) Manifest {
+	return Manifest{
+		Format: manifestFormat, Version: version, Engine: e.Name(), Created: time.Now().UTC().Truncate(time.Second),
+		Config: s.Config, Classes: s.Classes, Images: s.Counts(),
+	}
+}
+
+// Create makes a new folder for a run: dir itself if there is none, an
+// error if it is there and not empty.
+func Create(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case len(entries) > 0:
+		return fmt.Errorf("%s is there already and not empty; name another folder, or remove it", dir)
+	}
+	return os.MkdirAll(dir, 0o755)
+}
+
+// Fresh is base, or base-2, base-3, … : the first that is not there.
+func Fresh(base string) string {
+	dir := base
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			return dir
+		}
+		dir = fmt.Sprintf("%s-%d", base, i)
+	}
+}
+
+// Open reads a run's manifest.
+func Open(dir string) (Manifest, error) {
+	m := Manifest{Config: config.Default()} // of settings that older programs did not have
+	path := filepath.Join(dir, ManifestFile)
+	err := checkpoint.ReadJSON(path, &m)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return m, &config.Error{Setting: "run", Reason: fmt.Sprintf("%s is not the folder of a run: it has no %s", dir, ManifestFile)}
+	case err != nil:
+		return m, err
+	case m.Format != manifestFormat:
+		return m, fmt.Errorf("%s: format %d; this program reads format %d", path, m.Format, manifestFormat)
+	case len(m.Classes) < 2:
+		return m, fmt.Errorf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
+	}
+	if err := m.Config.Validate(); err != nil {
+		return m, fmt.Errorf("%s: damaged, or changed by hand: %v", path, err) // not the caller's setting
+	}
+	return m, nil
+}
