@@ -39,6 +39,24 @@ type Manifest struct {
 	Classes []string     `json:"classes"`
 	Images  train.Counts `json:"images"`
 	Done    bool         `json:"done"`
+	Cost    Cost         `json:"cost"`
+}
+
+// Cost is what a training has taken so far, all its parts together if it was
+// interrupted and resumed.
+type Cost struct {
+	Seconds float64 `json:"seconds"`           // from the first step on: steps, waiting for images, saving
+	Waited  float64 `json:"data_wait_seconds"` // of them, for images
+	Steps   int     `json:"steps"`
+	Peak    int64   `json:"peak_bytes"` // the largest peak resident set of a process that trained it
+}
+
+// ImagesPerSecond is the training's speed in labelled images, for a batch.
+func (c Cost) ImagesPerSecond(batch int) float64 {
+	if c.Seconds == 0 {
+		return 0
+	}
+	return float64(c.Steps*batch) / c.Seconds
 }
 
 // NewManifest describes a run that is about to start.

@@ -342,6 +342,11 @@ func TestInterrupt(t *testing.T) {
 	if code != exitDone {
 		t.Fatalf("resume: exit code %d, %q", code, stderr)
 	}
+	// All parts together took two steps of 16 images in each of two epochs.
+	m, err := run.Open("runs/b")
+	if err != nil || m.Cost.Steps != 4 || m.Cost.Seconds <= 0 || m.Cost.Peak < 1e6 {
+		t.Errorf("cost %+v (%v)", m.Cost, err)
+	}
 	if _, stderr, code := call(t.Context(), "train", "--resume", "runs/b"); code != exitUsage || !strings.Contains(stderr, "nothing to resume") {
 		t.Errorf("resume of a run that is done: exit code %d, %q", code, stderr)
 	}

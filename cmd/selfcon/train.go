@@ -216,6 +216,18 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	saved := start
 	var metrics error
 	var last train.Progress
+	before := m.Cost // of the parts before this one
+	save := func() error {
+		peak, err := peakMemory()
+		if err != nil {
+			return err
+		}
+		m.Cost = run.Cost{
+			Seconds: before.Seconds + time.Since(start).Seconds(), Waited: before.Waited + last.Waited.Seconds(),
+			Steps: before.Steps + last.Steps, Peak: max(before.Peak, peak),
+		}
+		return run.Save(t, dir, m)
+	}
 	err := t.Run(ctx, func(p train.Progress) {
 		last = p
 		r.training(p)
@@ -223,7 +235,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 			metrics = errors.Join(metrics, run.AppendEpoch(dir, run.NewEpoch(p)))
 		}
 		if time.Since(saved) > saveEvery {
-			if err := run.Save(t, dir, m); err != nil { // the last one saved is still whole
+			if err := save(); err != nil { // the last one saved is still whole
 				r.sayf("warning: saving failed: %v", err)
 			}
 			saved = time.Now()
@@ -242,7 +254,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		if stopped {
 			err = errors.New("interrupted")
 		}
-		if saving := run.Save(t, dir, m); saving != nil {
+		if saving := save(); saving != nil {
 			return fmt.Errorf("%w %s, and saving failed: %w", err, where, saving)
 		}
 		if stopped {
@@ -251,7 +263,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, dir)
 	}
 	m.Done = true
-	if err := run.Save(t, dir, m); err != nil {
+	if err := save(); err != nil {
 		return err
 	}
 	r.sayf("trained %d epochs in %s", c.Epochs, short(time.Since(start)))
