@@ -6,10 +6,7 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"math"
-	"strings"
 
-	"selfcon/internal/suggest"
 	"selfcon/loss"
 	"selfcon/model"
 )
@@ -112,18 +109,21 @@ var (
 	Optimizers   = []string{"sgd", "lars", "adamw"}
 	RateScalings = []string{"none", "linear"}
 	NoDecays     = []string{"none", "vectors"}
+	Augments     = []string{"strong", "weak", "none"}
+	Memories     = []string{"least"} // or empty
 )
 
 // Error is a setting that can't be used.
 type Error struct {
-	Setting string // the flag's name without its dashes, or "model" for the network's
+	Setting string // its key, or what else it is about, such as "model" for the network
+	Where   string // where it was given, where that is known: file:line: key, --flag, the environment variable or key=value
 	Reason  string
 }
 
-func (e *Error) Error() string { return e.Setting + ": " + e.Reason }
+func (e *Error) Error() string { return cmp.Or(e.Where, e.Setting) + ": " + e.Reason }
 
 func bad(setting, format string, args ...any) error {
-	return &Error{setting, fmt.Sprintf(format, args...)}
+	return &Error{Setting: setting, Reason: fmt.Sprintf(format, args...)}
 }
 
 // LossMethod is the method with its alpha.
@@ -146,6 +146,11 @@ func (c Run) Validate() error {
 	if c.Data == "" {
 		return bad("data", "is missing: say what to train on, such as --data imagefolder:PATH")
 	}
+	for _, s := range table {
+		if err := s.check(&c); err != nil {
+			return &Error{Setting: s.Key, Reason: err.Error()}
+		}
+	}
 	m, err := c.LossMethod()
 	if err != nil {
 		return err
@@ -159,90 +164,26 @@ func (c Run) Validate() error {
 	if !m.NeedsExits() && len(c.Model.Exits) > 0 {
 		return bad("exits", "%s trains the backbone alone; leave the exits out (methods with exits: selfcon-s, selfcon-m, selfcon, kd, …)", c.Method)
 	}
-	for _, x := range []struct {
-		name     string
-		v        float64
-		low      float64
-		openLow  bool
-		high     float64
-		openHigh bool
-	}{
-		{"lr", c.Rate, 0, true, math.Inf(1), true},
-		{"momentum", c.Momentum, 0, false, 1, true},
-		{"beta2", c.Beta2, 0, false, 1, true},
-		{"trust", c.Trust, 0, true, math.Inf(1), true},
-		{"weight-decay", c.WeightDecay, 0, false, math.Inf(1), true},
-		{"average", c.Average, 0, false, 1, true},
-		{"temperature", c.Temperature, 0, true, math.Inf(1), true},
-		{"base-temperature", c.BaseTemperature, 0, true, math.Inf(1), true},
-		{"crop-min", c.CropMin, 0, true, 1, false},
-		{"val-fraction", c.ValFraction, 0, false, 1, true},
-		{"fraction", c.Fraction, 0, false, 1, false},
-		{"blur", c.Blur, 0, false, 1, false}, {"solarize", c.Solarize, 0, false, 1, false}, {"erase", c.Erase, 0, false, 1, false},
-	} {
-		if math.IsNaN(x.v) || x.v < x.low || x.openLow && x.v == x.low || x.v > x.high || x.openHigh && x.v == x.high {
-			return bad(x.name, "%g is out of range: must be %s", x.v, interval(x.low, x.openLow, x.high, x.openHigh))
-		}
-	}
-	// The upper bounds are far from what is of use: they catch a slip of the
-	// keyboard before it asks for all memory.
-	for _, x := range []struct {
-		name         string
-		v, low, high int
-	}{
-		{"epochs", c.Epochs, 0, math.MaxInt32}, {"batch", c.Batch, 2, math.MaxInt32}, {"cache-side", c.CacheSide, 0, 65536}, {"per-class", c.PerClass, 0, math.MaxInt32}, {"class-images", c.ClassImages, 0, math.MaxInt32}, {"image", c.Image, 0, 4096},
-		{"micro-batch", c.MicroBatch, 0, math.MaxInt32}, {"projection-dim", c.ProjectionDim, 1, 65536}, {"warmup-epochs", c.WarmupEpochs, -1, math.MaxInt32},
-		{"threads", c.Threads, 0, 1024}, {"workers", c.Workers, 0, 4096}, {"width", c.Model.Width, 1, 4096},
-	} {
-		switch {
-		case x.v < x.low:
-			return bad(x.name, "%d is out of range: must be at least %d", x.v, x.low)
-		case x.v > x.high:
-			return bad(x.name, "%d is out of range: must be at most %d", x.v, x.high)
-		}
-	}
-	for _, x := range []struct {
-		name, v string
-		known   []string
-	}{
-		{"schedule", c.Schedule, Schedules},
-		{"optimizer", c.Optimizer, Optimizers},
-		{"lr-scaling", c.RateScaling, RateScalings},
-		{"no-decay", c.NoDecay, NoDecays},
-		{"augment", c.Augment, []string{"strong", "weak", "none"}},
-		{"sampling", cmp.Or(c.Sampling, "shuffle"), Samplings},
-	} {
-		ok := false
-		for _, k := range x.known {
-			ok = ok || k == x.v
-		}
-		if !ok {
-			return bad(x.name, "unknown value %q%s", x.v, suggest.Among(x.v, x.known))
-		}
-	}
 	if c.MicroBatch > 0 && c.Batch%c.MicroBatch != 0 {
-		return bad("micro-batch", "%d images at a time do not make up a batch of %d: the batch must be a multiple", c.MicroBatch, c.Batch)
+		return bad("micro_batch", "%d images at a time do not make up a batch of %d: the batch must be a multiple", c.MicroBatch, c.Batch)
 	}
 	if c.Nesterov && (c.Optimizer != "sgd" || c.Momentum == 0) {
 		return bad("nesterov", "is a kind of SGD's momentum: needs --optimizer sgd and a momentum above 0, not %s and %g", c.Optimizer, c.Momentum)
 	}
-	if c.RandAugment != nil && len(c.RandAugment) != 2 {
-		return bad("rand-augment", "%v: must be the number of operations and their magnitude, such as 2,9", c.RandAugment)
+	if len(c.RandAugment) != 0 && len(c.RandAugment) != 2 {
+		return bad("rand_augment", "%v: must be the number of operations and their magnitude, such as 2,9", c.RandAugment)
 	}
-	if c.Augment == "none" && (c.RandAugment != nil || c.AutoAugment != "" || c.Blur+c.Solarize+c.Erase > 0) {
-		return bad("augment", "none, and yet more is asked for: take weak or strong for rand-augment, auto-augment, blur, solarize or erase")
+	if c.Augment == "none" && (len(c.RandAugment) > 0 || c.AutoAugment != "" || c.Blur+c.Solarize+c.Erase > 0) {
+		return bad("augment", "none, and yet more is asked for: take weak or strong for rand_augment, auto_augment, blur, solarize or erase")
 	}
 	if c.Fraction != 0 && c.Fraction != 1 && c.PerClass > 0 {
-		return bad("per-class", "%d, and a fraction of %g: choose one", c.PerClass, c.Fraction)
+		return bad("per_class", "%d, and a fraction of %g: choose one", c.PerClass, c.Fraction)
 	}
 	if c.ClassImages > 0 && (c.Sampling != "balanced" || c.ClassImages < 2 || c.Batch%c.ClassImages != 0) {
-		return bad("class-images", "%d: is for --sampling balanced, must be at least 2 and divide the batch of %d", c.ClassImages, c.Batch)
+		return bad("class_images", "%d: is for --sampling balanced, must be at least 2 and divide the batch of %d", c.ClassImages, c.Batch)
 	}
 	if c.CacheSide > 0 && c.Cache == "" {
-		return bad("cache-side", "%d: there is no cache to shrink images in; give --cache FOLDER as well", c.CacheSide)
-	}
-	if c.Memory != "" && c.Memory != "least" {
-		return bad("memory", "unknown value %q%s; leave it out to recompute norms only", c.Memory, suggest.Among(c.Memory, []string{"least"}))
+		return bad("cache_side", "%d: there is no cache to shrink images in; give --cache FOLDER as well", c.CacheSide)
 	}
 	if c.Schedule != "step" && len(c.Milestones) > 0 {
 		return bad("milestones", "%v: a %s schedule has none; give --schedule step as well", c.Milestones, c.Schedule)
@@ -255,28 +196,22 @@ func (c Run) Validate() error {
 			return bad("milestones", "%v: must be ascending epochs from 1", c.Milestones)
 		}
 	}
-	// The network's own checks; the images' shape is not known yet.
-	n := c.Model
-	n.ImageHeight, n.ImageWidth, n.ImageChannels = 32, 32, 3
-	if _, err := model.New(n); err != nil {
-		return bad("model", "%v", err)
-	}
-	return nil
-}
-
-func interval(low float64, openLow bool, high float64, openHigh bool) string {
-	var parts []string
-	if openLow {
-		parts = append(parts, fmt.Sprintf("greater than %g", low))
-	} else {
-		parts = append(parts, fmt.Sprintf("at least %g", low))
-	}
-	if !math.IsInf(high, 1) {
-		if openHigh {
-			parts = append(parts, fmt.Sprintf("less than %g", high))
-		} else {
-			parts = append(parts, fmt.Sprintf("at most %g", high))
+	// The network's own checks, a setting at a time; the images' shape is not
+	// known yet.
+	n := model.Config{Arch: c.Model.Arch, Width: c.Model.Width, Stem: c.Model.Stem, Sub: c.Model.Sub, ImageHeight: 32, ImageWidth: 32, ImageChannels: 3}
+	for _, x := range []struct {
+		setting string
+		add     func()
+	}{
+		{"arch", func() {}},
+		{"dropout", func() { n.Dropout = c.Model.Dropout }},
+		{"drop_connect", func() { n.DropConnect = c.Model.DropConnect }},
+		{"exits", func() { n.Exits = c.Model.Exits }},
+	} {
+		x.add()
+		if _, err := model.New(n); err != nil {
+			return bad(x.setting, "%v", err)
 		}
 	}
-	return strings.Join(parts, " and ")
+	return nil
 }

@@ -134,7 +134,7 @@ func Presets() []Preset {
 func (s setting) preset(network string, m loss.Method) (p Preset, ok bool) {
 	c := Default() // momentum, weight decay, temperatures, projections, cosine, strong augmentation: the paper's
 	c.Data, c.Image, c.Method = s.data, s.image, m.Name
-	c.Model.Arch, c.Model.Sub = network, s.sub
+	c.Model.Arch, c.Model.Sub, c.Model.ImageHeight, c.Model.ImageWidth = network, s.sub, s.image, s.image
 	if m.NeedsExits() {
 		c.Model.Exits = model.DefaultExits(network)
 	}

@@ -257,7 +257,7 @@ func extractor(e engine.Engine, s *train.Setup) features {
 // probe trains a linear classifier on the features of every exit and tests them.
 func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, o probeOptions, name string, take features) ([]eval.ProbeResult, *results, error) {
 	if s.Val == nil {
-		return nil, nil, &config.Error{Setting: "val-fraction", Reason: "0 leaves no validation images to choose the probe's epoch by; the run needs a validation split or a fraction held out"}
+		return nil, nil, &config.Error{Setting: "val_fraction", Reason: "0 leaves no validation images to choose the probe's epoch by; the run needs a validation split or a fraction held out"}
 	}
 	labelled := s.Train
 	if o.labelFraction < 1 {
