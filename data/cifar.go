@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"selfcon/internal/pickle"
 )
 
 // CIFAR (A. Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html) comes
@@ -291,29 +293,29 @@ func parseCIFARBinary(path string, raw []byte, kind *cifarKind) (pix [][]uint8, 
 
 // parseCIFARPython takes raw over, as parseCIFARBinary.
 func parseCIFARPython(path string, raw []byte, kind *cifarKind) (pix [][]uint8, labels []uint16, err error) {
-	v, err := unpickle(raw)
+	v, err := cifarPickle(raw)
 	if err != nil {
 		return nil, nil, badf(path, "not a python file of %s: %v", kind.title, err)
 	}
-	dict, ok := v.(pickleDict)
+	dict, ok := v.(*pickle.Dict)
 	if !ok {
-		return nil, nil, badf(path, "not a python file of %s: it holds a %s, not a dictionary", kind.title, pickleKind(v))
+		return nil, nil, badf(path, "not a python file of %s: it holds a %s, not a dictionary", kind.title, pickle.Kind(v))
 	}
-	array, ok := dict["data"].(*pickleArray)
+	array, ok := dict.Get("data").(*numpyArray)
 	if !ok || len(array.shape) != 2 || array.shape[1] != cifarPixels {
 		return nil, nil, badf(path, "not a python file of %s: its \"data\" must be an array of bytes of shape n×%d", kind.title, cifarPixels)
 	}
-	list, ok := dict[kind.labelKey].(*pickleList)
+	list, ok := dict.Get(kind.labelKey).(*pickle.List)
 	if !ok {
 		hint := ""
-		if dict[kind.other().labelKey] != nil {
+		if dict.Get(kind.other().labelKey) != nil {
 			hint = fmt.Sprintf(" (this is %s: use %s:)", kind.other().title, kind.other().format)
 		}
 		return nil, nil, badf(path, "not a python file of %s: it has no list %q%s", kind.title, kind.labelKey, hint)
 	}
 	n := array.shape[0]
-	if len(list.items) != n {
-		return nil, nil, badf(path, "%d labels for %d images: there must be one label an image", len(list.items), n)
+	if len(list.Items) != n {
+		return nil, nil, badf(path, "%d labels for %d images: there must be one label an image", len(list.Items), n)
 	}
 	data := array.data
 	if array.fortran { // first index fastest: pixel j of all images together
@@ -326,9 +328,9 @@ func parseCIFARPython(path string, raw []byte, kind *cifarKind) (pix [][]uint8, 
 	}
 	pix, labels = make([][]uint8, n), make([]uint16, n)
 	for i := range n {
-		label, ok := list.items[i].(int)
-		if !ok || label < 0 || label >= len(kind.classes) {
-			return nil, nil, badf(path, "label %s of image %d is out of range: %s has labels 0 to %d", pickleBrief(list.items[i]), i, kind.title, len(kind.classes)-1)
+		label, ok := list.Items[i].(int64)
+		if !ok || label < 0 || label >= int64(len(kind.classes)) {
+			return nil, nil, badf(path, "label %s of image %d is out of range: %s has labels 0 to %d", pickle.Brief(list.Items[i]), i, kind.title, len(kind.classes)-1)
 		}
 		labels[i] = uint16(label)
 		pix[i] = data[i*cifarPixels : (i+1)*cifarPixels : (i+1)*cifarPixels]

@@ -228,7 +228,7 @@ func TestCIFARBad(t *testing.T) {
 		"pickle shape":        {gz(t, tarOf(t, python(pickleOf(2, false, row, 1)))), "data_batch_2", []string{"an array of 3072 bytes has a dimension of 3072"}},
 		"pickle of CIFAR-100": {gz(t, tarOf(t, python(membersOf(t, "testdata/cifar-100-py2.tar.gz")[0].body))), "data_batch_2", []string{"this is CIFAR-100: use cifar100:"}},
 		"pickle of code":      {gz(t, tarOf(t, python([]byte("\x80\x02cos\nsystem\nU\x02ls\x85R.")))), "data_batch_2", []string{`it names "os.system"`, "nothing that a pickle names is run"}},
-		"pickle protocol 4":   {gz(t, tarOf(t, python([]byte("\x80\x04}.")))), "data_batch_2", []string{"protocol 4", "protocol 2"}},
+		"pickle protocol 6":   {gz(t, tarOf(t, python([]byte("\x80\x06}.")))), "data_batch_2", []string{"protocol 6", "2 to 5"}},
 		"pickle of a list":    {gz(t, tarOf(t, python([]byte("\x80\x02].")))), "data_batch_2", []string{"a list, not a dictionary"}},
 		"pickle of nothing":   {gz(t, tarOf(t, python([]byte("\x80\x02}.")))), "data_batch_2", []string{`"data" must be an array of bytes of shape n×3072`}},
 		"pickle in itself":    {gz(t, tarOf(t, python([]byte("\x80\x02}q\x01U\x01ah\x01s.")))), "data_batch_2", []string{`"data" must be`}},
