@@ -32,10 +32,28 @@ type Features struct {
 // of one view and at most batchSize images; a program is compiled for each size
 // that comes. progress, which may be nil, is told after each batch.
 func Extract(ctx context.Context, e engine.Engine, net *model.Network, batches iter.Seq2[*data.Batch, error], n, batchSize int, progress func(done, total int)) (*Features, error) {
+	same := func(_ *graph.Graph, features []*graph.Value) []*graph.Value { return features }
+	return outputs(ctx, e, net, net.Dim(), same, batches, n, batchSize, progress)
+}
+
+// ExtractLogits computes, as Extract the features, what the classifiers that were
+// trained with the network give each of the classes at every exit.
+func ExtractLogits(ctx context.Context, e engine.Engine, net *model.Network, classes int, batches iter.Seq2[*data.Batch, error], n, batchSize int, progress func(done, total int)) (*Features, error) {
+	classify := func(g *graph.Graph, features []*graph.Value) []*graph.Value {
+		return net.Classify(g, features, classes, false)
+	}
+	return outputs(ctx, e, net, classes, classify, batches, n, batchSize, progress)
+}
+
+// outputs computes what heads makes of every exit's features: dim numbers an
+// image.
+func outputs(ctx context.Context, e engine.Engine, net *model.Network, dim int, heads func(*graph.Graph, []*graph.Value) []*graph.Value,
+	batches iter.Seq2[*data.Batch, error], n, batchSize int, progress func(done, total int),
+) (*Features, error) {
 	if batchSize < 1 {
 		return nil, fmt.Errorf("eval: batch of %d images: must be at least 1", batchSize)
 	}
-	f := newFeatures(net.ExitNames(), slices.Repeat([]int{net.Dim()}, len(net.Exits)+1), n)
+	f := newFeatures(net.ExitNames(), slices.Repeat([]int{dim}, len(net.Exits)+1), n)
 	programs := map[int]engine.Executable{}
 	err := f.fill(batches, n, net.ImageHeight*net.ImageWidth*net.ImageChannels, func(b *data.Batch) error {
 		if err := ctx.Err(); err != nil {
@@ -48,7 +66,7 @@ func Extract(ctx context.Context, e engine.Engine, net *model.Network, batches i
 		x, ok := programs[rows]
 		if !ok {
 			var err error
-			if x, err = compileEncoder(e, net, rows); err != nil {
+			if x, err = compile(e, net, heads, rows); err != nil {
 				return err
 			}
 			programs[rows] = x
@@ -129,10 +147,10 @@ func (f *Features) fill(batches iter.Seq2[*data.Batch, error], n, pixels int, ad
 
 func exitOutput(i int) string { return fmt.Sprint("exit.", i) }
 
-func compileEncoder(e engine.Engine, net *model.Network, rows int) (engine.Executable, error) {
+func compile(e engine.Engine, net *model.Network, heads func(*graph.Graph, []*graph.Value) []*graph.Value, rows int) (engine.Executable, error) {
 	g := graph.New()
 	images := g.Input("images", graph.Float, rows, net.ImageHeight, net.ImageWidth, net.ImageChannels)
-	for i, f := range net.Encode(g, images, false) {
+	for i, f := range heads(g, net.Encode(g, images, false)) {
 		g.Output(exitOutput(i), f)
 	}
 	p, err := g.Build()

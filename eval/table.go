@@ -74,6 +74,30 @@ func Test(results []*Linear, f *Features, ensemble Ensemble) (Table, error) {
 	return j.table(), nil
 }
 
+// TestLogits judges classifiers by what they gave the classes: the logits of
+// every exit, classes an image, in the place of features.
+func TestLogits(f *Features, classes int, ensemble Ensemble) (Table, error) {
+	if classes < 2 {
+		return nil, errClasses
+	}
+	if err := f.check("test", classes); err != nil {
+		return nil, err
+	}
+	for i, d := range f.Dims {
+		if d != classes {
+			return nil, fmt.Errorf("eval: %d logits at %s for %d classes", d, f.Names[i], classes)
+		}
+	}
+	j, err := newJudge(f.Names, classes, ensemble)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.add(f.X, f.Labels); err != nil {
+		return nil, err
+	}
+	return j.table(), nil
+}
+
 // judge counts how the exits and their ensemble do, block by block.
 type judge struct {
 	names    []string
