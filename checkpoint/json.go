@@ -34,6 +34,14 @@ var (
 	breaks     = regexp.MustCompile(`\n\s*`)
 )
 
+// WriteText writes text to a file, which is replaced whole or not at all.
+func WriteText(path string, text []byte) error {
+	return replace(path, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
 // Indent is v as indented JSON that ends with a line break, a list of numbers
 // on one line.
 func Indent(v any) ([]byte, error) {

@@ -210,7 +210,7 @@ func (r *Report) grids() []grid {
 				row = append(row, s.top1(way, x))
 			}
 			if i == 0 {
-				row = append(row, s.Seconds.text(1, 0), s.Peak.text(1e6, 0), s.Speed.text(1, 0), fmt.Sprint(len(s.Seeds)))
+				row = append(row, s.Seconds.text(1, 1), s.Peak.text(1e6, 0), s.Speed.text(1, 0), fmt.Sprint(len(s.Seeds)))
 			}
 			g.rows = append(g.rows, row)
 		}

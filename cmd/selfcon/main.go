@@ -55,6 +55,7 @@ func exitCode(err error) int {
 	var spec *data.SpecError
 	var bad *data.Error
 	var stopped interrupted
+	var child childError
 	switch {
 	case err == nil:
 		return exitDone
@@ -64,6 +65,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &bad):
 		return exitBadData
+	case errors.As(err, &child):
+		return child.code
 	}
 	return exitFailed
 }

@@ -45,7 +45,7 @@ func TestWrongUse(t *testing.T) {
 		want string // in the message
 	}{
 		{"trian", exitUsage, `did you mean "train"?`},
-		{"nonsense", exitUsage, "known: bench, completion, data, help, models, predict, presets, probe, quickstart, train, version"},
+		{"nonsense", exitUsage, "known: bench, compare, completion, data, help, models, predict, presets, probe, quickstart, train, version"},
 		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
 		{"train --epochs three", exitUsage, `"three"`},
 		{"train", exitUsage, "--data imagefolder:PATH"},
@@ -99,6 +99,20 @@ func TestWrongUse(t *testing.T) {
 		{"train --data sample --out " + empty, exitUsage, "not empty"},
 		{"train --resume " + empty, exitUsage, "not the folder of a run"},
 		{"train --resume x --lr 1", exitUsage, "leave out --lr"},
+		{"compare", exitUsage, "--data imagefolder:PATH"},
+		{"compare --data sample --methods ce,supconn", exitUsage, `did you mean "supcon"?`},
+		{"compare --data sample --method ce", exitUsage, "did you mean --methods?"},
+		{"compare --data sample --methods ce,ce", exitUsage, "method ce is there twice"},
+		{"compare --data sample --epochs 0", exitUsage, "0 epochs"},
+		{"compare --data sample --epochs 3 --seconds 3", exitUsage, "one kind of budget"},
+		{"compare --data sample --seeds 0", exitUsage, "--seeds 0"},
+		{"compare --data sample --split tset", exitUsage, `did you mean "test"?`},
+		{"compare --data sample --label-fraction 1", exitUsage, "less than 1"},
+		{"compare --data sample --for ce", exitUsage, "METHOD:FLAG=VALUE"},
+		{"compare --data sample --for c:lr=1", exitUsage, "not among the --methods"},
+		{"compare --data sample --for ce:l=1", exitUsage, "did you mean --lr?"},
+		{"compare --data sample --for ce:seed=1", exitUsage, "can't be that of one method"},
+		{"compare --data sample --preset small", exitUsage, `unknown name "small-ce"`},
 		{"probe", exitUsage, "probe --help"},
 		{"probe --lr 0 " + empty, exitUsage, "rate 0"},
 		{"probe --k 0 " + empty, exitUsage, "0 nearest neighbours"},
@@ -131,7 +145,7 @@ func TestWrongUse(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"", "train", "probe", "predict", "models", "presets", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
+	for _, args := range []string{"", "train", "compare", "probe", "predict", "models", "presets", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
 		stdout, _, code := call(t.Context(), append(strings.Fields(args), "--help")...)
 		if code != exitDone || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("selfcon %s --help: exit code %d, no examples in %q", args, code, stdout)

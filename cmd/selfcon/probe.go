@@ -162,6 +162,7 @@ type results struct {
 	Labels        int           `json:"labels"` // training images that the classifiers saw
 	Table         eval.Table    `json:"table"`
 	KNN           *knnResults   `json:"knn,omitempty"`
+	Own           eval.Table    `json:"own,omitempty"` // of the classifiers that were trained with the network, if any were
 	Exits         []exit        `json:"exits"`
 }
 
@@ -173,6 +174,9 @@ type knnResults struct {
 
 func (r *results) String() string {
 	text := fmt.Sprintf("%s, %d images; labels of %d training images\n%s", r.Split, r.Images, r.Labels, r.Table)
+	if r.Own != nil {
+		text += fmt.Sprintf("\nthe classifiers that were trained with the network\n%s", r.Own)
+	}
 	if r.KNN != nil {
 		text += fmt.Sprintf("\n%d nearest neighbours, temperature %g\n%s", r.KNN.K, r.KNN.Temperature, r.KNN.Table)
 	}
@@ -209,26 +213,19 @@ type exit struct {
 
 // probeRun probes a run's model on the data of c and saves the classifiers.
 func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c config.Run, o probeOptions) (*results, error) {
-	s, err := train.NewSetup(c)
-	if err != nil {
-		return nil, err
-	}
-	if err := sameClasses(s.Classes, m.Classes); err != nil {
-		return nil, err
-	}
-	if o.ensemble, err = resolve(o.ensemble, s.Net); err != nil {
-		return nil, err
-	}
-	e, err := openEngine(c.Threads)
+	s, e, err := openTrained(dir, m, c)
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
-	if _, err := run.LoadModel(dir, m, e); err != nil {
+	if o.ensemble, err = resolve(o.ensemble, s.Net); err != nil {
 		return nil, err
 	}
 	linears, res, err := probe(ctx, r, s, e, o, "probe", extractor(e, s))
 	if err != nil {
+		return nil, err
+	}
+	if res.Own, err = ownClassifiers(ctx, r, s, e, o.ensemble); err != nil {
 		return nil, err
 	}
 	if o.labelFraction < 1 {
@@ -238,6 +235,53 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 		return nil, err
 	}
 	return res, checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res)
+}
+
+// openTrained opens the data of c and puts a run's weights into an engine, which
+// the caller closes.
+func openTrained(dir string, m run.Manifest, c config.Run) (*train.Setup, engine.Engine, error) {
+	s, err := train.NewSetup(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := sameClasses(s.Classes, m.Classes); err != nil {
+		return nil, nil, err
+	}
+	e, err := openEngine(c.Threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := run.LoadModel(dir, m, e); err != nil {
+		e.Close()
+		return nil, nil, err
+	}
+	return s, e, nil
+}
+
+// judgedSplit is the split that the last word is had on.
+func judgedSplit(s *train.Setup) data.Dataset {
+	if s.Test != nil {
+		return s.Test
+	}
+	return s.Val
+}
+
+// ownClassifiers tests the classifiers that were trained with the network; nil
+// if its method has none.
+func ownClassifiers(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, ensemble eval.Ensemble) (eval.Table, error) {
+	if !s.Method.OneStage() {
+		return nil, nil
+	}
+	ds := judgedSplit(s)
+	l, err := s.Loader(ds, evalBatch, false)
+	if err != nil {
+		return nil, err
+	}
+	logits, err := eval.ExtractLogits(ctx, e, s.Net, len(s.Classes), l.Epoch(ctx, 0, 0), ds.Len(), evalBatch, r.phase("the network's own classifiers"))
+	if err != nil {
+		return nil, err
+	}
+	return eval.TestLogits(logits, len(s.Classes), ensemble)
 }
 
 // features turns a split into one feature vector an image and exit.

@@ -21,9 +21,43 @@ import (
 	"selfcon/train"
 )
 
+// trainSettings are the settings of a training as the flags give them.
+type trainSettings struct {
+	config config.Run
+	preset string
+}
+
+func (t *trainSettings) declare(cmd *cobra.Command) {
+	t.config = config.Default()
+	cmd.Flags().StringVar(&t.preset, "preset", "", "begin with the recipe of this `name` instead of the defaults below (selfcon presets lists them); flags that are given replace its settings")
+	complete(cmd, "preset", presetNames)
+	runFlags(cmd, &t.config)
+}
+
+// settle fills in what follows from the flags that were given.
+func (t *trainSettings) settle(cmd *cobra.Command) error {
+	c := &t.config
+	if t.preset != "" {
+		if err := applyPreset(cmd, c, t.preset); err != nil {
+			return err
+		}
+	} else {
+		defaultExits(cmd, c)
+		defaultRate(cmd, c)
+	}
+	c.Data = absolute(c.Data)
+	if c.Cache != "" {
+		var err error
+		if c.Cache, err = filepath.Abs(c.Cache); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func trainCommand() *cobra.Command {
-	c := config.Default()
-	out, resume, preset := "", "", ""
+	var t trainSettings
+	out, resume := "", ""
 	cmd := &cobra.Command{
 		Use:   "train --data FORMAT[:PATH]",
 		Short: "Train an encoder on labelled images",
@@ -45,22 +79,10 @@ uninterrupted run gives.`,
 			if resume != "" {
 				return resumeRun(cmd, r, resume)
 			}
-			if preset != "" {
-				if err := applyPreset(cmd, &c, preset); err != nil {
-					return err
-				}
-			} else {
-				defaultExits(cmd, &c)
-				defaultRate(cmd, &c)
+			if err := t.settle(cmd); err != nil {
+				return err
 			}
-			c.Data = absolute(c.Data)
-			if c.Cache != "" {
-				var err error
-				if c.Cache, err = filepath.Abs(c.Cache); err != nil {
-					return err
-				}
-			}
-			dir, err := trainRun(cmd.Context(), r, c, out)
+			dir, err := trainRun(cmd.Context(), r, t.config, out)
 			if err != nil {
 				return err
 			}
@@ -69,16 +91,17 @@ uninterrupted run gives.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&preset, "preset", "", "begin with the recipe of this `name` instead of the defaults below (selfcon presets lists them); flags that are given replace its settings")
-	complete(cmd, "preset", presetNames)
-	runFlags(cmd, &c)
+	t.declare(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
 	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers and --memory")
 	return cmd
 }
 
 // runName is the default name of a run's folder.
-func runName(c config.Run) string {
+func runName(c config.Run) string { return filepath.Join("runs", dataName(c)+"-"+c.Method) }
+
+// dataName is a short name for a run's data.
+func dataName(c config.Run) string {
 	name, path, _ := strings.Cut(c.Data, ":")
 	if path != "" {
 		base := filepath.Base(path)
@@ -87,7 +110,7 @@ func runName(c config.Run) string {
 		}
 		name = base
 	}
-	return filepath.Join("runs", name+"-"+c.Method)
+	return name
 }
 
 // trainRun trains a configuration from the start and returns the run's folder.

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"selfcon/checkpoint"
+	"selfcon/compare"
+	"selfcon/run"
+)
+
+// asCommand in the environment makes the test binary the command: compare starts
+// itself.
+const asCommand = "SELFCON_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main() // exits
+	}
+	os.Exit(m.Run())
+}
+
+// stopAt ends a context when a text is written for the first time.
+type stopAt struct {
+	said bytes.Buffer
+	text string
+	stop func()
+}
+
+func (s *stopAt) Write(p []byte) (int, error) {
+	n, err := s.said.Write(p)
+	if strings.Contains(s.said.String(), s.text) {
+		s.stop()
+	}
+	return n, err
+}
+
+// TestCompare compares two methods, is stopped in the second training, goes on,
+// and gives the same again without training.
+func TestCompare(t *testing.T) {
+	t.Setenv(asCommand, "1")
+	t.Chdir(t.TempDir())
+	args := strings.Fields("compare --data sample --methods ce,selfcon-s --width 1 --per-class 8 --batch 16 --lr 0.02 --exits 2 --epochs 40 --seeds 2 --label-fraction 0.5 --for ce:augment=weak --out c")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stderr := &stopAt{text: "selfcon-s-40ep-s1: selfcon-s on 80 images", stop: cancel}
+	cmd := root(new(bytes.Buffer), stderr)
+	cmd.SetArgs(args)
+	if err := cmd.ExecuteContext(ctx); exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "goes on") {
+		t.Fatalf("stopped: %v, %s", err, &stderr.said)
+	}
+	first, second := filepath.Join("c", "ce-40ep-s1"), filepath.Join("c", "selfcon-s-40ep-s1")
+	if m, err := run.Open(first); err != nil || !m.Done || m.Config.Augment != "weak" || m.Config.Model.Exits != nil {
+		t.Errorf("%s: %+v, %v", first, m, err)
+	}
+	if m, err := run.Open(second); err != nil || m.Done || m.Cost.Steps == 40*5 {
+		t.Errorf("%s: %+v, %v", second, m, err)
+	}
+	before, err := os.Stat(filepath.Join(first, run.ModelFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	text, log, code := call(t.Context(), args...)
+	if code != exitDone || !strings.Contains(log, "2 of 4: selfcon-s-40ep-s1, resumed") || strings.Contains(log, "1 of 4") {
+		t.Fatalf("going on: exit code %d, %s", code, log)
+	}
+	after, err := os.Stat(filepath.Join(first, run.ModelFile))
+	if err != nil || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("a training that was done was repeated (%v)", err)
+	}
+	m, err := run.Open(second)
+	if err != nil || !m.Done || m.Cost.Steps != 40*5 || m.Cost.Peak < 1e6 || m.Cost.Seconds <= 0 || m.Config.Augment != "strong" {
+		t.Errorf("%s: %+v, %v", second, m, err)
+	}
+	var report compare.Report
+	if err := checkpoint.ReadJSON(filepath.Join("c", reportFile), &report); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Outcomes) != 4 || report.Missing != 0 || len(report.Rows) != 2 || len(report.Rows[1].Seeds) != 2 || report.Images != 2000 {
+		t.Errorf("%+v", report)
+	}
+	for _, o := range report.Outcomes {
+		for _, j := range o.Judged {
+			for _, row := range j.Table {
+				if row.N != 2000 || row.Top1 < 0.05 || row.Top1 > 0.95 {
+					t.Errorf("%s, %s: %+v", o.Name(), j.By, row)
+				}
+			}
+		}
+	}
+	// The classifiers that a method trains, and the means of both seeds.
+	ce := report.Rows[0]
+	if len(ce.Judged) != 4 || ce.Judged[1].By != "classifiers trained with the network" || ce.Judged[3].By != "linear probe with 40 labels" {
+		t.Errorf("%+v", ce.Judged)
+	}
+	seeds := ce.Judged[0].Exits[0].Top1
+	if len(seeds.Values) != 2 || seeds.Values[0] == seeds.Values[1] || seeds.Mean != (seeds.Values[0]+seeds.Values[1])/2 {
+		t.Errorf("%+v", seeds)
+	}
+
+	again, log, code := call(t.Context(), append(args, "--json")...)
+	var same compare.Report
+	if err := json.Unmarshal([]byte(again), &same); code != exitDone || err != nil || same.String() != text || strings.Contains(log, " of 4") {
+		t.Errorf("again: exit code %d, %v, %s\n%s\nnot\n%s", code, err, log, same.String(), text)
+	}
+	// Other settings do not mix with what is there.
+	if _, log, code := call(t.Context(), append(args, "--temperature", "0.2")...); code != exitUsage || !strings.Contains(log, "another --out") {
+		t.Errorf("other settings: exit code %d, %s", code, log)
+	}
+	// A training that can't be is told by its process.
+	if _, log, code := call(t.Context(), append(args, "--out", "d", "--for", "ce:threads=1025")...); code != exitUsage || !strings.Contains(log, "threads: 1025") {
+		t.Errorf("wrong setting: exit code %d, %s", code, log)
+	}
+}
+
+// TestCompareSeconds: the epochs that fit into a time are measured once.
+func TestCompareSeconds(t *testing.T) {
+	t.Setenv(asCommand, "1")
+	t.Chdir(t.TempDir())
+	args := strings.Fields("compare --data sample --methods supcon-s --width 1 --per-class 8 --batch 16 --seconds 1 --seeds 1 --split validation")
+	text, log, code := call(t.Context(), args...)
+	if code != exitDone || !strings.Contains(log, "1 s are") || !strings.Contains(text, "of the validation split") {
+		t.Fatalf("exit code %d, %s, %s", code, text, log)
+	}
+	m, err := run.Open("compare/sample/supcon-s-1s-s1")
+	if err != nil || m.Config.Epochs < 2 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	again, log, code := call(t.Context(), args...)
+	if code != exitDone || strings.Contains(log, "1 s are") || again != text {
+		t.Errorf("again: exit code %d, %s, %s", code, again, log)
+	}
+}
