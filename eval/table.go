@@ -74,9 +74,9 @@ func Test(results []*Linear, f *Features, ensemble Ensemble) (Table, error) {
 	return j.table(), nil
 }
 
-// TestLogits judges classifiers by what they gave the classes: the logits of
+// JudgeLogits judges classifiers by what they gave the classes: the logits of
 // every exit, classes an image, in the place of features.
-func TestLogits(f *Features, classes int, ensemble Ensemble) (Table, error) {
+func JudgeLogits(f *Features, classes int, ensemble Ensemble) (Table, error) {
 	if classes < 2 {
 		return nil, errClasses
 	}

@@ -92,6 +92,17 @@ func TestEnsemble(t *testing.T) {
 			t.Errorf("%+v, want top-1 %g", row, want[row.Name])
 		}
 	}
+	// Logits judged as they are, without a classifier, make the same table.
+	direct, err := JudgeLogits(f, 3, DefaultEnsemble())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(table, direct); d != "" {
+		t.Error(d)
+	}
+	if _, err := JudgeLogits(f, 4, DefaultEnsemble()); err == nil {
+		t.Error("3 logits were taken for those of 4 classes")
+	}
 	// The mean of the logits is what one classifier with those logits gives.
 	mean := make([]float32, 9)
 	for i := range mean {

@@ -281,7 +281,7 @@ func ownClassifiers(ctx context.Context, r *reporter, s *train.Setup, e engine.E
 	if err != nil {
 		return nil, err
 	}
-	return eval.TestLogits(logits, len(s.Classes), ensemble)
+	return eval.JudgeLogits(logits, len(s.Classes), ensemble)
 }
 
 // features turns a split into one feature vector an image and exit.
