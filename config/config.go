@@ -43,6 +43,8 @@ type Run struct {
 	Schedule     string    `json:"schedule"`               // cosine, step or constant
 	Milestones   []int     `json:"milestones"`             // step: the rate falls to a tenth after each of these epochs
 	WarmupEpochs int       `json:"warmup_epochs"`          // linear warm-up from 0.01 (or from lr, if that is smaller; of adamw from lr/50) over this many epochs; -1: 10 for batches from 1024, as the reference, otherwise a tenth of all
+	HeadRate     float64   `json:"head_lr"`                // of what is not the encoder: classifiers or projection heads; 0: lr's
+	Freeze       int       `json:"freeze"`                 // stages that are not trained, and the stem with them; 0: none
 	Augment      string    `json:"augment"`                // strong, weak or none
 	CropMin      float64   `json:"crop_min"`               // the smallest share of the image that a random crop keeps
 	Flip         bool      `json:"flip"`                   // mirror at random

@@ -153,6 +153,10 @@ var table = []*Setting{
 		About: "epochs after which a step schedule divides the rate by 10, such as 60,80"},
 	{Key: "warmup_epochs", Group: "Training", Range: from(-1).to(many), field: func(c *Run) any { return &c.WarmupEpochs },
 		About: "epochs of linear warm-up (-1: a tenth of all; for batches from 1024, 10 as in the paper)"},
+	{Key: "head_lr", Group: "Training", Range: from(0), field: func(c *Run) any { return &c.HeadRate },
+		About: "learning rate of the classifiers or projection heads, which follows the same schedule (0: that of the encoder, lr)"},
+	{Key: "freeze", Group: "Training", Range: from(0).to(many), field: func(c *Run) any { return &c.Freeze },
+		About: "stages that are not trained, and the stem with them, such as 2: they keep the weights and the batch norms' statistics that they begin with (0: all are trained)"},
 	{Key: "seed", Group: "Training", field: func(c *Run) any { return &c.Seed },
 		About: "fixes everything random"},
 

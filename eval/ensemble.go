@@ -61,6 +61,28 @@ func (e Ensemble) members(names []string) ([]int, error) {
 	return out, nil
 }
 
+// Vote is what the ensemble says of images: logits whose softmax are its
+// probabilities. exits are the logits of all exits of these names. With less
+// than two members there is no ensemble, and the result is nil.
+func (e Ensemble) Vote(names []string, exits [][]float32, classes int) ([]float32, error) {
+	members, err := e.members(names)
+	if err != nil || len(members) < 2 {
+		return nil, err
+	}
+	return e.vote(members, exits, classes)
+}
+
+func (e Ensemble) vote(members []int, exits [][]float32, classes int) ([]float32, error) {
+	var votes [][]float32
+	for _, m := range members {
+		votes = append(votes, exits[m])
+	}
+	if e.Mean == MeanOfLogits {
+		return MeanLogits(votes), nil
+	}
+	return meanProbabilities(votes, classes)
+}
+
 // MeanLogits is the mean of the exits' logits, one slice an exit, all of the
 // same length.
 func MeanLogits(exits [][]float32) []float32 {

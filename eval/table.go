@@ -125,15 +125,8 @@ func (j *judge) add(logits [][]float32, labels []int32) error {
 			return fmt.Errorf("%s: %w", j.names[i], err)
 		}
 	}
-	var votes [][]float32
-	for _, m := range j.members {
-		votes = append(votes, logits[m])
-	}
 	last := j.tallies[len(j.names)]
-	if j.ensemble.Mean == MeanOfLogits {
-		return last.add(MeanLogits(votes), labels)
-	}
-	mean, err := meanProbabilities(votes, last.classes)
+	mean, err := j.ensemble.vote(j.members, logits, last.classes)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (b *builder) norm(name string, x *graph.Value) *graph.Value {
 func (b *builder) normWith(name string, x *graph.Value, eps, momentum float64) *graph.Value {
 	vec := func(suffix string, role graph.Role, kind graph.InitKind) *graph.Value {
 		return b.g.Variable(graph.Variable{
-			Name: name + suffix, Role: role, Trainable: role == graph.Parameter,
+			Name: name + suffix, Role: role, Trainable: role == graph.Parameter && !b.frozen,
 			Type: graph.Type{Shape: graph.Shape{channels(x)}},
 			Init: graph.Init{Kind: kind},
 		})

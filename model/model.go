@@ -183,11 +183,20 @@ func find(name string) (architecture, error) {
 	return architecture{}, fmt.Errorf("unknown architecture %q%s", name, suggest.Among(name, append(Archs(), wideNames)))
 }
 
+// EncoderPrefix is what the names of a network's variables begin with; those of
+// heads and classifiers don't.
+const EncoderPrefix = "encoder."
+
 // Network is a checked configuration.
 type Network struct {
 	Config
 	// Seed of the random numbers of dropout; whoever trains sets it.
-	Seed   uint64
+	Seed uint64
+	// Frozen is how many stages, with the stem before them, stay as they are:
+	// they are not trained, and their batch norms use the running statistics and
+	// leave them alone. 0: none, and the stem is trained. Sub-networks are trained
+	// wherever they leave.
+	Frozen int
 	family family
 }
 
@@ -280,9 +289,13 @@ func (n *Network) Encode(g *graph.Graph, images *graph.Value, training bool) []*
 	b := &builder{g: g, training: training, seed: n.Seed, counter: "encoder.dropout_step"}
 	f := n.family
 	var features []*graph.Value
+	freeze := func(yes bool) { b.frozen, b.training = yes, training && !yes }
+	freeze(n.Frozen > 0)
 	x := f.stem(b, images)
 	for s := 1; s <= f.stages(); s++ {
+		freeze(s <= n.Frozen)
 		x = f.stage(b, place{stage: s}, x)
+		freeze(false)
 		if slices.Contains(n.Exits, s) {
 			features = append(features, n.exit(b, s, x))
 		}

@@ -40,6 +40,7 @@ type Manifest struct {
 	Images  train.Counts `json:"images"`
 	Done    bool         `json:"done"`
 	Cost    Cost         `json:"cost"`
+	From    string       `json:"from,omitempty"` // the run whose encoder this one began with
 }
 
 // Cost is what a training has taken so far, all its parts together if it was

@@ -65,7 +65,7 @@ func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t, startAverages(t)
+	return t, t.StartAverages()
 }
 
 // ErrDiverged is wrapped by the error of a run whose loss or weights are no

@@ -3,10 +3,12 @@ package train
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"selfcon/config"
 	"selfcon/engine"
 	"selfcon/graph"
+	"selfcon/model"
 )
 
 // Optimizer turns gradients into updates; the zero value is plain gradient
@@ -20,6 +22,7 @@ type Optimizer struct {
 	WeightDecay float64
 	SkipVectors bool    // vectors do not decay, and LARS takes a plain step for them
 	Trust       float64 // of LARS
+	HeadFactor  float64 // the rate of what is not the encoder, as a multiple of the encoder's; 0: 1
 	Average     float64 // each step keeps this share of the moving average of the weights; 0: none is kept
 }
 
@@ -30,7 +33,7 @@ const adamEps = 1e-8
 func NewOptimizer(c config.Run) Optimizer {
 	return Optimizer{
 		Kind: c.Optimizer, Momentum: c.Momentum, Nesterov: c.Nesterov, Beta2: c.Beta2, WeightDecay: c.WeightDecay,
-		SkipVectors: c.NoDecay == "vectors", Trust: c.Trust, Average: c.Average,
+		SkipVectors: c.NoDecay == "vectors", Trust: c.Trust, Average: c.Average, HeadFactor: c.HeadRate / c.Rate,
 	}
 }
 
@@ -51,11 +54,19 @@ func (o Optimizer) add(g *graph.Graph, params, grads []*graph.Value, rate *graph
 		steps = g.Variable(graph.Variable{Name: counterSteps, Type: graph.Type{Shape: graph.Shape{}, DType: graph.Int}, Role: graph.Counter})
 		g.Update(steps, g.Apply(counterSteps+".next", graph.Increment{}, steps)[0])
 	}
+	encoder, heads := rate, rate
+	if o.HeadFactor != 0 && o.HeadFactor != 1 {
+		heads = g.Scale(InputRate+".heads", rate, o.HeadFactor)
+	}
 	for i, p := range params {
 		if g.Err() != nil {
 			return
 		}
 		v := p.Node.Op.(graph.Read).Variable
+		rate := heads
+		if strings.HasPrefix(v.Name, model.EncoderPrefix) {
+			rate = encoder
+		}
 		slot := func(prefix string) *graph.Value {
 			return g.Variable(graph.Variable{Name: prefix + v.Name, Type: v.Type, Role: graph.Slot})
 		}
@@ -115,9 +126,9 @@ func averaged(v *graph.Variable) bool {
 	return v.Role == graph.Parameter || v.Role == graph.Statistic
 }
 
-// startAverages gives the averages of a program's variables the values that the
-// network starts from.
-func startAverages(t *Trainer) error {
+// StartAverages gives the moving averages the values that the network starts
+// from: NewTrainer's, or those that have been written over them.
+func (t *Trainer) StartAverages() error {
 	for _, v := range t.Variables {
 		if !averaged(v) {
 			continue

@@ -69,7 +69,10 @@ func NewSetup(c config.Run) (*Setup, error) {
 	if s.Net, err = model.New(c.Model); err != nil {
 		return nil, &config.Error{Setting: "model", Reason: err.Error()}
 	}
-	s.Net.Seed = c.Seed
+	if last := s.Net.Positions() + 1; c.Freeze > last {
+		return nil, &config.Error{Setting: "freeze", Reason: fmt.Sprintf("%d: %s has %d stages", c.Freeze, c.Model.Arch, last)}
+	}
+	s.Net.Seed, s.Net.Frozen = c.Seed, c.Freeze
 	c.Model = s.Net.Config
 	s.Config = c
 	return s, nil

@@ -235,3 +235,51 @@ func TestStepErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestHeadRate: after one step heads have moved by their own rate, the encoder by
+// its own.
+func TestHeadRate(t *testing.T) {
+	moved := func(head float64) map[string]float64 {
+		s := small(t, func(c *config.Run) {
+			c.Rate, c.HeadRate, c.Momentum, c.WeightDecay, c.WarmupEpochs = 0.5, head, 0, 0, 0
+		})
+		tr := newTrainer(t, s, 1)
+		read := func(name string) []float64 {
+			x, err := tr.Engine.Read(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return x.Float64s()
+		}
+		out := map[string]float64{}
+		for _, v := range tr.Variables {
+			if v.Trainable {
+				out[v.Name] = -read(v.Name)[0]
+			}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		if err := tr.Run(ctx, func(Progress) { stop() }); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		for name := range out {
+			out[name] += read(name)[0]
+		}
+		return out
+	}
+	plain, heads := moved(0), moved(2)
+	n := 0
+	for name, d := range plain {
+		want := d
+		if !strings.HasPrefix(name, "encoder.") {
+			want = 4 * d // 2 / 0.5
+			n++
+		}
+		if math.Abs(heads[name]-want) > 1e-6+1e-4*math.Abs(want) {
+			t.Errorf("%s moved by %g, want %g", name, heads[name], want)
+		}
+	}
+	if n != 8 { // two exits, two layers with weight and bias each
+		t.Errorf("%d variables of heads", n)
+	}
+}

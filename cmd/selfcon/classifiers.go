@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"selfcon/checkpoint"
 	"selfcon/engine"
@@ -14,9 +15,16 @@ import (
 	"selfcon/run"
 )
 
-// saveProbe writes the classifiers of every exit into a run's folder.
-func saveProbe(dir string, found []eval.ProbeResult) error {
-	f := checkpoint.File{Metadata: map[string]string{"format": "pt"}}
+// The metadata of a file of classifiers that say how they vote together.
+const (
+	metaMean  = "ensemble_mean"
+	metaExits = "ensemble_exits" // their names, separated by commas; empty: all
+)
+
+// saveProbe writes the classifiers of every exit, and how they vote together, into
+// a run's folder.
+func saveProbe(dir string, found []eval.ProbeResult, ensemble eval.Ensemble) error {
+	f := checkpoint.File{Metadata: map[string]string{"format": "pt", metaMean: string(ensemble.Mean), metaExits: strings.Join(ensemble.Exits, ",")}}
 	for i, x := range found {
 		l := x.Linear
 		name := fmt.Sprintf("%d.", i)
@@ -27,16 +35,26 @@ func saveProbe(dir string, found []eval.ProbeResult) error {
 	return checkpoint.WriteTensors(filepath.Join(dir, run.ProbeFile), f)
 }
 
-// loadProbe reads them back, in the order of the network's exits. A file that
+// loadProbe reads both back, the classifiers in the order of the network's exits. A file that
 // is not of this network and this many classes is an error.
-func loadProbe(dir string, net *model.Network, classes int) ([]*eval.Linear, error) {
+func loadProbe(dir string, net *model.Network, classes int) ([]*eval.Linear, eval.Ensemble, error) {
+	ensemble := eval.DefaultEnsemble()
 	path := filepath.Join(dir, run.ProbeFile)
 	f, err := checkpoint.ReadTensors(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, usagef("%s has no classifiers yet; first: selfcon probe %s", dir, dir)
+		return nil, ensemble, usagef("%s has no classifiers yet; first: selfcon probe %s", dir, dir)
 	}
 	if err != nil {
-		return nil, err
+		return nil, ensemble, err
+	}
+	if mean, ok := f.Metadata[metaMean]; ok { // older files have none, and the paper's
+		ensemble.Mean = eval.Mean(mean)
+		if exits := f.Metadata[metaExits]; exits != "" {
+			ensemble.Exits = strings.Split(exits, ",")
+		}
+	}
+	if err := ensemble.Check(net.ExitNames()); err != nil {
+		return nil, ensemble, fmt.Errorf("%s: %w; probe the run again", path, err)
 	}
 	have := map[string]engine.Tensor{}
 	for _, t := range f.Tensors {
@@ -54,16 +72,16 @@ func loadProbe(dir string, net *model.Network, classes int) ([]*eval.Linear, err
 	for i := range net.ExitNames() {
 		w, err := take(fmt.Sprintf("%d.weight", i), classes, net.Dim())
 		if err != nil {
-			return nil, err
+			return nil, ensemble, err
 		}
 		b, err := take(fmt.Sprintf("%d.bias", i), classes)
 		if err != nil {
-			return nil, err
+			return nil, ensemble, err
 		}
 		out = append(out, &eval.Linear{Classes: classes, Dim: net.Dim(), Weight: w, Bias: b})
 	}
 	for name := range have {
-		return nil, fmt.Errorf("%s: the network has no exit for %s; probe the run again", path, name)
+		return nil, ensemble, fmt.Errorf("%s: the network has no exit for %s; probe the run again", path, name)
 	}
-	return out, nil
+	return out, ensemble, nil
 }

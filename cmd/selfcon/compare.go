@@ -532,7 +532,7 @@ func (o *comparison) judge(ctx context.Context, r *reporter, dir string, m run.M
 		return j, err
 	}
 	if o.judging.Split == "test" { // as selfcon probe does
-		if err := saveProbe(dir, linears); err != nil {
+		if err := saveProbe(dir, linears, p.ensemble); err != nil {
 			return j, err
 		}
 		if err := checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res); err != nil {

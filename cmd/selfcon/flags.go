@@ -58,6 +58,8 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.StringVar(&c.Schedule, "schedule", c.Schedule, "cosine, constant, or step with --milestones")
 	f.Var(&intList{&c.Milestones}, "milestones", "epochs after which a step schedule divides the rate by 10, such as 60,80")
 	f.IntVar(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "epochs of linear warm-up (-1: a tenth of all; for batches from 1024, 10 as in the paper)")
+	f.Float64Var(&c.HeadRate, "head-lr", c.HeadRate, "learning rate of the classifiers or projection heads, which follows the same schedule (0: that of the encoder, --lr)")
+	f.IntVar(&c.Freeze, "freeze", c.Freeze, "stages that are not trained, and the stem with them, such as 2: they keep the weights and the batch norms' statistics that they begin with (0: all are trained)")
 	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "divides the contrast's logits")
 	f.Float64Var(&c.BaseTemperature, "base-temperature", c.BaseTemperature, "the loss is scaled by temperature/base-temperature")
 

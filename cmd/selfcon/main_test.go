@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestWrongUse(t *testing.T) {
 		want string // in the message
 	}{
 		{"trian", exitUsage, `did you mean "train"?`},
-		{"nonsense", exitUsage, "known: bench, compare, completion, data, help, models, predict, presets, probe, quickstart, train, version"},
+		{"nonsense", exitUsage, "known: bench, compare, completion, data, finetune, help, models, predict, presets, probe, quickstart, train, version"},
 		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
 		{"train --epochs three", exitUsage, `"three"`},
 		{"train", exitUsage, "--data imagefolder:PATH"},
@@ -119,6 +120,8 @@ func TestWrongUse(t *testing.T) {
 		{"probe --label-fraction 0 " + empty, exitUsage, "label-fraction: 0"},
 		{"probe --milestones 3,2 " + empty, exitUsage, "ascending"},
 		{"probe " + empty, exitUsage, "not the folder of a run"},
+		{"finetune", exitUsage, "finetune --help"},
+		{"finetune " + empty, exitUsage, "not the folder of a run"},
 		{"predict", exitUsage, "predict --help"},
 		{"predict x.jpg", exitUsage, "no probed run under runs/"},
 		{"bench", exitUsage, "step"},
@@ -145,7 +148,7 @@ func TestWrongUse(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"", "train", "compare", "probe", "predict", "models", "presets", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
+	for _, args := range []string{"", "train", "compare", "probe", "finetune", "predict", "models", "presets", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
 		stdout, _, code := call(t.Context(), append(strings.Fields(args), "--help")...)
 		if code != exitDone || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("selfcon %s --help: exit code %d, no examples in %q", args, code, stdout)
@@ -272,6 +275,10 @@ func TestOwnImages(t *testing.T) {
 		if len(p.Exits) != 3 || p.Exits[2].Class != want || p.Exits[2].Probability <= 0.5 {
 			t.Errorf("predict: %+v, want %s at the ensemble", p, want)
 		}
+		// As probe was asked last: the mean of the probabilities, not of the logits.
+		if mean := (p.Exits[0].Probability + p.Exits[1].Probability) / 2; p.Exits[0].Class != want || p.Exits[1].Class != want || math.Abs(p.Exits[2].Probability-mean) > 1e-6 {
+			t.Errorf("predict: %+v, want the mean of the exits' probabilities at the ensemble", p)
+		}
 	}
 	bad := filepath.Join(t.TempDir(), "bad.png")
 	if err := os.WriteFile(bad, []byte("\x89PNG\r\n\x1a\nrubbish"), 0o644); err != nil {
@@ -284,6 +291,43 @@ func TestOwnImages(t *testing.T) {
 	stdout, stderr, code = call(t.Context(), "predict", "--json", bad, filepath.Join(photos, "test/dark/a.png"))
 	if code != exitBadData || !strings.Contains(stderr, bad) || !strings.Contains(stdout, `"class":"dark"`) || strings.Count(stdout, "\n") != 1 {
 		t.Errorf("predict of a broken and a good image: exit code %d, %q, %q", code, stdout, stderr)
+	}
+	// Classifiers trained with the last two stages: the others stay as they were.
+	stdout, stderr, code = call(t.Context(), "finetune", "--freeze", "2", "--epochs", "4", "--batch", "12", "runs/a")
+	if code != exitDone || !strings.Contains(stdout, "runs/a-tuned\ntest, 12 images\n") {
+		t.Fatalf("finetune: exit code %d, %q, %q", code, stdout, stderr)
+	}
+	tuned, err := run.Open("runs/a-tuned")
+	if err != nil || !tuned.Done || tuned.Config.Method != "subnet_ce" || filepath.Base(tuned.From) != "a" {
+		t.Errorf("%+v, %v", tuned, err)
+	}
+	weights := func(dir string) map[string]engine.Tensor {
+		f, err := checkpoint.ReadTensors(filepath.Join(dir, run.ModelFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]engine.Tensor{}
+		for _, x := range f.Tensors {
+			out[x.Name] = x.Tensor
+		}
+		return out
+	}
+	was, is := weights("runs/a"), weights("runs/a-tuned")
+	for name, want := range map[string]bool{
+		"encoder.conv1.weight": true, "encoder.bn1.running_mean": true, "encoder.layer2.1.bn2.weight": true, "encoder.layer2.1.bn2.running_var": true,
+		"encoder.layer3.0.conv1.weight": false, "encoder.layer4.1.bn2.running_mean": false, "encoder.selfcon_layer.1.weight": false,
+	} {
+		if same := slices.Equal(was[name].Float32s(), is[name].Float32s()); same != want {
+			t.Errorf("%s after fine-tuning with stages 1 and 2 frozen: equal is %v", name, same)
+		}
+	}
+	// It has not been probed: its own classifiers answer.
+	stdout, stderr, code = call(t.Context(), "predict", "--json", "--run", "runs/a-tuned", filepath.Join(photos, "test/dark/a.png"))
+	if code != exitDone || strings.Count(stdout, `"class":"dark"`) != 3 {
+		t.Errorf("predict by a fine-tuned run: exit code %d, %q, %q", code, stdout, stderr)
+	}
+	if _, stderr, code := call(t.Context(), "finetune", "--freeze", "5", "runs/a"); code != exitUsage || !strings.Contains(stderr, "freeze: 5: resnet18 has 4 stages") {
+		t.Errorf("finetune --freeze 5: exit code %d, %q", code, stderr)
 	}
 	// Classifiers of another network are refused.
 	probeFile := "runs/a/" + run.ProbeFile

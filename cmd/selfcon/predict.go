@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"selfcon/data"
+	"selfcon/engine"
 	"selfcon/eval"
 	"selfcon/run"
 	"selfcon/train"
@@ -111,24 +113,14 @@ func predict(ctx context.Context, dir string, paths []string, threads int) ([]pr
 	if err != nil {
 		return nil, err
 	}
-	linears, err := loadProbe(dir, net, len(m.Classes))
-	if err != nil {
-		return nil, err
-	}
 	s := &train.Setup{Config: m.Config, Net: net}
-	batch := min(evalBatch, len(paths))
 	files := data.Files(paths, m.Config.Model.ImageChannels)
-	l, err := s.Loader(files, batch, false)
-	if err != nil {
-		return nil, err
-	}
-	f, err := eval.Extract(ctx, e, net, l.Epoch(ctx, 0, 0), len(paths), batch, nil)
+	logits, ensemble, err := classify(ctx, e, s, dir, len(m.Classes), files)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]prediction, len(paths))
-	n, classes := len(paths), len(m.Classes)
-	all := make([][]float32, len(linears))
+	classes := len(m.Classes)
 	add := func(exit string, logits []float32) {
 		for i := range out {
 			c, p := likeliest(logits[i*classes : (i+1)*classes])
@@ -136,14 +128,50 @@ func predict(ctx context.Context, dir string, paths []string, threads int) ([]pr
 			out[i].Exits = append(out[i].Exits, vote{exit, m.Classes[c], p})
 		}
 	}
-	for x, lin := range linears {
-		all[x] = lin.Logits(f.X[x], n)
-		add(f.Names[x], all[x])
+	for x, name := range logits.Names {
+		add(name, logits.X[x])
 	}
-	if len(linears) > 1 {
-		add(eval.EnsembleRow, eval.MeanLogits(all))
+	together, err := ensemble.Vote(logits.Names, logits.X, classes)
+	if err != nil {
+		return nil, err
+	}
+	if together != nil {
+		add(eval.EnsembleRow, together)
 	}
 	return out, nil
+}
+
+// classify gives the logits of images at every exit, by the classifiers of
+// selfcon probe or, of a run that was not probed, by those that were trained with
+// the network; and how the exits vote together.
+func classify(ctx context.Context, e engine.Engine, s *train.Setup, dir string, classes int, images data.Dataset) (*eval.Features, eval.Ensemble, error) {
+	n := images.Len()
+	batch := min(evalBatch, n)
+	ensemble := eval.DefaultEnsemble()
+	l, err := s.Loader(images, batch, false)
+	if err != nil {
+		return nil, ensemble, err
+	}
+	method, err := s.Config.LossMethod()
+	if err != nil {
+		return nil, ensemble, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, run.ProbeFile)); errors.Is(err, fs.ErrNotExist) && method.OneStage() {
+		f, err := eval.ExtractLogits(ctx, e, s.Net, classes, l.Epoch(ctx, 0, 0), n, batch, nil)
+		return f, ensemble, err
+	}
+	linears, ensemble, err := loadProbe(dir, s.Net, classes)
+	if err != nil {
+		return nil, ensemble, err
+	}
+	f, err := eval.Extract(ctx, e, s.Net, l.Epoch(ctx, 0, 0), n, batch, nil)
+	if err != nil {
+		return nil, ensemble, err
+	}
+	for x, linear := range linears {
+		f.X[x], f.Dims[x] = linear.Logits(f.X[x], n), classes
+	}
+	return f, ensemble, nil
 }
 
 // likeliest is the class with the largest logit and its probability by softmax.

@@ -231,7 +231,7 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 	if o.labelFraction < 1 {
 		return res, nil // an experiment: selfcon predict keeps the classifiers that saw all labels
 	}
-	if err := saveProbe(dir, linears); err != nil {
+	if err := saveProbe(dir, linears, o.ensemble); err != nil {
 		return nil, err
 	}
 	return res, checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res)
@@ -256,6 +256,14 @@ func openTrained(dir string, m run.Manifest, c config.Run) (*train.Setup, engine
 		return nil, nil, err
 	}
 	return s, e, nil
+}
+
+// splitName is what judgedSplit is called.
+func splitName(s *train.Setup) string {
+	if s.Test != nil {
+		return "test"
+	}
+	return "validation"
 }
 
 // judgedSplit is the split that the last word is had on.

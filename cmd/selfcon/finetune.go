@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"selfcon/checkpoint"
+	"selfcon/config"
+	"selfcon/engine/cpu"
+	"selfcon/eval"
+	"selfcon/loss"
+	"selfcon/run"
+	"selfcon/train"
+
+	"path/filepath"
+)
+
+// tuneSettings are the settings that fine-tuning has of its own; all others are
+// those of the run whose encoder it begins with.
+var tuneSettings = []string{
+	"epochs", "batch", "micro-batch", "lr", "head-lr", "freeze", "optimizer", "momentum", "nesterov", "beta2", "weight-decay", "no-decay", "average",
+	"schedule", "milestones", "warmup-epochs", "augment", "crop-min", "flip", "rand-augment", "auto-augment", "blur", "solarize", "erase",
+	"fraction", "per-class", "sampling", "class-images", "threads", "workers", "memory",
+}
+
+// tuning is a configuration to fine-tune with.
+func tuning() config.Run {
+	c := config.Default()
+	c.Epochs, c.Rate, c.HeadRate, c.WarmupEpochs = 10, 0.01, 0.1, 1
+	c.Augment, c.CropMin = "weak", 0.5
+	return c
+}
+
+func finetuneCommand() *cobra.Command {
+	var t trainSettings
+	out := ""
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "finetune RUN",
+		Short: "Train a classifier at every exit of a run's encoder, and the encoder with it",
+		Long: `Train classifiers on a run's encoder, by cross-entropy at every exit, and the
+encoder with them: all of it, or, with --freeze, its last stages only. The
+classifiers have a learning rate of their own. The result is a run, with the same
+data and validation images, and top-1 of its classifiers on the test split is
+printed; nothing is chosen by either. selfcon probe RUN judges the encoder as it
+was, to compare with.`,
+		Example: `  selfcon finetune runs/photos-selfcon-s
+  selfcon finetune --freeze 2 --epochs 5 runs/photos-selfcon-s
+  selfcon finetune --fraction 0.01 --epochs 100 runs/photos-selfcon-s   # with the labels of one image in a hundred
+  selfcon train --resume runs/photos-selfcon-s-tuned                    # go on after Ctrl-C`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := newReporter(cmd.ErrOrStderr())
+			defer r.end()
+			from, err := run.Open(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := tuned(cmd, t.config, from.Config)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				out = run.Fresh(args[0] + "-tuned")
+			}
+			res, err := finetune(cmd.Context(), r, c, args[0], from, out)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), res)
+			}
+			r.sayf("next: selfcon predict --run %s IMAGE…", out)
+			_, err = io.WriteString(cmd.OutOrStdout(), fmt.Sprintf("%s\n%s, %d images\n%s", out, res.Split, res.Images, res.Own))
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	all := &cobra.Command{}
+	t.declare(all)
+	t.config = tuning()
+	for _, name := range tuneSettings {
+		x := all.Flags().Lookup(name)
+		x.DefValue = x.Value.String()
+		f.AddFlag(x)
+	}
+	f.StringVar(&out, "out", "", "the new run's `folder` (default: RUN-tuned)")
+	f.BoolVar(&asJSON, "json", false, "print the results as JSON")
+	return cmd
+}
+
+// tuned is the configuration of a fine-tuning of a run: what the flags say, on
+// the run's data and network.
+func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
+	if !cmd.Flags().Changed("lr") && c.Optimizer != "sgd" {
+		c.Rate = config.DefaultRate(c.Optimizer) / 10
+		if !cmd.Flags().Changed("head-lr") {
+			c.HeadRate = config.DefaultRate(c.Optimizer)
+		}
+	}
+	c.Data, c.ClassOrder, c.ClassList, c.Cache, c.CacheSide = of.Data, of.ClassOrder, of.ClassList, of.Cache, of.CacheSide
+	c.Image, c.Model, c.Mean, c.Std = of.Image, of.Model, of.Mean, of.Std
+	c.Seed, c.ValFraction = of.Seed, of.ValFraction // the same validation images
+	if !cmd.Flags().Changed("per-class") && !cmd.Flags().Changed("fraction") {
+		c.PerClass, c.Fraction = of.PerClass, of.Fraction
+	}
+	c.Method = "ce"
+	if len(c.Model.Exits) > 0 {
+		c.Method = "subnet_ce"
+	}
+	if _, err := loss.Parse(c.Method); err != nil {
+		return c, err
+	}
+	return c, c.Validate()
+}
+
+// finetune trains by a configuration from a run's encoder into a new folder, and
+// judges the classifiers.
+func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run.Manifest, out string) (*results, error) {
+	if err := fillCache(ctx, r, c); err != nil {
+		return nil, err
+	}
+	s, err := train.NewSetup(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameClasses(s.Classes, m.Classes); err != nil {
+		return nil, err
+	}
+	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	t, err := train.NewTrainer(s, e)
+	if err != nil {
+		return nil, err
+	}
+	if err := run.Begin(t, from); err != nil {
+		return nil, err
+	}
+	if err := run.Create(out); err != nil {
+		return nil, usageError{err}
+	}
+	now := run.NewManifest(s, e, versionString())
+	if now.From, err = filepath.Abs(from); err != nil {
+		return nil, err
+	}
+	if err := run.Save(t, out, now); err != nil {
+		return nil, err
+	}
+	if err := runTrainer(ctx, r, t, e, now, out); err != nil {
+		return nil, err
+	}
+	return judgeOwn(ctx, r, out)
+}
+
+// judgeOwn tests the classifiers that a run has trained with its network, as
+// saved.
+func judgeOwn(ctx context.Context, r *reporter, dir string) (*results, error) {
+	m, err := run.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, e, err := openTrained(dir, m, m.Config)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	res := &results{Split: splitName(s), Images: judgedSplit(s).Len(), Classes: s.Classes, Ensemble: eval.DefaultEnsemble(), LabelFraction: 1, Labels: s.Train.Len()}
+	if res.Own, err = ownClassifiers(ctx, r, s, e, res.Ensemble); err != nil {
+		return nil, err
+	}
+	return res, checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res)
+}
