@@ -32,6 +32,7 @@ import (
 	"sync"
 
 	"selfcon/data"
+	"selfcon/internal/pixels"
 	"selfcon/internal/suggest"
 )
 
@@ -219,8 +220,8 @@ func New(c Config) (func(dst []float32, im data.Image, r *rand.Rand) error, erro
 
 type transform struct {
 	Config
-	norm [3][256]float32 // a byte's normalised value, by channel
-	pool sync.Pool       // of *scratch
+	norm *pixels.Norm
+	pool sync.Pool // of *scratch
 }
 
 func newTransform(c Config) (*transform, error) {
@@ -229,23 +230,8 @@ func newTransform(c Config) (*transform, error) {
 	}
 	t := &transform{Config: c}
 	t.pool.New = func() any { return new(scratch) }
-	for ch := range c.Channels {
-		t.norm[ch] = normTable(c.Mean[ch], c.Std[ch])
-	}
+	t.norm = kernels.NewNorm(c.Mean, c.Std)
 	return t, nil
-}
-
-// normTable is ToTensor and Normalize for one channel:
-// (float32(x)/255 − float32(mean)) / float32(std), each step rounded to float32.
-// Source: torchvision functional.to_tensor, _functional_tensor.normalize.
-func normTable(mean, std float64) (table [256]float32) {
-	m, s := float32(mean), float32(std)
-	for x := range table {
-		v := float32(x) / 255
-		v = float32(v - m)
-		table[x] = v / s
-	}
-	return table
 }
 
 func (t *transform) run(dst []float32, im data.Image, r *rand.Rand) error {
@@ -274,7 +260,6 @@ type scratch struct {
 	src  []uint8 // the crop in another number of channels
 	pix  []uint8 // the image at its final size
 	tmp  []uint8 // between the two passes of the resampling
-	acc  []int32 // one row of sums of the resampling
 	cols filter
 	rows filter
 
@@ -296,10 +281,7 @@ func grow[T any](s []T, n int) []T {
 // apply does to the image what p says. The pixel work is done with as few
 // channels as carry information: a grey image stays at one channel until it
 // is written, which changes nothing, because every operation maps R = G = B to
-// R = G = B as it maps a grey image. The flip is done while writing, unless there
-// are operations of RandAugment or AutoAugment: all others after it in the
-// definition treat pixels alike wherever they are, or left as right. The erased
-// rectangle is drawn in the flipped image.
+// R = G = B as it maps a grey image. The flip is done while resampling.
 func (t *transform) apply(dst []float32, im data.Image, p params) {
 	s := t.pool.Get().(*scratch)
 	t.applyIn(s, dst, im, p)
@@ -312,29 +294,23 @@ func (t *transform) applyIn(s *scratch, dst []float32, im data.Image, p params) 
 	if src.ch == 3 && t.Channels == 1 {
 		s.src = grow(s.src, src.width*src.height)
 		for y := range src.height {
-			toGrey(s.src[y*src.width:(y+1)*src.width], src.row(y))
+			kernels.ToGrey(s.src[y*src.width:(y+1)*src.width], src.row(y))
 		}
 		src = plane{pix: s.src, stride: src.width, width: src.width, height: src.height, ch: 1}
 	}
 
 	s.pix = grow(s.pix, t.Height*t.Width*src.ch)
-	s.resample(s.pix, src, p.resize, p.window)
+	s.resample(s.pix, src, p.resize, p.window, p.flip)
 
 	pix, ch := s.pix, src.ch
-	if len(p.policy) > 0 {
-		if p.flip {
-			mirrorRows(pix, t.Width, ch)
-			p.flip = false
-		}
-		for _, op := range p.policy {
-			s.applyOp(op, pix, t.Width, t.Height, ch)
-		}
+	for _, op := range p.policy {
+		s.applyOp(op, pix, t.Width, t.Height, ch)
 	}
 	for _, op := range p.jitter[:p.ops] {
 		op.apply(pix, ch)
 	}
 	if p.gray && ch == 3 {
-		toGrey(pix, pix)
+		kernels.ToGrey(pix, pix)
 		pix, ch = pix[:t.Height*t.Width], 1
 	}
 	if p.sigma > 0 {
@@ -343,7 +319,7 @@ func (t *transform) applyIn(s *scratch, dst []float32, im data.Image, p params) 
 	if p.solarize {
 		solarize(pix, 128)
 	}
-	t.write(dst, pix, ch, p.flip)
+	kernels.Normalize(dst, t.Channels, pix, ch, t.norm)
 	erase(dst, t.Width, t.Channels, p.erase)
 }
 
@@ -353,43 +329,6 @@ func mirrorRows(pix []uint8, w, ch int) {
 		for a, b := 0, (w-1)*ch; a < b; a, b = a+ch, b-ch {
 			for c := range ch {
 				pix[a+c], pix[b+c] = pix[b+c], pix[a+c]
-			}
-		}
-	}
-}
-
-// write normalises, repeats grey in all channels, and mirrors rows if asked.
-func (t *transform) write(dst []float32, pix []uint8, ch int, flip bool) {
-	w := t.Width
-	for y := range t.Height {
-		in := pix[y*w*ch : (y+1)*w*ch]
-		out := dst[y*w*t.Channels : (y+1)*w*t.Channels]
-		switch {
-		case t.Channels == 1 && !flip:
-			for x, v := range in {
-				out[x] = t.norm[0][v]
-			}
-		case t.Channels == 1:
-			for x, v := range in {
-				out[w-1-x] = t.norm[0][v]
-			}
-		default:
-			at, step := 0, 3
-			if flip {
-				at, step = len(out)-3, -3
-			}
-			if ch == 1 {
-				for _, v := range in {
-					o := out[at : at+3 : at+3]
-					o[0], o[1], o[2] = t.norm[0][v], t.norm[1][v], t.norm[2][v]
-					at += step
-				}
-				continue
-			}
-			for ; len(in) >= 3; in = in[3:] {
-				o := out[at : at+3 : at+3]
-				o[0], o[1], o[2] = t.norm[0][in[0]], t.norm[1][in[1]], t.norm[2][in[2]]
-				at += step
 			}
 		}
 	}

@@ -106,7 +106,7 @@ func TestChannels(t *testing.T) {
 	}
 	rgb := rec.image(t, "scene0")
 	asGrey := data.Image{Pix: make([]uint8, rgb.Width*rgb.Height), Width: rgb.Width, Height: rgb.Height, Channels: 1}
-	toGrey(asGrey.Pix, rgb.Pix)
+	kernels.ToGrey(asGrey.Pix, rgb.Pix)
 
 	for _, c := range []struct {
 		mean, std []float64
@@ -139,7 +139,9 @@ func TestChannels(t *testing.T) {
 }
 
 // TestDeterminism: a seed fixes every value, whoever else uses the transform.
-func TestDeterminism(t *testing.T) {
+func TestDeterminism(t *testing.T) { eachSet(t, testDeterminism) }
+
+func testDeterminism(t *testing.T) {
 	rec := loadRecording(t)
 	images := []data.Image{rec.image(t, "scene0"), rec.image(t, "synthetic"), rec.image(t, "fashion")}
 	var f data.Transform // what the loader takes
@@ -198,7 +200,7 @@ func BenchmarkTransform(b *testing.B) {
 	// A photograph's size: a small image, enlarged.
 	photo := data.Image{Pix: make([]uint8, 375*500*3), Width: 500, Height: 375, Channels: 3}
 	in := rec.image(b, "synthetic")
-	new(scratch).resample(photo.Pix, plane{in.Pix, in.Width * 3, in.Width, in.Height, 3}, size{375, 500}, rect{0, 0, 375, 500})
+	new(scratch).resample(photo.Pix, plane{in.Pix, in.Width * 3, in.Width, in.Height, 3}, size{375, 500}, rect{0, 0, 375, 500}, false)
 
 	large := Eval(224, 224, cifarMean, cifarStd)
 	large.Resize = 256
@@ -249,7 +251,7 @@ func BenchmarkSteps(b *testing.B) {
 		src := plane{im.Pix, 96, 32, 32, 3}.sub(rect{3, 4, 25, 23})
 		var s scratch
 		for b.Loop() {
-			s.resample(pix, src, size{32, 32}, rect{0, 0, 32, 32})
+			s.resample(pix, src, size{32, 32}, rect{0, 0, 32, 32}, false)
 		}
 	})
 }

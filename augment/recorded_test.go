@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"selfcon/data"
+	"selfcon/internal/pixels"
 )
 
 // recording is what testdata/record.py wrote.
@@ -68,6 +69,16 @@ var recorded = sync.OnceValues(func() (*recording, error) {
 	rec.pixels, err = io.ReadAll(z)
 	return rec, err
 })
+
+// eachSet runs a test with every set of kernels.
+func eachSet(t *testing.T, test func(t *testing.T)) {
+	best := kernels
+	defer func() { kernels = best }()
+	for _, s := range pixels.Usable() {
+		kernels = s
+		t.Run(s.Name, test)
+	}
+}
 
 func loadRecording(t testing.TB) *recording {
 	t.Helper()
@@ -148,19 +159,13 @@ func (r *recording) resolve(t *testing.T, c recordedCase) (*transform, data.Imag
 
 // TestRecorded demands the bytes, and where the case normalises the float32
 // bits, that torchvision and Pillow gave.
-func TestRecorded(t *testing.T) {
+func TestRecorded(t *testing.T) { eachSet(t, testRecorded) }
+
+func testRecorded(t *testing.T) {
 	rec := loadRecording(t)
 	for _, c := range rec.Cases {
 		tr, im, p := rec.resolve(t, c)
 		got := make([]float32, c.Height*c.Width*c.Channels)
-		if !c.Float {
-			// Without normalisation: a table that hands bytes through.
-			for ch := range tr.norm {
-				for v := range tr.norm[ch] {
-					tr.norm[ch][v] = float32(v)
-				}
-			}
-		}
 		before := bytes.Clone(im.Pix)
 		tr.apply(got, im, p)
 		if !bytes.Equal(before, im.Pix) {
@@ -172,7 +177,7 @@ func TestRecorded(t *testing.T) {
 			if c.Float {
 				want[i] = math.Float32frombits(binary.LittleEndian.Uint32(rec.pixels[c.At+4*i:]))
 			} else {
-				want[i] = float32(rec.pixels[c.At+i])
+				want[i] = float32(rec.pixels[c.At+i]) / 255 // mean 0, deviation 1
 			}
 			if got[i] != want[i] {
 				if wrong++; first < 0 {
@@ -188,16 +193,18 @@ func TestRecorded(t *testing.T) {
 }
 
 // TestEveryPixel compares the colour conversions on all 2^24 pixels with Pillow's, by digest.
-func TestEveryPixel(t *testing.T) {
+func TestEveryPixel(t *testing.T) { eachSet(t, testEveryPixel) }
+
+func testEveryPixel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("80 million pixels")
 	}
 	rec := loadRecording(t)
 	for name, convert := range map[string]func(dst, px []uint8) int{
-		"rgb_to_l": func(dst, px []uint8) int { toGrey(dst, px); return 1 },
+		"rgb_to_l": func(dst, px []uint8) int { kernels.ToGrey(dst, px); return 1 },
 		"rgb_to_hsv": func(dst, px []uint8) int {
 			for i := 0; i < len(px); i += 3 {
-				dst[i], dst[i+1], dst[i+2] = rgbToHSV(px[i], px[i+1], px[i+2])
+				dst[i], dst[i+1], dst[i+2] = pixels.RGBToHSV(px[i], px[i+1], px[i+2])
 			}
 			return 3
 		},
@@ -207,7 +214,7 @@ func TestEveryPixel(t *testing.T) {
 					dst[i], dst[i+1], dst[i+2] = px[i+2], px[i+2], px[i+2]
 					continue
 				}
-				dst[i], dst[i+1], dst[i+2] = hsvToRGB(px[i], px[i+1], px[i+2])
+				dst[i], dst[i+1], dst[i+2] = pixels.HSVToRGB(px[i], px[i+1], px[i+2])
 			}
 			return 3
 		},
@@ -244,13 +251,25 @@ func TestEveryPixel(t *testing.T) {
 }
 
 // TestBlends compares blend on all pairs of bytes and 357 factors with Pillow's, by digest.
-func TestBlends(t *testing.T) {
+func TestBlends(t *testing.T) { eachSet(t, testBlends) }
+
+func testBlends(t *testing.T) {
 	rec := loadRecording(t)
 	out := make([]uint8, 1<<16)
+	row := make([]uint8, 256)
 	digest := sha256.New()
 	one := func(alpha float64) {
 		for i := range out {
-			out[i] = blend(int32(i>>8), int32(i&255), float32(alpha))
+			out[i] = pixels.Blend(int32(i>>8), int32(i&255), float32(alpha))
+		}
+		for grey := range 256 {
+			for v := range row {
+				row[v] = uint8(v)
+			}
+			kernels.BlendWith(row, uint8(grey), float32(alpha))
+			if !bytes.Equal(row, out[grey<<8:][:256]) {
+				t.Fatalf("blending all bytes with %d by %v gives others than one by one", grey, alpha)
+			}
 		}
 		digest.Write(out)
 	}
@@ -268,7 +287,9 @@ func TestBlends(t *testing.T) {
 
 // TestResizes compares resampling between all lengths from 1 to 40, in one
 // axis and in both, with Pillow's, by digest.
-func TestResizes(t *testing.T) {
+func TestResizes(t *testing.T) { eachSet(t, testResizes) }
+
+func testResizes(t *testing.T) {
 	rec := loadRecording(t)
 	im := rec.image(t, "noise")
 	all := plane{pix: im.Pix, stride: 3 * im.Width, width: im.Width, height: im.Height, ch: 3}
@@ -279,7 +300,7 @@ func TestResizes(t *testing.T) {
 			for _, c := range [][2]size{{{3, n}, {3, m}}, {{n, 3}, {m, 3}}, {{41 - n, n}, {41 - m, m}}} {
 				in, out := c[0], c[1]
 				dst := make([]uint8, out.height*out.width*3)
-				s.resample(dst, all.sub(rect{0, 0, in.height, in.width}), out, rect{0, 0, out.height, out.width})
+				s.resample(dst, all.sub(rect{0, 0, in.height, in.width}), out, rect{0, 0, out.height, out.width}, false)
 				digest.Write(dst)
 
 				// One channel is resampled as each of three.
@@ -290,7 +311,7 @@ func TestResizes(t *testing.T) {
 					}
 				}
 				one := make([]uint8, out.height*out.width)
-				s.resample(one, plane{pix: grey, stride: in.width, width: in.width, height: in.height, ch: 1}, out, rect{0, 0, out.height, out.width})
+				s.resample(one, plane{pix: grey, stride: in.width, width: in.width, height: in.height, ch: 1}, out, rect{0, 0, out.height, out.width}, false)
 				for i, v := range one {
 					if v != dst[3*i+1] {
 						t.Fatalf("%v to %v: value %d of a grey image is %d, want %d as in RGB", in, out, i, v, dst[3*i+1])

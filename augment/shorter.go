@@ -24,6 +24,6 @@ func Shorter(im data.Image, side int) (data.Image, error) {
 	s := shorterScratch.Get().(*scratch)
 	defer shorterScratch.Put(s)
 	src := plane{pix: im.Pix, stride: im.Width * im.Channels, width: im.Width, height: im.Height, ch: im.Channels}
-	s.resample(out.Pix, src, to, rect{0, 0, to.height, to.width})
+	s.resample(out.Pix, src, to, rect{0, 0, to.height, to.width}, false)
 	return out, nil
 }

@@ -1,5 +1,7 @@
 package augment
 
+import "selfcon/internal/pixels"
+
 // Operations that map each byte by a table of its channel.
 
 // mapBytes puts every byte of a channel through that channel's table.
@@ -116,6 +118,6 @@ func sharpen(pix, smooth []uint8, w, h, ch int, factor float64) {
 	}
 	alpha := float32(factor)
 	for i, v := range pix {
-		pix[i] = blend(int32(smooth[i]), int32(v), alpha)
+		pix[i] = pixels.Blend(int32(smooth[i]), int32(v), alpha)
 	}
 }

@@ -50,3 +50,12 @@ func (g *Guard) Place(n int, back bool) []float32 {
 	}
 	return g.Front(n)
 }
+
+// Bytes is Place for bytes.
+func (g *Guard) Bytes(n int, back bool) []byte {
+	all := unsafe.Slice((*byte)(unsafe.Pointer(&g.mem[0])), 4*len(g.mem))
+	if back {
+		return all[len(all)-n:]
+	}
+	return all[:n:n]
+}

@@ -1,7 +1,7 @@
-// Command asm writes the assembly kernels of engine/cpu/kernel, and the Go
-// stubs that declare them.
+// Command asm writes the assembly kernels of engine/cpu/kernel and internal/pixels,
+// and the Go stubs that declare them.
 //
-//	go run . [-dir DIR]
+//	go run . [-root DIR]
 package main
 
 import (
@@ -18,11 +18,24 @@ import (
 	"github.com/mmcloughlin/avo/printer"
 )
 
-// files are what there is to write.
-var files = []struct {
+// packages are what there is to write, a file a line.
+var packages = []struct {
+	dir, name string
+	files     []file
+}{
+	{"engine/cpu/kernel", "kernel", kernelFiles},
+	{"internal/pixels", "pixels", []file{
+		{"resample", resample},
+		{"colour", colour},
+	}},
+}
+
+type file struct {
 	name     string
 	generate func(g *gen)
-}{
+}
+
+var kernelFiles = []file{
 	{"tiles_avx512", tilesAVX512},
 	{"tiles_avx2", tilesAVX2},
 	{"rows_avx512", func(g *gen) { rows(g, avx512) }},
@@ -37,21 +50,23 @@ var files = []struct {
 	{"windows_avx2", func(g *gen) { windows(g, avx2) }},
 }
 
-const kernelDir = "../../engine/cpu/kernel"
+const repository = "../.."
 
 func main() {
-	dir := flag.String("dir", kernelDir, "where the kernels go")
+	root := flag.String("root", repository, "the repository, where the kernels go")
 	flag.Parse()
-	if err := writeAll(*dir); err != nil {
+	if err := writeAll(*root); err != nil {
 		fmt.Fprintln(os.Stderr, "asm:", err)
 		os.Exit(1)
 	}
 }
 
-func writeAll(dir string) error {
-	for _, f := range files {
-		if err := write(dir, f.name, f.generate); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
+func writeAll(root string) error {
+	for _, p := range packages {
+		for _, f := range p.files {
+			if err := write(filepath.Join(root, p.dir), p.name, f); err != nil {
+				return fmt.Errorf("%s/%s: %w", p.dir, f.name, err)
+			}
 		}
 	}
 	return nil
@@ -64,10 +79,10 @@ type gen struct {
 }
 
 // write runs a generator and writes DIR/NAME_amd64.{s,go}.
-func write(dir, name string, generate func(*gen)) error {
+func write(dir, pkg string, f file) error {
 	g := &gen{Context: build.NewContext()}
 	g.ConstraintExpr("!purego")
-	generate(g)
+	f.generate(g)
 	file, err := g.Result()
 	if err != nil {
 		return err
@@ -75,7 +90,7 @@ func write(dir, name string, generate func(*gen)) error {
 	if err := pass.Compile.Execute(file); err != nil {
 		return err
 	}
-	cfg := printer.Config{Name: "tools/asm", Pkg: "kernel"}
+	cfg := printer.Config{Name: "tools/asm", Pkg: pkg}
 	for ext, p := range map[string]printer.Printer{".s": printer.NewGoAsm(cfg), ".go": printer.NewStubs(cfg)} {
 		text, err := p.Print(file)
 		if err != nil {
@@ -83,7 +98,7 @@ func write(dir, name string, generate func(*gen)) error {
 		}
 		// The old form of the build constraint is not wanted any more.
 		text = bytes.Replace(text, []byte("// +build !purego\n"), nil, 1)
-		if err := os.WriteFile(filepath.Join(dir, name+"_amd64"+ext), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, f.name+"_amd64"+ext), text, 0o644); err != nil {
 			return err
 		}
 	}
