@@ -1,5 +1,6 @@
 // Package pixels holds the inner loops over the bytes of images: resampling, changes
-// of colour and normalisation for package augment.
+// of colour and normalisation for package augment, transforms and colours of JPEGs
+// for package data.
 //
 // A [Set] is the kernels for one instruction set. The plain Go ones, "generic", are
 // the definition of the others, are compiled everywhere, and are the only ones on
@@ -32,6 +33,10 @@ type funcs struct {
 	saturate          func(rgb *uint8, n int, alpha float32)
 	hue               func(rgb *uint8, n int, shift uint8)
 	normalize         func(dst *float32, pix *uint8, n int, mean, std, over *float32)
+	inverseDCT        func(out *uint8, stride int, b *int32)
+	chromaSums        func(sums *uint16, near, far *uint8, n int)
+	chromaSpread      func(dst *uint8, sums *uint16, n int, even, odd uint16)
+	yccToRGB          func(dst, luma, cb, cr *uint8, n int)
 }
 
 var (

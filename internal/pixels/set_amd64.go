@@ -19,5 +19,10 @@ func machineSets() []*Set {
 		saturate:    saturateAVX2,
 		hue:         hueAVX2,
 		normalize:   normalizeAVX2,
+
+		inverseDCT:   inverseDCTAVX2,
+		chromaSums:   chromaSumsAVX2,
+		chromaSpread: chromaSpreadAVX2,
+		yccToRGB:     yccToRGBAVX2,
 	}}}
 }

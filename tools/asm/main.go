@@ -27,6 +27,7 @@ var packages = []struct {
 	{"internal/pixels", "pixels", []file{
 		{"resample", resample},
 		{"colour", colour},
+		{"jpeg", jpegKernels},
 	}},
 }
 

@@ -107,7 +107,8 @@ func (d *decoder) symbol(t *huffman) (uint8, error) {
 	return 0, errFormat
 }
 
-// coefficients decodes a block, dequantised, into d.block, and gives the index
+// coefficients decodes a block, dequantised, into d.block (in 16 bits, which damaged
+// data can exceed, as libjpeg-turbo has them), and gives the index
 // (in the order of the file) of the last that isn't zero.
 func (d *decoder) coefficients(c *component) (last int, err error) {
 	if d.bits < 48 {
@@ -126,7 +127,7 @@ func (d *decoder) coefficients(c *component) (last int, err error) {
 		d.bits -= int(size)
 		c.last += extend(bits, int32(size))
 	}
-	d.block[0] = c.last * c.q[0]
+	d.block[0] = int32(int16(c.last * c.q[0]))
 	// In registers, and written back before anything else uses them.
 	acc, bits, table := d.acc, d.bits, c.ac
 	for k := 1; k < 64; {
@@ -144,7 +145,7 @@ func (d *decoder) coefficients(c *component) (last int, err error) {
 				return 0, errFormat
 			}
 			last = k
-			d.block[natural[k]&63] = v >> 16 * c.q[k]
+			d.block[natural[k]&63] = int32(int16(v >> 16 * c.q[k]))
 			k++
 			continue
 		}
@@ -175,7 +176,7 @@ func (d *decoder) coefficients(c *component) (last int, err error) {
 		acc <<= size
 		bits -= int(size)
 		last = k
-		d.block[natural[k]&63] = extend(more, int32(size)) * c.q[k]
+		d.block[natural[k]&63] = int32(int16(extend(more, int32(size)) * c.q[k]))
 		k++
 	}
 	d.acc, d.bits = acc, bits

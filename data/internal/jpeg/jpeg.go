@@ -12,6 +12,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+
+	"selfcon/internal/pixels"
 )
 
 // ErrUnsupported is the error for JPEGs of other kinds.
@@ -53,6 +55,7 @@ type decoder struct {
 
 	block [64]int32
 	rows  [2][]uint8 // of upsampled chroma
+	sums  []uint16   // on the way to them
 	mem   [3][]uint8 // planes, kept for the next image
 }
 
@@ -62,7 +65,7 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 func Decode(raw []byte) (pix []uint8, width, height, channels int, err error) {
 	d := decoders.Get().(*decoder)
 	defer decoders.Put(d)
-	*d = decoder{raw: raw, adobe: -1, rows: d.rows, mem: d.mem, tables: d.tables}
+	*d = decoder{raw: raw, adobe: -1, rows: d.rows, sums: d.sums, mem: d.mem, tables: d.tables}
 	for i := range d.tables {
 		for j := range d.tables[i] {
 			d.tables[i][j].set = false
@@ -238,7 +241,7 @@ func (d *decoder) scan() error {
 		c.stride = mx * c.h * 8
 		c.width = (d.width*c.h + d.hmax - 1) / d.hmax
 		c.height = (d.height*c.v + d.vmax - 1) / d.vmax
-		size := c.stride * my * c.v * 8
+		size := c.stride*my*c.v*8 + 15 // read past the last row, see pixels.Upsample
 		if cap(d.mem[i]) < size {
 			d.mem[i] = make([]uint8, size)
 		}
@@ -266,12 +269,11 @@ func (d *decoder) scan() error {
 						}
 						out := c.plane[(y*c.v+v)*8*c.stride+(x*c.h+h)*8:]
 						if last == 0 {
-							flat(out, c.stride, d.block[0])
+							pixels.FlatDCT(out, c.stride, d.block[0])
 							d.block[0] = 0
 							continue
 						}
-						inverse(out, c.stride, &d.block)
-						clear(d.block[:])
+						kernels.InverseDCT(out, c.stride, &d.block)
 					}
 				}
 			}
