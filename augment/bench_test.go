@@ -11,8 +11,8 @@ import (
 	"selfcon/data"
 )
 
-// The benchmarks run on one core with -cpu 1; tools/compare/torch_data.py is the
-// same work in torchvision.
+// The benchmarks run on one core with -cpu 1; the loading races of tools/compare are
+// the same work beside torchvision's.
 
 // BenchmarkPaper is the paper's augmentation of decoded images: 32×32, and
 // 500×375 to 224×224 (as from a packed set).

@@ -17,13 +17,14 @@ func benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure this machine",
 		Example: `  selfcon bench step --arch resnet18 --method selfcon-s --batch 64 --image 32 --threads 2
-  selfcon bench inference --batch 1`,
+  selfcon bench inference --batch 1
+  selfcon bench loading imagefolder:photos --image 224`,
 		Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usagef("say what to measure: %v; see %s --help", names(cmd), cmd.CommandPath())
 		},
 	}
-	cmd.AddCommand(benchStepCommand(), benchInferenceCommand())
+	cmd.AddCommand(benchStepCommand(), benchInferenceCommand(), benchLoadingCommand())
 	return cmd
 }
 

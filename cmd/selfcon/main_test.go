@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,10 @@ func TestWrongUse(t *testing.T) {
 		{"bench step --memory most", exitUsage, "memory: unknown value"},
 		{"bench step --arch vgg", exitUsage, "known: efficientnet, resnet18"},
 		{"bench inference --batch 0", exitUsage, "at least 1"},
+		{"bench loading", exitUsage, "arg"},
+		{"bench loading sample --augment fierce", exitUsage, "strong, weak or none"},
+		{"bench loading sample --steps 0", exitUsage, "at least 1"},
+		{"bench loading sample --image 0", exitUsage, "at least 1"},
 		{"bench inference --conv fourier", exitUsage, "winograd"},
 		{"bench inference --arch vgg", exitUsage, "known: efficientnet, resnet18"},
 		{"completion", exitUsage, "bash"},
@@ -470,6 +475,25 @@ func TestBenchStep(t *testing.T) {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in %s", want, stderr)
 		}
+	}
+}
+
+func TestBenchLoading(t *testing.T) {
+	procs := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(procs)
+	spec := "imagefolder:" + shapes(t)
+	stdout, stderr, code := call(t.Context(), "bench", "loading", spec, "--image", "8", "--views", "2", "--steps", "2", "--workers", "1", "--json")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(stdout), &got); code != exitDone || err != nil {
+		t.Fatalf("exit code %d, %q, %q, %v", code, stdout, stderr, err)
+	}
+	for _, key := range []string{"step_s", "step_s_median", "images_per_s", "peak_bytes"} {
+		if v, ok := got[key].(float64); !ok || v <= 0 {
+			t.Errorf("%s is %v in %s", key, got[key], stdout)
+		}
+	}
+	if stdout, _, code := call(t.Context(), "bench", "loading", spec, "--image", "8", "--augment", "none", "--steps", "1"); code != exitDone || !strings.Contains(stdout, "images/s") {
+		t.Errorf("exit code %d, %q", code, stdout)
 	}
 }
 

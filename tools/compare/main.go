@@ -5,11 +5,15 @@
 //	go run ./tools/compare -python VENV/bin/python [-rounds 3] [-json FILE] [RACE…]
 //
 // The python must have torch, and for inference onnx and onnxruntime (pip install
-// torch onnx onnxruntime). A RACE is
+// torch onnx onnxruntime), for loading torchvision. A RACE is
 //
 //	step:ARCH:METHOD:IMAGE:BATCH    a training step against torch eager and compiled
 //	inference:ARCH:IMAGE:BATCH      the features in evaluation mode, of the same weights
 //	                                and images, against torch eager, compiled and ONNX Runtime
+//	loading:FROM:IMAGE              loading and augmenting as the paper does on one core,
+//	                                against torchvision: FROM is jpeg (files of 500×375),
+//	                                packed (the same, decoded), packed256 (shrunk to that
+//	                                shorter side) or small (decoded images of 32×32)
 //	methods:ARCH:IMAGE:BATCH        our step of selfcon-s against ours of supcon, on the same
 //	                                labelled images
 //
@@ -37,6 +41,10 @@ var standard = []string{
 	"step:resnet50:selfcon-s:224:8",
 	"inference:resnet18:32:64",
 	"inference:resnet18:32:1",
+	"loading:small:32",
+	"loading:jpeg:224",
+	"loading:packed:224",
+	"loading:packed256:224",
 	"methods:resnet18:32:64",
 	"methods:resnet18:32:256",
 }
@@ -84,6 +92,11 @@ func run() error {
 	}
 	if o, err := exec.Command("go", "build", "-o", o.selfcon, "./cmd/selfcon").CombinedOutput(); err != nil {
 		return fmt.Errorf("building selfcon (run this at the repository's root): %s", o)
+	}
+	if slices.ContainsFunc(list, func(spec string) bool { return strings.HasPrefix(spec, "loading:") }) {
+		if err := o.preparePhotos(); err != nil {
+			return err
+		}
 	}
 	for i := range races {
 		r := &races[i]
@@ -178,13 +191,25 @@ func (o options) race(spec string) (race, error) {
 		peer("torch eager", "eager", "torch_inference.py", args)
 		peer("torch compile", "compile", "torch_inference.py", args)
 		peer("ONNX Runtime", "onnx", "torch_inference.py", args)
+	case kind == "loading" && len(part) == 2 && photoSets[part[0]].spec != "":
+		set := photoSets[part[0]]
+		format, path, _ := strings.Cut(set.spec, ":")
+		steps := fmt.Sprint(o.steps)
+		ours("selfcon", "loading", format+":"+filepath.Join(o.dir, path), "--json", "--workers", "1", "--image", part[1], "--steps", steps)
+		args := []string{"--folder", filepath.Join(o.dir, set.folder), "--threads", "1", "--image", part[1], "--steps", steps}
+		if set.folder == "large" {
+			peer("torchvision", "files", "torch_data.py", args)
+		}
+		if format == "packed" {
+			peer("torchvision of decoded", "decoded", "torch_data.py", args)
+		}
 	case kind == "methods" && len(part) == 3:
 		args := common(part[0], part[1], part[2], o.steps)
 		for _, method := range []string{"selfcon-s", "supcon"} {
 			ours(method, append([]string{"step", "--json", "--method", method}, args...)...)
 		}
 	default:
-		return r, fmt.Errorf("race %q: must be step:ARCH:METHOD:IMAGE:BATCH, inference:ARCH:IMAGE:BATCH or methods:ARCH:IMAGE:BATCH", spec)
+		return r, fmt.Errorf("race %q: must be step:ARCH:METHOD:IMAGE:BATCH, inference:ARCH:IMAGE:BATCH, loading:FROM:IMAGE or methods:ARCH:IMAGE:BATCH", spec)
 	}
 	return r, nil
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"image"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,6 +19,9 @@ func TestRaces(t *testing.T) {
 		"step:resnet18:selfcon-s:32:64": {"selfcon", "torch eager", "torch compile"},
 		"inference:resnet18:32:1":       {"selfcon", "torch eager", "torch compile", "ONNX Runtime"},
 		"methods:resnet18:32:256":       {"selfcon-s", "supcon"},
+		"loading:jpeg:224":              {"selfcon", "torchvision"},
+		"loading:packed256:224":         {"selfcon", "torchvision", "torchvision of decoded"},
+		"loading:small:32":              {"selfcon", "torchvision of decoded"},
 	} {
 		r, err := o.race(spec)
 		if err != nil {
@@ -44,7 +49,7 @@ func TestRaces(t *testing.T) {
 	if r, _ := o.race("step:resnet18:ce:32:64"); len(r.Sides) != 2 {
 		t.Errorf("-skip compile leaves %d sides of a step", len(r.Sides))
 	}
-	for _, bad := range []string{"", "resnet18:selfcon-s:32:64", "step:resnet18:32:64", "inference:resnet18:32:many", "methods:resnet18"} {
+	for _, bad := range []string{"", "resnet18:selfcon-s:32:64", "step:resnet18:32:64", "inference:resnet18:32:many", "methods:resnet18", "loading:tape:32"} {
 		if _, err := o.race(bad); err == nil || !strings.Contains(err.Error(), "race \""+bad) {
 			t.Errorf("race %q: error %v", bad, err)
 		}
@@ -96,5 +101,31 @@ func TestCPUInfo(t *testing.T) {
 	h.read(bufio.NewScanner(strings.NewReader("processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu fma avx2 avx512f amx_tile\n\nprocessor\t: 1\nmodel name\t: B\n")))
 	if h.CPU != "A CPU" || !slices.Equal(h.Vectors, []string{"fma", "avx2", "avx512f", "amx_tile"}) {
 		t.Errorf("%+v", h)
+	}
+}
+
+// TestPhotos: what is written are images of the sizes that are said, much as large as
+// photographs, and the same every time.
+func TestPhotos(t *testing.T) {
+	dir := t.TempDir()
+	if err := writePhotos(dir, 2); err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string][2]int{"large/train/a/0.jpg": {500, 375}, "large/train/b/1.jpg": {500, 375}, "small/train/a/0.png": {32, 32}} {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := image.DecodeConfig(bytes.NewReader(raw))
+		if err != nil || c.Width != size[0] || c.Height != size[1] {
+			t.Errorf("%s: %d×%d, %v", name, c.Width, c.Height, err)
+		}
+		if size[0] == 500 && (len(raw) < 80_000 || len(raw) > 130_000) {
+			t.Errorf("%s has %d bytes: a photograph would have about 110,000", name, len(raw))
+		}
+	}
+	one, two := photo(40, 30, 3).(*image.RGBA), photo(40, 30, 3).(*image.RGBA)
+	if !bytes.Equal(one.Pix, two.Pix) {
+		t.Error("a photo differs the second time")
 	}
 }

@@ -1,48 +1,61 @@
-"""Loads and augments images with torchvision and Pillow, one core, for comparison
-with `go test ./augment -bench 'Paper|JPEG' -cpu 1` (see tools/README.md).
+"""Loads and augments images with torchvision and Pillow, for comparison with
+`selfcon bench loading` (see tools/README.md).
 
-    taskset -c 1 python torch_data.py FOLDER     # of JPEGs, such as 500×375 photographs
+    python torch_data.py --mode files --folder FOLDER --image 224 --threads 1 --steps 5
 
-Prints images a second, the best of three rounds.
+FOLDER has image files at any depth. With --mode decoded they are decoded before the
+clock starts. Prints one line of JSON: seconds an image, of the quickest pass.
 """
 
+import argparse
 import io
-import sys
+import json
+import resource
+import statistics
 import time
 from pathlib import Path
 
+import PIL
 import torch
+import torchvision
 import torchvision.transforms as T
 from PIL import Image
 
-torch.set_num_threads(1)
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+p = argparse.ArgumentParser()
+p.add_argument("--mode", choices=["files", "decoded"], required=True)
+p.add_argument("--folder", required=True)
+p.add_argument("--image", type=int, required=True)
+p.add_argument("--threads", type=int, default=1)
+p.add_argument("--steps", type=int, default=5)
+a = p.parse_args()
+torch.set_num_threads(a.threads)
+
+augment = T.Compose([
+    T.RandomResizedCrop(a.image, scale=(0.2, 1)), T.RandomHorizontalFlip(),
+    T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8), T.RandomGrayscale(p=0.2),
+    T.ToTensor(), T.Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+])
 
 
-def paper(size):
-    return T.Compose([
-        T.RandomResizedCrop(size, scale=(0.2, 1)), T.RandomHorizontalFlip(),
-        T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8), T.RandomGrayscale(p=0.2),
-        T.ToTensor(), T.Normalize(MEAN, STD),
-    ])
+def decode(raw):
+    return Image.open(io.BytesIO(raw)).convert("RGB")
 
 
-def speed(name, f, n):
-    best = 0
-    for _ in range(3):
-        start = time.perf_counter()
-        for i in range(n):
-            f(i)
-        best = max(best, n / (time.perf_counter() - start))
-    print(f"{name:40} {best:8.0f} images/s")
+images = [p.read_bytes() for p in sorted(Path(a.folder).rglob("*")) if p.is_file()]
+load = decode
+if a.mode == "decoded":
+    images = [decode(raw) for raw in images]
+    load = lambda im: im
 
-
-files = [p.read_bytes() for p in sorted(Path(sys.argv[1]).glob("*.jpg"))]
-decode = lambda i: Image.open(io.BytesIO(files[i % len(files)])).convert("RGB")
-decoded = [decode(i) for i in range(len(files))]
-small = [im.resize((32, 32)) for im in decoded]
-to32, to224 = paper(32), paper(224)
-speed("paper's augmentation, 32×32", lambda i: to32(small[i % len(small)]), 2000)
-speed("decode", decode, 200)
-speed("paper's augmentation of decoded, to 224", lambda i: to224(decoded[i % len(decoded)]), 200)
-speed("decode and paper's augmentation, to 224", lambda i: to224(decode(i)), 200)
+times = []
+for _ in range(a.steps + 1):
+    start = time.perf_counter()
+    for im in images:
+        augment(load(im))
+    times.append((time.perf_counter() - start) / len(images))
+times = times[1:]
+print(json.dumps({
+    "engine": f"torchvision {torchvision.__version__} with Pillow {PIL.__version__}",
+    "step_s": min(times), "step_s_median": statistics.median(times),
+    "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+}))
