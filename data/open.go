@@ -115,7 +115,7 @@ var formats = []Format{
 	},
 	{
 		Name:      "webdataset",
-		Reads:     "WebDataset's tar shards, read in place: samples such as 000123.jpg beside 000123.cls; a folder, a file, or a pattern such as train-{000000..000146}.tar; the split is in a file's or folder's name",
+		Reads:     "WebDataset's tar shards, read in place (gzipped ones from memory): samples such as 000123.jpg beside 000123.cls; a folder, a file, or a pattern such as train-{000000..000146}.tar; the split is in a file's or folder's name",
 		Example:   "webdataset:shards",
 		needsPath: true,
 		openOpt:   openWebDataset,

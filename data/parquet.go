@@ -47,7 +47,7 @@ type parquetFile struct {
 }
 
 func openParquet(spec string, opt Options) (Splits, error) {
-	shards, err := findShards(spec, ".parquet", parquetWant)
+	shards, err := findShards(spec, parquetWant, ".parquet")
 	if err != nil {
 		return Splits{}, err
 	}

@@ -16,14 +16,14 @@ type shardFile struct {
 	split string // train, val or test
 }
 
-// findShards lists the files that spec means: a file; the files with an
-// extension in a folder, at any depth; names with braces (train-{000..146}.tar,
+// findShards lists the files that spec means: a file; the files with one of the
+// extensions in a folder, at any depth; names with braces (train-{000..146}.tar,
 // {train,val}.tar) or wildcards. They are sorted by split and naturally by name.
 //
 // A file's split is in its name or in the name of a folder on the way to it:
 // train-00000-of-00005.parquet, validation/0000.parquet. A set in which nothing
 // says so is all for training.
-func findShards(spec, ext, want string) ([]shardFile, error) {
+func findShards(spec, want string, exts ...string) ([]shardFile, error) {
 	var paths []string
 	root := ""
 	st, err := os.Stat(spec)
@@ -43,7 +43,7 @@ func findShards(spec, ext, want string) ([]shardFile, error) {
 					if err := walk(name); err != nil {
 						return err
 					}
-				} else if strings.EqualFold(filepath.Ext(e.name), ext) {
+				} else if slices.ContainsFunc(exts, func(ext string) bool { return strings.HasSuffix(strings.ToLower(e.name), ext) }) {
 					paths = append(paths, t.at(name))
 				}
 			}
@@ -53,7 +53,7 @@ func findShards(spec, ext, want string) ([]shardFile, error) {
 			return nil, err
 		}
 		if len(paths) == 0 {
-			return nil, badf(spec, "no %s files in this folder: it should be %s", ext, want)
+			return nil, badf(spec, "no %s files in this folder: it should be %s", strings.Join(exts, ", "), want)
 		}
 	case err == nil:
 		root = filepath.Dir(spec)

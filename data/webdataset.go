@@ -2,6 +2,7 @@ package data
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"io"
 	"os"
@@ -18,7 +19,8 @@ import (
 // Opening reads the headers and labels, not the images: those are read from
 // where they lie. Shuffled epochs go through the shards in stretches of tarStretch
 // samples, many stretches mixed in a window (see blockOrder), which is what a
-// shuffle buffer is for, but with an order that a seed fixes.
+// shuffle buffer is for, but with an order that a seed fixes. Gzipped shards can't
+// be read in place: they are unpacked into memory, up to maxGzippedTar of them.
 const webDatasetWant = "tar files of samples such as 000123.jpg and 000123.cls, or a folder of them (train-000000.tar, …)"
 
 // tarStretch is how many samples in a row are read together.
@@ -47,21 +49,24 @@ type webSample struct {
 }
 
 func openWebDataset(spec string, opt Options) (Splits, error) {
-	shards, err := findShards(spec, ".tar", webDatasetWant)
+	shards, err := findShards(spec, webDatasetWant, ".tar", ".tar.gz", ".tgz")
 	if err != nil {
 		return Splits{}, err
 	}
 	parts := map[string]*webSplit{}
 	texts := map[*webSplit][]string{}
 	set := labelSet{}
+	room := int64(maxGzippedTar)
 	for _, sh := range shards {
-		f, err := os.Open(sh.path)
+		f, err := openShard(sh.path, &room)
 		if err != nil {
-			return Splits{}, readFailed(sh.path, err)
+			return Splits{}, err
 		}
 		samples, labels, err := readShard(sh.path, f)
 		if err != nil {
-			f.Close()
+			if c, ok := f.(io.Closer); ok {
+				c.Close()
+			}
 			return Splits{}, err
 		}
 		p := parts[sh.split]
@@ -110,6 +115,35 @@ func openWebDataset(spec string, opt Options) (Splits, error) {
 	return s, nil
 }
 
+// openShard opens a shard, and unpacks it if it is gzipped; room is how many more
+// bytes may be in memory.
+func openShard(name string, room *int64) (archiveFile, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, readFailed(name, err)
+	}
+	z, zipped, err := maybeGzip(name, f)
+	if err == nil && !zipped {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			f.Close()
+			return nil, readFailed(name, err)
+		}
+		return f, nil
+	}
+	defer f.Close()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(z, *room+1)) // to gzip's checksum
+	if err != nil {
+		return nil, readFailed(name, err)
+	}
+	if *room -= int64(len(raw)); *room < 0 {
+		return nil, badf(name, "more than %d GiB of gzipped shards unpacked, which would have to be kept in memory: gunzip them, a plain .tar is read in place", maxGzippedTar>>30)
+	}
+	return bytes.NewReader(raw), nil
+}
+
 // readShard lists a shard's samples and their labels as text.
 func readShard(name string, f archiveFile) (samples []webSample, labels []string, err error) {
 	var key string
@@ -134,10 +168,6 @@ func readShard(name string, f archiveFile) (samples []webSample, labels []string
 		now.number = int32(len(samples))
 		samples, labels = append(samples, now), append(labels, label)
 		return nil
-	}
-	head := make([]byte, 2)
-	if n, _ := f.ReadAt(head, 0); n == 2 && head[0] == 0x1f && head[1] == 0x8b {
-		return nil, nil, badf(name, "a gzipped shard can't be read in place: gunzip it")
 	}
 	err = eachInTar(name, f, webDatasetWant, func(h *tar.Header, body io.Reader) error {
 		dir, base := path.Split(h.Name)

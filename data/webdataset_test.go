@@ -68,6 +68,30 @@ func TestWebDataset(t *testing.T) {
 	}
 }
 
+// TestGzippedShards: they are as plain ones, beside which they may lie, and bounded.
+func TestGzippedShards(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "train-0.tar.gz", gz(t, shardOf(t, 0, 7, clsOf)))
+	write(t, dir, "train-1.tar", shardOf(t, 7, 4, clsOf))
+	last := write(t, dir, "train-2.tgz", gz(t, shardOf(t, 11, 2, clsOf)))
+	s, err := Open("webdataset:"+dir, Options{})
+	if err != nil || s.Train.Len() != 13 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	for i := range 13 {
+		if im := imageOf(t, s.Train, i); s.Train.Label(i) != i%3 || im.Pix[0] != uint8(i) {
+			t.Errorf("image %d: label %d, %+v", i, s.Train.Label(i), im)
+		}
+	}
+	room := int64(5000)
+	_, err = openShard(last, &room)
+	wantData(t, err, "train-2.tgz", "gunzip them")
+	room = 100_000
+	if _, err := openShard(last, &room); err != nil || room >= 100_000 || room <= 0 {
+		t.Errorf("room for %d bytes is left, %v", room, err)
+	}
+}
+
 func TestWebDatasetBad(t *testing.T) {
 	p := pngOf(t, flat(2, 2, red))
 	good := shardOf(t, 0, 3, clsOf)
@@ -78,7 +102,8 @@ func TestWebDatasetBad(t *testing.T) {
 		"unlabelled": {tarOf(t, []member{{"a.png", p}, {"b.png", p}, {"b.cls", []byte("1")}}), "sample a has no label"},
 		"no image":   {tarOf(t, []member{{"a.cls", []byte("1")}}), "sample a has a label and no image"},
 		"two images": {tarOf(t, []member{{"a.png", p}, {"a.jpg", p}, {"a.cls", []byte("1")}}), "the second image"},
-		"gz":         {gz(t, good), "gunzip it"},
+		"cut gz":     {gz(t, good)[:len(gz(t, good))/2], "the file ends too early"},
+		"no tar":     {gz(t, []byte("text")), "neither a zip nor a tar"},
 		"nothing":    {tarOf(t, []member{{"a.md", p}}), "no samples"},
 		"text":       {[]byte("text"), "neither a zip nor a tar"},
 		"cut":        {good[:len(good)/2+100], "too early"},
