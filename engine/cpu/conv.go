@@ -99,6 +99,8 @@ type job struct {
 	add    []float32 // added to the result; y itself but for Winograd's
 	turn   int       // another in each run
 	again  bool      // what is stored in y is read again soon
+
+	workers int // that do the tasks
 }
 
 // region is channels c0 to c1 of pixels lo to hi, counted over all images.
@@ -295,7 +297,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 	}
 	k.build = func(temps [][]float32) func() {
 		var jobs []job
-		first := job{x: c.source(s, load), w: c.f(s.In[1]), y: c.f(s.Out[0]), inputs: temps[1], again: then != nil && joined}
+		first := job{x: c.source(s, load), w: c.f(s.In[1]), y: c.f(s.Out[0]), inputs: temps[1], again: then != nil && joined, workers: pool.threads}
 		before := func() {}
 		if add != nil {
 			first.add = c.f(add)

@@ -12,7 +12,7 @@ import (
 // it. Between loops the others spin for a moment and then sleep.
 type pool struct {
 	threads int
-	spin    int
+	spin    time.Duration
 
 	// A loop: written by the caller before gen becomes odd, read by the others
 	// while it is odd and they count as running.
@@ -43,6 +43,28 @@ type Loop struct {
 	Time  time.Duration
 }
 
+// spinTime is as long as it takes, in a virtual machine, to wake a core that has
+// gone to sleep, twice over: steps of a single image are shorter.
+const spinTime = 200 * time.Microsecond
+
+// patience is one wait's: how often it has looked and since when.
+type patience struct {
+	looks int
+	start time.Time
+}
+
+// spins says whether to look once more before going to sleep. The clock is read
+// now and then.
+func (p *pool) spins(w *patience) bool {
+	if w.looks++; w.looks%1024 != 1 {
+		return true
+	}
+	if w.looks == 1 {
+		w.start = time.Now()
+	}
+	return time.Since(w.start) < p.spin
+}
+
 func newPool(threads int) *pool {
 	p := &pool{
 		threads:  threads,
@@ -53,7 +75,7 @@ func newPool(threads int) *pool {
 		idle:     make(chan struct{}, 1),
 	}
 	if threads <= runtime.NumCPU() && threads <= runtime.GOMAXPROCS(0) {
-		p.spin = 20000 // tens of microseconds
+		p.spin = spinTime
 	}
 	for w := 1; w < threads; w++ {
 		p.wake[w] = make(chan struct{}, 1)
@@ -116,9 +138,12 @@ func (p *pool) each(n int, body func(worker, i int)) {
 
 // join waits until nobody runs; as the loop is closed, nobody starts again.
 func (p *pool) join() {
-	for range p.spin + 1 {
+	for w := (patience{}); ; {
 		if p.running.Load() == 0 {
 			return
+		}
+		if !p.spins(&w) {
+			break
 		}
 	}
 	p.waiting.Store(true)
@@ -157,7 +182,7 @@ func (p *pool) work(w int) {
 // await waits for a loop other than the one already served and returns the
 // generation it saw; it may also return for no reason.
 func (p *pool) await(w int, served uint32) uint32 {
-	for range p.spin {
+	for s := (patience{}); p.spins(&s); {
 		if g := p.gen.Load(); g&1 == 1 && g != served {
 			return g
 		}

@@ -8,8 +8,9 @@ import (
 // unrolled is a convolution of few positions and many weights, such as the last
 // stages' for one image, as one matrix product. Such a convolution takes as
 // long as it takes to read its weights, so each is read once: a task is a panel
-// of output channels. Each worker copies out all windows (im2col) for itself:
-// to read what another has copied takes longer.
+// of output channels, and the products with a part of it fetch the next part, so
+// that reading goes on evenly. Each worker copies out all windows (im2col) for
+// itself: to read what another has copied takes longer.
 type unrolled struct {
 	*corr
 	m     int // positions
@@ -69,7 +70,14 @@ func (v *unrolled) run(i int, j *job, scratch []float32, p *pointers) {
 	at, r, m := v.task(i)
 	b := j.packed[at.col*v.k():]
 	for l := 0; l < v.k(); l += v.kc {
+		p.ahead.Reset()
+		if n := l + v.kc; n < v.k() {
+			p.ahead.Add(b[n*at.tile.NR : min(n+v.kc, v.k())*at.tile.NR])
+		} else if i+j.workers < v.tasks() {
+			next, _, _ := v.task(i + j.workers) // as a guess
+			p.ahead.Add(j.packed[next.col*v.k():][:v.kc*next.tile.NR])
+		}
 		at.multiply(m, min(v.kc, v.k()-l), a[r*v.lda+l:], v.lda, 1, b[l*at.tile.NR:], at.tile.NR,
-			j.y[r*v.co+at.col:], v.co, l > 0 || j.add != nil, tmp, nil)
+			j.y[r*v.co+at.col:], v.co, l > 0 || j.add != nil, tmp, &p.ahead)
 	}
 }
