@@ -62,7 +62,7 @@ type Run struct {
 	Std          []float64 `json:"std"`
 	Seed         uint64    `json:"seed"`
 	Threads      int       `json:"threads"` // of the engine; 0: one a core
-	Memory       string    `json:"memory"`  // least: recompute instead of keeping; empty: as is quickest
+	Memory       string    `json:"memory"`  // fast: convolutions are never repeated; least: wherever that saves memory; empty: where a step would take more than 640 MB
 	Workers      int       `json:"workers"` // that load and augment images; 0: one a core
 }
 
@@ -112,7 +112,7 @@ var (
 	RateScalings = []string{"none", "linear"}
 	NoDecays     = []string{"none", "vectors"}
 	Augments     = []string{"strong", "weak", "none"}
-	Memories     = []string{"least"} // or empty
+	Memories     = []string{"fast", "least"} // or empty
 )
 
 // Error is a setting that can't be used.

@@ -184,7 +184,7 @@ var table = []*Setting{
 	{Key: "workers", Group: "Machine", Range: from(0).to(4096), field: func(c *Run) any { return &c.Workers },
 		About: "threads that load and augment images (0: one a core); the results do not depend on it"},
 	{Key: "memory", Group: "Machine", Values: orNone(func() []string { return Memories }), field: func(c *Run) any { return &c.Memory },
-		About: "least recomputes convolutions instead of keeping their results: about half the memory or less for a sixth more time (default: recompute norms only); the results do not depend on it"},
+		About: "fast keeps the results of all convolutions, least repeats them in the backward pass wherever that saves memory: about half of it or less for a sixth more time (default: as many as bring a step that takes more than 640 MB towards that, for a tenth more work at most); the results do not depend on it"},
 }
 
 // orNone lets a word be left empty.

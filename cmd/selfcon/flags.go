@@ -144,8 +144,8 @@ func machineFlags(f *pflag.FlagSet, threads, workers *int) {
 
 // memoryFlag declares how the memory of a training step is dealt with.
 func memoryFlag(cmd *cobra.Command, memory *string) {
-	cmd.Flags().StringVar(memory, "memory", *memory, `"least" recomputes convolutions instead of keeping their results: about half the memory or less for a sixth more time (default: recompute norms only); the results do not depend on it`)
-	complete(cmd, "memory", func() []string { return []string{cpu.MemoryLeast} })
+	cmd.Flags().StringVar(memory, "memory", *memory, `"fast" keeps the results of all convolutions, "least" repeats them in the backward pass wherever that saves memory: about half of it or less for a sixth more time (default: as many as bring a step that takes more than 640 MB towards that, for a tenth more work at most); the results do not depend on it`)
+	complete(cmd, "memory", func() []string { return config.Memories })
 }
 
 // complete offers values for a flag in the shell.

@@ -85,18 +85,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	}
 	kept := 4 * c.assign(p, l, works).total
 	if !e.skips(skipRecompute) {
-		may := plan.Norms
-		if e.opt.Memory == MemoryLeast {
-			may = plan.Any
-		}
-		m := plan.Recompute(l, may, func(l *plan.List) int {
-			works, err := c.describe(l)
-			if err != nil {
-				return math.MaxInt
-			}
-			return c.assign(p, l, works).total
-		})
-		if m != l {
+		if m := c.recompute(p, l, works); m != l {
 			l, c.list = m, m
 			if works, err = c.describe(l); err != nil {
 				return nil, err
@@ -177,6 +166,33 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	return x, nil
 }
 
+// recompute is the list with steps repeated in place of keeping their results,
+// as far as Options.Memory asks for it.
+func (c *compiler) recompute(p *graph.Program, l *plan.List, works []work) *plan.List {
+	size := func(l *plan.List) int {
+		works, err := c.describe(l)
+		if err != nil {
+			return math.MaxInt
+		}
+		return c.assign(p, l, works).total
+	}
+	switch c.opt.Memory {
+	case MemoryFast:
+		return plan.Recompute(l, plan.Norms, size)
+	case MemoryLeast:
+		return plan.Recompute(l, plan.Any, size)
+	}
+	products, price := 0.0, map[*plan.Step]float64{}
+	for i, s := range l.Steps {
+		products += works[i].flops
+		if _, ok := s.Op.(plan.Conv); ok {
+			price[s] = works[i].flops
+		}
+	}
+	work := func(s *plan.Step) float64 { return cmp.Or(price[s], math.Inf(1)) }
+	return plan.Fit(l, cmp.Or(c.opt.Arena, DefaultArena)/4, work, products/10, size)
+}
+
 // describe is the work of every step of a list.
 func (c *compiler) describe(l *plan.List) ([]work, error) {
 	works := make([]work, len(l.Steps))
@@ -199,11 +215,7 @@ type placement struct {
 
 // assign plans the memory of a list.
 func (c *compiler) assign(p *graph.Program, l *plan.List, works []work) placement {
-	var inputs []*graph.Value
-	for _, in := range p.Inputs {
-		inputs = append(inputs, in.Value)
-	}
-	layout := plan.Lay(l, inputs, !c.opt.NoReuse)
+	layout := plan.Lay(l, !c.opt.NoReuse)
 	var items []plan.Item
 	for _, b := range layout.Buffers {
 		if b.Variable == nil && b.Constant == nil {

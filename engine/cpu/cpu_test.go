@@ -199,6 +199,8 @@ func TestPassesDoNotMatter(t *testing.T) {
 			{"NoReuse", cpu.Options{Threads: 2, NoReuse: true}, 0},
 			{"Memory", cpu.Options{Threads: 2, Memory: cpu.MemoryLeast}, 0},
 			{"Memory, 3 threads, NoOrder", cpu.Options{Threads: 3, Memory: cpu.MemoryLeast, NoOrder: true}, 0},
+			{"Arena", cpu.Options{Threads: 2, Arena: 1}, 0},
+			{"fast Memory", cpu.Options{Threads: 2, Memory: cpu.MemoryFast}, 0},
 			{"Profile", cpu.Options{Threads: 2, Profile: true}, 0},
 			{"without Recompute", cpu.Options{Threads: 2, Skip: []string{"Recompute"}}, 0},
 			{"without FuseNorm", cpu.Options{Threads: 2, Skip: []string{"FuseNorm"}}, 0},
@@ -229,8 +231,10 @@ func TestRecompute(t *testing.T) {
 			k.Variables[v.Name] = engine.InitialValue(v, 1)
 		}
 		want := state(t, cpu.Options{Threads: 1}, k)
-		for _, o := range []cpu.Options{{Threads: 1}, {Threads: 3}, {Threads: 2, NoOrder: true}, {Threads: 2, NoReuse: true}} {
-			o.Memory = cpu.MemoryLeast
+		for _, o := range []cpu.Options{
+			{Threads: 1, Memory: cpu.MemoryLeast}, {Threads: 3, Memory: cpu.MemoryLeast}, {Threads: 2, NoOrder: true, Memory: cpu.MemoryLeast},
+			{Threads: 2, NoReuse: true, Memory: cpu.MemoryLeast}, {Threads: 2, Arena: 1}, {Threads: 2, NoOrder: true, Arena: 1},
+		} {
 			same(t, fmt.Sprintf("%s, %+v", c.Arch, o), state(t, o, k), want, 0)
 		}
 		x, err := newEngine(t, cpu.Options{Threads: 1, Memory: cpu.MemoryLeast}).Compile(p)
@@ -240,6 +244,13 @@ func TestRecompute(t *testing.T) {
 		s := x.(*cpu.Executable).Stats()
 		if 4*s.Arena > 3*s.Kept {
 			t.Errorf("%s: arena of %d bytes, without recomputation %d", c.Arch, s.Arena, s.Kept)
+		}
+		if x, err = newEngine(t, cpu.Options{Threads: 1, Arena: s.Kept * 3 / 4}).Compile(p); err != nil {
+			t.Fatal(err)
+		}
+		fit := x.(*cpu.Executable).Stats()
+		if share := fit.Recomputed(); 4*fit.Arena > 3*fit.Kept || share == 0 || share > 0.1 {
+			t.Errorf("%s: arena of %d bytes for %.3f of the products, without recomputation %d", c.Arch, fit.Arena, share, fit.Kept)
 		}
 		t.Logf("%s: arena of %d bytes, without recomputation %d", c.Arch, s.Arena, s.Kept)
 	}

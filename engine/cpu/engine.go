@@ -29,10 +29,14 @@ type Options struct {
 	// never takes Winograd's transforms, "winograd" wherever they are possible.
 	Conv string
 
-	// Memory is what to do for less of it: "" applies norms a second time in the
-	// backward pass instead of keeping their results, a pass over memory each;
-	// MemoryLeast repeats convolutions as well. The bits don't depend on it.
+	// Memory is what to do for less of it. All choices apply norms a second time
+	// in the backward pass instead of keeping their results, a pass over memory
+	// each. "" repeats convolutions as well where a program's values take more
+	// than Arena, the cheapest for what they free first, for a tenth of its
+	// products at most; MemoryLeast wherever it makes the arena smaller;
+	// MemoryFast never. The bits don't depend on it.
 	Memory string
+	Arena  int // bytes; 0: DefaultArena
 
 	Skip    []string // passes to leave out: of plan.Fusions, "Recompute", or SkipAll
 	NoOrder bool     // keep the program's order
@@ -40,8 +44,14 @@ type Options struct {
 	Profile bool     // measure each step's time
 }
 
-// MemoryLeast is the choice of Options.Memory besides the empty one.
-const MemoryLeast = "least"
+// The choices of Options.Memory besides the empty one.
+const (
+	MemoryFast  = "fast"
+	MemoryLeast = "least"
+)
+
+// DefaultArena is memory that every machine has to spare.
+const DefaultArena = 640e6
 
 // SkipAll, in Options.Skip, runs every operation by itself, and once.
 const SkipAll = "all"
@@ -79,8 +89,11 @@ func New(opt Options) (*Engine, error) {
 	default:
 		return nil, fmt.Errorf("cpu: convolution %q: must be %q, %q or empty", opt.Conv, convDirect, convWinograd)
 	}
-	if opt.Memory != "" && opt.Memory != MemoryLeast {
-		return nil, fmt.Errorf("cpu: memory %q: must be %q or empty", opt.Memory, MemoryLeast)
+	if opt.Memory != "" && opt.Memory != MemoryFast && opt.Memory != MemoryLeast {
+		return nil, fmt.Errorf("cpu: memory %q: must be %q, %q or empty", opt.Memory, MemoryFast, MemoryLeast)
+	}
+	if opt.Arena < 0 {
+		return nil, fmt.Errorf("cpu: arena of %d bytes: must be at least 1, or 0 for %d", opt.Arena, int(DefaultArena))
 	}
 	for _, name := range opt.Skip {
 		if name != SkipAll && name != skipRecompute && !slices.ContainsFunc(plan.Fusions, func(f plan.Fusion) bool { return f.Name == name }) {

@@ -23,7 +23,7 @@ type Layout struct {
 // order. Reshapes and slices lie in their operands and cost nothing. With
 // reuse, results lie on top of operands that die with the step, and a variable
 // changes in place where no later step reads it.
-func Lay(l *List, inputs []*graph.Value, reuse bool) *Layout {
+func Lay(l *List, reuse bool) *Layout {
 	y := &Layout{Places: map[*graph.Value]Place{}}
 	end := len(l.Steps)
 	last := l.lastUses(end)
@@ -36,7 +36,7 @@ func Lay(l *List, inputs []*graph.Value, reuse bool) *Layout {
 		y.Buffers = append(y.Buffers, Buffer{Item: Item{v.Shape.Size(), first, max(first, last[v])}})
 		return &y.Buffers[len(y.Buffers)-1]
 	}
-	for _, v := range inputs {
+	for _, v := range l.inputs {
 		if v.DType == graph.Float {
 			fresh(v, 0)
 		}
@@ -123,6 +123,24 @@ func Lay(l *List, inputs []*graph.Value, reuse bool) *Layout {
 		}
 	}
 	return y
+}
+
+// Living is how many elements of the arena hold something at each of a list's
+// steps.
+func (y *Layout) Living(steps int) []int {
+	change := make([]int, steps+1)
+	for _, b := range y.Buffers {
+		if b.Variable == nil && b.Constant == nil {
+			change[b.First] += Aligned(b.Size)
+			change[min(b.Last+1, steps)] -= Aligned(b.Size)
+		}
+	}
+	n := 0
+	for i, c := range change[:steps] {
+		n += c
+		change[i] = n
+	}
+	return change[:steps]
 }
 
 // shared says whether another operand of s lies in the buffer of operand i.

@@ -33,6 +33,7 @@ type List struct {
 	Outputs []*graph.Value
 	Updates []graph.Update
 
+	inputs   []*graph.Value
 	kept     map[*graph.Value]bool    // outputs and updates: used from outside
 	users    map[*graph.Value][]*Step // one entry a use
 	producer map[*graph.Value]*Step
@@ -42,6 +43,9 @@ type List struct {
 // NewList makes the list of a program's steps, as yet unfused.
 func NewList(p *graph.Program) *List {
 	l := &List{kept: map[*graph.Value]bool{}}
+	for _, in := range p.Inputs {
+		l.inputs = append(l.inputs, in.Value)
+	}
 	for _, n := range p.Nodes {
 		if !source(n.Op) {
 			l.Steps = append(l.Steps, &Step{Name: n.Name, Op: n.Op, In: n.In, Out: n.Out})

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -107,12 +108,12 @@ func TestUpdatesInPlace(t *testing.T) {
 			g.Output("old", w)
 		}
 		g.Output("big", big)
-		p, l := build(t, g)
+		_, l := build(t, g)
 		Order(l, true)
 		if l.Steps[0].Name != "sgd" {
 			t.Errorf("first step %s", l.Steps[0].Name)
 		}
-		y := Lay(l, []*graph.Value{p.Inputs[0].Value, p.Inputs[1].Value}, true)
+		y := Lay(l, true)
 		inPlaceW := y.Buffers[y.Places[out[0]].Buffer].Variable != nil
 		inPlaceM := y.Buffers[y.Places[out[1]].Buffer].Variable != nil
 		if inPlaceW == readLater || !inPlaceM {
@@ -146,18 +147,8 @@ func TestRecompute(t *testing.T) {
 	}
 	loss := g.CrossEntropy("loss", x, g.Input("labels", graph.Int, 64))
 	g.Output("grad", g.Gradients(loss, []*graph.Value{first})[0])
-	p, l := build(t, g)
+	_, l := build(t, g)
 	Order(l, true)
-	peak := func(l *List) int {
-		var items []Item
-		for _, b := range Lay(l, []*graph.Value{p.Inputs[0].Value}, true).Buffers {
-			if b.Variable == nil && b.Constant == nil {
-				items = append(items, b.Item)
-			}
-		}
-		_, total := Assign(items)
-		return total
-	}
 	m := Recompute(l, Any, peak)
 	inOrder(t, m)
 	if before, now := peak(l), peak(m); 3*now > 2*before {
@@ -177,5 +168,81 @@ func TestRecompute(t *testing.T) {
 	}
 	if again := Recompute(l, Any, func(*List) int { return 1 }); again != l {
 		t.Error("a list that is no smaller is taken")
+	}
+}
+
+// peak is the memory of a list without temporaries.
+func peak(l *List) int {
+	var items []Item
+	for _, b := range Lay(l, true).Buffers {
+		if b.Variable == nil && b.Constant == nil {
+			items = append(items, b.Item)
+		}
+	}
+	_, total := Assign(items)
+	return total
+}
+
+// Fit repeats convolutions until the list fits, the cheap ones first, and never
+// for more than the limit.
+func TestFit(t *testing.T) {
+	g := graph.New()
+	x := g.Input("x", graph.Float, 4, 8, 8, 8)
+	var weights []*graph.Value
+	for i := range 9 {
+		n := string(rune('a' + i))
+		w := g.Variable(graph.Variable{Name: n + ".kernel", Type: graph.Type{Shape: graph.Shape{8, 8, 1, 1}, DType: graph.Float}})
+		weights = append(weights, w)
+		v := graph.BatchNormVars{Weight: vector(g, n+".w", 8), Bias: vector(g, n+".b", 8), Mean: vector(g, n+".m", 8), Var: vector(g, n+".v", 8)}
+		x = g.ReLU(n+".relu", g.BatchNorm2D(n+".norm", g.Conv2D(n, x, w, graph.Conv2D{Stride: 1, Groups: 1}), v, 1e-5, 0.1, true))
+	}
+	loss := g.CrossEntropy("loss", g.Reshape("flat", x, 4, 512), g.Input("labels", graph.Int, 4))
+	for i, d := range g.Gradients(loss, weights) {
+		g.Output(weights[i].Node.Name+".grad", d)
+	}
+	_, l := build(t, g)
+	Split(l)
+	LowerConv(l)
+	for _, f := range Fusions {
+		f.Run(l)
+	}
+	Order(l, true)
+	work := func(s *Step) float64 {
+		switch {
+		case s.Kind() != "Conv":
+			return math.Inf(1)
+		case s.Name < "e":
+			return 1
+		}
+		return 1.5
+	}
+	repeated := func(m *List) (names []string, sum float64) {
+		for _, s := range m.Steps {
+			if s.Pass == "Recompute" && s.Kind() == "Conv" {
+				names, sum = append(names, s.Name), sum+work(s)
+			}
+		}
+		return names, sum
+	}
+	full := peak(Recompute(l, Norms, peak))
+	last := full
+	for _, limit := range []float64{0, 2, 5, 100} {
+		m := Fit(l, full*2/3, work, limit, peak)
+		inOrder(t, m)
+		names, sum := repeated(m)
+		if sum > limit || len(names) == 0 && limit > 0 {
+			t.Errorf("limit %g: repeats %v, work %g", limit, names, sum)
+		}
+		if n := peak(m); n > last || limit == 100 && n > full*2/3 {
+			t.Errorf("limit %g: %d elements, with less work %d, wanted %d", limit, n, last, full*2/3)
+		} else {
+			last = n
+		}
+	}
+	if names, _ := repeated(Fit(l, full, work, 100, peak)); len(names) > 0 {
+		t.Errorf("repeats %v of a list that fits", names)
+	}
+	if names, _ := repeated(Fit(l, full-1, work, 100, peak)); len(names) != 1 || names[0] >= "e" {
+		t.Errorf("repeats %v where one of the cheap ones is enough", names)
 	}
 }

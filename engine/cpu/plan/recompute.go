@@ -1,6 +1,10 @@
 package plan
 
 import (
+	"cmp"
+	"iter"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -18,12 +22,19 @@ import (
 // size is the memory that a list takes; the result is the smallest of the lists
 // tried, l itself among them. It computes the same bits.
 func Recompute(l *List, may func(*Step) bool, size func(*List) int) *List {
-	turn := slices.IndexFunc(l.Steps, func(s *Step) bool { return strings.Contains(s.Kind(), "Grad") })
+	best, _ := recompute(l, may, size)
+	return best
+}
+
+// recompute is Recompute, and says which values it drops.
+func recompute(l *List, may func(*Step) bool, size func(*List) int) (*List, map[*graph.Value]bool) {
+	turn := l.turn()
 	if turn <= 0 {
-		return l
+		return l, nil
 	}
 	f := l.forward(turn, may)
 	best, least := l, size(l)
+	var dropped map[*graph.Value]bool
 	var last []int
 	for budget := f.stored[turn]; budget > 0; budget -= (budget + 9) / 10 {
 		cuts, ok := f.cut(budget)
@@ -34,12 +45,106 @@ func Recompute(l *List, may func(*Step) bool, size func(*List) int) *List {
 			continue
 		}
 		last = cuts
-		m := f.repeat(cuts)
+		d := f.dropped(cuts)
+		m := f.repeat(d)
 		if n := size(m); n < least {
-			best, least = m, n
+			best, least, dropped = m, n, d
+		}
+	}
+	return best, dropped
+}
+
+// Fit is Recompute for norms and, where the list then takes more than budget,
+// for convolutions too: their results are dropped one by one, always the one
+// that takes most off the excess for the work of repeating it, until the list
+// fits. Where nothing fits, the result is the smallest list tried.
+//
+// work is what it takes to repeat a step, infinite where it may not be; at most
+// limit of it is spent. Sizes are in elements.
+func Fit(l *List, budget int, work func(*Step) float64, limit float64, size func(*List) int) *List {
+	best, norms := recompute(l, Norms, size)
+	least, turn := size(best), l.turn()
+	if least <= budget || turn <= 0 {
+		return best
+	}
+	may := func(s *Step) bool { return Norms(s) || !math.IsInf(work(s), 1) }
+	f := l.forward(turn, may)
+	// Where nothing fits, an aim that can be met finds better choices than one
+	// that can't: it weighs the highest steps only.
+	for _, aim := range []int{budget, budget - budget/8, budget - budget/4, budget + (least-budget)/4, budget + (least-budget)/2} {
+		for m := range f.drop(norms, aim, work, limit) {
+			if n := size(m); n < least {
+				best, least = m, n
+			}
+			if least <= budget {
+				return best
+			}
 		}
 	}
 	return best
+}
+
+// drop yields lists that drop ever more results of convolutions, besides those
+// given, until none lives above the aim or nothing is left to gain.
+func (f *forward) drop(dropped map[*graph.Value]bool, aim int, work func(*Step) float64, limit float64) iter.Seq[*List] {
+	// What lies above the aim, summed over the steps.
+	excess := func(m *List) (sum float64) {
+		for _, n := range Lay(m, true).Living(len(m.Steps)) {
+			sum += float64(max(0, n-aim))
+		}
+		return sum
+	}
+	type candidate struct {
+		value *graph.Value
+		work  float64
+		gain  float64 // of excess for work, when last looked at
+		then  float64 // excess
+	}
+	return func(yield func(*List) bool) {
+		dropped := maps.Clone(dropped)
+		if dropped == nil {
+			dropped = map[*graph.Value]bool{}
+		}
+		now := excess(f.repeat(dropped))
+		var left []candidate
+		for _, s := range f.Steps[:f.turn] {
+			if v := s.Out[0]; !Norms(s) && v != nil && !f.always(v) && f.needed[v] {
+				left = append(left, candidate{value: v, work: work(s), gain: math.Inf(1)})
+			}
+		}
+		// A gain seldom grows as others are dropped, so the first whose gain, seen
+		// anew, is still above all others' old ones is taken.
+		for fresh := map[*graph.Value]bool{}; now > 0 && len(left) > 0; {
+			slices.SortStableFunc(left, func(a, b candidate) int { return cmp.Compare(b.gain, a.gain) })
+			c := &left[0]
+			if !fresh[c.value] {
+				dropped[c.value] = true
+				c.then = excess(f.repeat(dropped))
+				delete(dropped, c.value)
+				c.gain = (now - c.then) / c.work
+				fresh[c.value] = true
+				continue
+			}
+			if c.gain <= 0 {
+				return
+			}
+			if c.work <= limit {
+				limit -= c.work
+				now = c.then
+				dropped[c.value] = true
+				clear(fresh)
+				if !yield(f.repeat(dropped)) {
+					return
+				}
+			}
+			left = left[1:]
+		}
+	}
+}
+
+// turn is the position of the first derivative, or -1.
+func (l *List) turn() int {
+	return slices.IndexFunc(l.Steps, func(s *Step) bool { return strings.Contains(s.Kind(), "Grad") })
 }
 
 // Any step may be repeated.
@@ -58,22 +163,22 @@ type forward struct {
 	*List
 	turn     int
 	may      func(*Step) bool
-	lastUse  map[*graph.Value]int // the last step of the forward pass that reads a value
-	stored   []int                // at each position: what the steps before it have made for the backward pass
-	crossing []int                // at each position: what was made before and is read after it in the forward pass
-	small    int                  // values up to this size are always kept
+	lastUse  map[*graph.Value]int  // the last step of the forward pass that reads a value
+	stored   []int                 // at each position: what the steps before it have made for the backward pass
+	needed   map[*graph.Value]bool // what the backward pass reads
+	crossing []int                 // at each position: what was made before and is read after it in the forward pass
+	small    int                   // values up to this size are always kept
 }
 
 func (l *List) forward(turn int, may func(*Step) bool) *forward {
-	f := &forward{List: l, turn: turn, may: may, lastUse: map[*graph.Value]int{}, stored: make([]int, turn+1), crossing: make([]int, turn+1)}
-	backward := map[*graph.Value]bool{}
+	f := &forward{List: l, turn: turn, may: may, lastUse: map[*graph.Value]int{}, needed: map[*graph.Value]bool{}, stored: make([]int, turn+1), crossing: make([]int, turn+1)}
 	largest := 0
 	for i, s := range l.Steps {
 		for _, v := range s.In {
 			if i < turn {
 				f.lastUse[through(v)] = i
 			} else {
-				backward[through(v)] = true
+				f.needed[through(v)] = true
 			}
 		}
 		for _, v := range s.Out {
@@ -89,7 +194,7 @@ func (l *List) forward(turn int, may func(*Step) bool) *forward {
 			if v == nil || through(v) != v || f.always(v) {
 				continue
 			}
-			if backward[v] {
+			if f.needed[v] {
 				f.stored[i+1] += v.Shape.Size()
 			}
 			for j := i + 1; j <= f.lastUse[v]; j++ {
@@ -133,16 +238,26 @@ func (f *forward) cut(budget int) ([]int, bool) {
 	return cuts, true
 }
 
-// repeat is the list with the segments before the last cut repeated.
-func (f *forward) repeat(cuts []int) *List {
-	kept := func(v *graph.Value) bool {
-		v = through(v)
-		at := f.at[f.producer[v]]
-		if f.always(v) || len(cuts) == 0 || at >= cuts[len(cuts)-1] {
-			return true
-		}
-		return slices.ContainsFunc(cuts, func(c int) bool { return at < c && c <= f.lastUse[v] })
+// dropped are the values that are not kept where the forward pass is cut.
+func (f *forward) dropped(cuts []int) map[*graph.Value]bool {
+	d := map[*graph.Value]bool{}
+	if len(cuts) == 0 {
+		return d
 	}
+	for at, s := range f.Steps[:cuts[len(cuts)-1]] {
+		for _, v := range s.Out {
+			crosses := func(c int) bool { return at < c && c <= f.lastUse[v] }
+			if v != nil && !f.always(v) && !slices.ContainsFunc(cuts, crosses) {
+				d[v] = true
+			}
+		}
+	}
+	return d
+}
+
+// repeat is the list with dropped values made again where the backward pass
+// first reads them.
+func (f *forward) repeat(dropped map[*graph.Value]bool) *List {
 	steps := slices.Clone(f.Steps[:f.turn])
 	again := map[*graph.Value]*graph.Value{}
 	var operands func(s *Step) []*graph.Value
@@ -151,7 +266,7 @@ func (f *forward) repeat(cuts []int) *List {
 		in := slices.Clone(s.In)
 		for i, v := range in {
 			p := f.producer[v]
-			if p == nil || f.at[p] >= f.turn || kept(v) {
+			if p == nil || f.at[p] >= f.turn || !dropped[through(v)] {
 				continue
 			}
 			if again[v] == nil {
@@ -176,7 +291,7 @@ func (f *forward) repeat(cuts []int) *List {
 		}
 		steps = append(steps, s)
 	}
-	m := &List{Outputs: f.Outputs, Updates: f.Updates, kept: f.kept}
+	m := &List{Outputs: f.Outputs, Updates: f.Updates, inputs: f.inputs, kept: f.kept}
 	m.set(steps)
 	return m
 }
