@@ -33,6 +33,11 @@ func replace(path string, write func(io.Writer) error) error {
 	if err := t.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
+	return syncFolder(dir)
+}
+
+// syncFolder makes sure that what was made and renamed in a folder stays.
+func syncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -17,14 +17,7 @@ func WriteJSON(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	err = replace(path, func(w io.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("%s: writing: %w", path, err)
-	}
-	return nil
+	return WriteText(path, text)
 }
 
 // numberList is a list of nothing else, indented. JSON has no line break within
@@ -36,10 +29,14 @@ var (
 
 // WriteText writes text to a file, which is replaced whole or not at all.
 func WriteText(path string, text []byte) error {
-	return replace(path, func(w io.Writer) error {
+	err := replace(path, func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
+	if err != nil {
+		return fmt.Errorf("%s: writing: %w", path, err)
+	}
+	return nil
 }
 
 // Indent is v as indented JSON that ends with a line break, a list of numbers

@@ -6,6 +6,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	"selfcon/loss"
 	"selfcon/model"
@@ -61,9 +62,16 @@ type Run struct {
 	Mean         []float64 `json:"mean"`                   // per channel in [0,1]; nil: known for the data, or measured
 	Std          []float64 `json:"std"`
 	Seed         uint64    `json:"seed"`
-	Threads      int       `json:"threads"` // of the engine; 0: one a core
-	Memory       string    `json:"memory"`  // fast: convolutions are never repeated; least: wherever that saves memory; empty: where a step would take more than 640 MB
-	Workers      int       `json:"workers"` // that load and augment images; 0: one a core
+	// ValidateEvery is how many epochs lie between two judgements of the network
+	// by the validation images; 0: none; -1: a tenth of all, or more where they are dear.
+	ValidateEvery int `json:"validate_every"`
+	// SaveEvery is how often the run is saved, as Go writes durations (5m); Keep how
+	// many of the newest checkpoints stay, beside the best.
+	SaveEvery string `json:"save_every"`
+	Keep      int    `json:"keep"`
+	Threads   int    `json:"threads"` // of the engine; 0: one a core
+	Memory    string `json:"memory"`  // fast: convolutions are never repeated; least: wherever that saves memory; empty: where a step would take more than 640 MB
+	Workers   int    `json:"workers"` // that load and augment images; 0: one a core
 }
 
 // Samplings are the values of Run.Sampling.
@@ -101,7 +109,7 @@ func Default() Run {
 		Temperature: 0.1, BaseTemperature: 0.07, ProjectionDim: 128,
 		Batch: 64, Rate: DefaultRate("sgd"), RateScaling: "none", Optimizer: "sgd", Momentum: 0.9, Beta2: 0.999, Trust: 0.001,
 		WeightDecay: 1e-4, NoDecay: "none", Schedule: "cosine", WarmupEpochs: -1,
-		ClassOrder: "lexicographic", Sampling: "shuffle", Fraction: 1, Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1,
+		ClassOrder: "lexicographic", Sampling: "shuffle", Fraction: 1, Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1, ValidateEvery: -1, SaveEvery: "5m", Keep: 2,
 	}
 }
 
@@ -165,6 +173,9 @@ func (c Run) Validate() error {
 	}
 	if !m.NeedsExits() && len(c.Model.Exits) > 0 {
 		return bad("exits", "%s trains the backbone alone; leave the exits out (methods with exits: selfcon-s, selfcon-m, selfcon, kd, …)", c.Method)
+	}
+	if d, err := time.ParseDuration(c.SaveEvery); err != nil || d <= 0 {
+		return bad("save_every", "%q: must be a time above 0 with its unit, such as 5m or 30s", c.SaveEvery)
 	}
 	if c.MicroBatch > 0 && c.Batch%c.MicroBatch != 0 {
 		return bad("micro_batch", "%d images at a time do not make up a batch of %d: the batch must be a multiple", c.MicroBatch, c.Batch)

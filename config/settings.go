@@ -157,6 +157,8 @@ var table = []*Setting{
 		About: "learning rate of the classifiers or projection heads, which follows the same schedule (0: that of the encoder, lr)"},
 	{Key: "freeze", Group: "Training", Range: from(0).to(many), field: func(c *Run) any { return &c.Freeze },
 		About: "stages that are not trained, and the stem with them, such as 2: they keep the weights and the batch norms' statistics that they begin with (0: all are trained)"},
+	{Key: "validate_every", Group: "Training", Range: from(-1).to(many), field: func(c *Run) any { return &c.ValidateEvery },
+		About: "epochs between judgements of the network by the validation images, which choose the best checkpoint (0: never; -1: a tenth of all, or more where they would cost more than a twentieth of the time)"},
 	{Key: "seed", Group: "Training", field: func(c *Run) any { return &c.Seed },
 		About: "fixes everything random"},
 
@@ -185,6 +187,10 @@ var table = []*Setting{
 		About: "threads that load and augment images (0: one a core); the results do not depend on it"},
 	{Key: "memory", Group: "Machine", Values: orNone(func() []string { return Memories }), field: func(c *Run) any { return &c.Memory },
 		About: "fast keeps the results of all convolutions, least repeats them in the backward pass wherever that saves memory: about half of it or less for a sixth more time (default: as many as bring a step that takes more than 640 MB towards that, for a tenth more work at most); the results do not depend on it"},
+	{Key: "save_every", Group: "Machine", Word: "time", field: func(c *Run) any { return &c.SaveEvery },
+		About: "time between checkpoints, such as 5m or 30s: what is lost at most when the machine stops"},
+	{Key: "keep", Group: "Machine", Range: from(1).to(many), field: func(c *Run) any { return &c.Keep },
+		About: "newest checkpoints that stay, beside the best"},
 }
 
 // orNone lets a word be left empty.

@@ -2,14 +2,17 @@ package run
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
+	"selfcon/checkpoint"
 	"selfcon/train"
 )
 
@@ -32,23 +35,19 @@ type Epoch struct {
 func NewEpoch(p train.Progress) Epoch {
 	return Epoch{
 		Epoch: p.Epoch, Step: p.Epoch * p.Batches, Time: time.Now().UTC().Truncate(time.Millisecond),
-		Loss: p.MeanLoss, Rate: p.Rate, Speed: p.ImagesPerSecond, Seconds: p.Elapsed.Seconds(), Waited: p.Waited.Seconds(),
+		Loss: p.MeanLoss, Rate: p.Rate, Speed: p.ImagesPerSecond, Seconds: p.EpochTook.Seconds(), Waited: p.EpochWaited.Seconds(),
 		Exits: p.Exits, Validation: p.Validation,
 	}
 }
 
-// AppendEpoch adds a line to the metrics of the run in dir.
-func AppendEpoch(dir string, e Epoch) (err error) {
-	line, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, MetricsFile), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+// appendLine adds a line to a file.
+func appendLine(path string, line []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	_, err = f.Write(append(line, '\n'))
+	_, err = f.Write(line)
 	return err
 }
 
@@ -65,6 +64,10 @@ func ReadEpochs(dir string) ([]Epoch, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseEpochs(path, text)
+}
+
+func parseEpochs(path string, text []byte) ([]Epoch, error) {
 	var out []Epoch
 	for line := range bytes.Lines(text) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
@@ -79,27 +82,42 @@ func ReadEpochs(dir string) ([]Epoch, error) {
 	return out, nil
 }
 
-// trimMetrics cuts the metrics off before the first line that is not about one
-// of the first epochs, as many as given, or that is cut short.
-func trimMetrics(dir string, epochs int) error {
-	path := filepath.Join(dir, MetricsFile)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+// writeSummary writes the metrics as a table with a line an epoch and a column a
+// number.
+func writeSummary(dir string, metrics []byte) error {
+	path := filepath.Join(dir, SummaryFile)
+	epochs, err := parseEpochs(path, metrics)
 	if err != nil {
 		return err
 	}
-	keep := 0
-	for line := range bytes.Lines(text) {
-		var e Epoch
-		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &e) != nil || e.Epoch > epochs {
-			break
+	head := []string{"epoch", "step", "time", "loss", "lr", "images_per_s", "seconds", "data_wait_seconds", "validation"}
+	column := map[string]int{} // of an exit's score
+	for _, e := range epochs {
+		if e.Validation == nil {
+			continue
 		}
-		keep += len(line)
+		for _, x := range e.Validation.Exits {
+			if name := "validation " + x.Name; column[name] == 0 {
+				column[name] = len(head)
+				head = append(head, name)
+			}
+		}
 	}
-	if keep == len(text) {
-		return nil
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	w.Write(head) // to memory: nothing can fail
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	for _, e := range epochs {
+		row := make([]string, len(head))
+		copy(row, []string{strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), e.Time.Format(time.RFC3339), number(e.Loss), number(e.Rate), number(e.Speed), number(e.Seconds), number(e.Waited)})
+		if e.Validation != nil {
+			row[8] = number(e.Validation.Score)
+			for _, x := range e.Validation.Exits {
+				row[column["validation "+x.Name]] = number(x.Top1)
+			}
+		}
+		w.Write(row)
 	}
-	return os.Truncate(path, int64(keep))
+	w.Flush()
+	return checkpoint.WriteText(path, b.Bytes())
 }

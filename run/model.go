@@ -1,7 +1,9 @@
 package run
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"selfcon/checkpoint"
@@ -31,6 +33,9 @@ func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) 
 	}
 	path := filepath.Join(dir, ModelFile)
 	f, err := checkpoint.ReadTensors(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s has no %s yet: the run was stopped before its first checkpoint", dir, ModelFile)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -18,12 +18,14 @@ import (
 
 // The files of a run's folder.
 const (
-	ManifestFile = "run.json"          // Manifest
-	ModelFile    = "model.safetensors" // parameters and running statistics, the reference's names
-	StateFile    = "state.safetensors" // all variables and the place, of a run that is not done
-	MetricsFile  = "metrics.jsonl"     // a line an epoch
-	ProbeFile    = "probe.safetensors" // the linear classifiers of selfcon probe
-	ResultsFile  = "probe.json"        // their accuracies
+	ManifestFile   = "run.json"          // Manifest
+	ModelFile      = "model.safetensors" // parameters and running statistics, the reference's names
+	MetricsFile    = "metrics.jsonl"     // a line an epoch
+	SummaryFile    = "summary.csv"       // the same for a spreadsheet
+	LogFile        = "train.log"         // what the terminal got
+	CheckpointsDir = "checkpoints"
+	ProbeFile      = "probe.safetensors" // the linear classifiers of selfcon probe
+	ResultsFile    = "probe.json"        // their accuracies
 )
 
 // manifestFormat is the Manifest.Format that this program writes and reads.
@@ -66,20 +68,6 @@ func NewManifest(s *train.Setup, e engine.Engine, version string) Manifest {
 		Format: manifestFormat, Version: version, Engine: e.Name(), Created: time.Now().UTC().Truncate(time.Second),
 		Config: s.Config, Classes: s.Classes, Images: s.Counts(),
 	}
-}
-
-// Create makes a new folder for a run: dir itself if there is none, an
-// error if it is there and not empty.
-func Create(dir string) error {
-	entries, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	case len(entries) > 0:
-		return fmt.Errorf("%s is there already and not empty; name another folder, or remove it", dir)
-	}
-	return os.MkdirAll(dir, 0o755)
 }
 
 // Fresh is base, or base-2, base-3, … : the first that is not there.

@@ -18,34 +18,59 @@ type Place struct {
 	Batch int `json:"batch"`
 }
 
+// State is where a trainer stands, beside its variables: what a checkpoint keeps
+// so that the run goes on as if it had never stopped.
+type State struct {
+	Place
+	// LossSum is that of the epoch's steps so far; Exits are of its last batch,
+	// where all steps are done and only the validation is missing.
+	LossSum float64      `json:"loss_sum"`
+	Exits   []ExitHealth `json:"exits,omitempty"`
+	// Took is how long the epoch's steps have taken so far, Waited how much of it
+	// the step waited for data.
+	Took   time.Duration `json:"took_ns"`
+	Waited time.Duration `json:"waited_ns"`
+	Best   *Best         `json:"best,omitempty"`
+}
+
+// Best is the best validation so far, of equals the first.
+type Best struct {
+	Epoch int     `json:"epoch"` // done, so from 1
+	Score float64 `json:"score"`
+}
+
 // Progress is what is told after each step.
 type Progress struct {
 	Place                                // after this step
 	Epochs, Batches, Steps int           // epochs of the run, steps of an epoch, steps done since Run began
 	Loss                   float64       // of this step
-	MeanLoss               float64       // of the epoch so far, from where Run began
+	MeanLoss               float64       // of the epoch so far
 	Rate                   float64       // learning rate of this step
-	ImagesPerSecond        float64       // labelled images, since Run began
-	Elapsed                time.Duration // since Run began
-	Waited                 time.Duration // of it, for data
+	ImagesPerSecond        float64       // labelled images, in the epoch so far
+	EpochTook, EpochWaited time.Duration // by the epoch's steps so far; of it, for data
+	Elapsed, Waited        time.Duration // since Run began; of it, for data
 	EpochDone              bool          // this step was the last of its epoch
 	Exits                  []ExitHealth  // of the epoch's last batch, when it is done, of methods that only contrast
 	Validation             *Validation   // of the network after the epoch, if it was judged
+	Improved               bool          // that is the best so far
 	Warnings               []string      // what looks wrong and what to try, each kind once
 }
 
 // Left is the time that the rest of the run takes at the speed so far.
 func (p Progress) Left() time.Duration {
+	if p.Steps == 0 {
+		return 0
+	}
 	left := p.Epochs*p.Batches - (p.Epoch*p.Batches + p.Batch)
 	return time.Duration(float64(p.Elapsed) / float64(p.Steps) * float64(left))
 }
 
-// Trainer is a run in progress: a compiled step and its place.
+// Trainer is a run in progress: a compiled step and where it stands.
 type Trainer struct {
 	Setup     *Setup
 	Engine    engine.Engine
 	Variables []*graph.Variable // of the run: parameters, statistics, the optimizer's state
-	Place     Place
+	State
 
 	step engine.Executable
 }
@@ -68,14 +93,19 @@ func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 	return t, t.StartAverages()
 }
 
+// Batches is the number of steps of an epoch.
+func (t *Trainer) Batches() int { return t.Setup.Train.Len() / t.Setup.Config.Batch }
+
 // ErrDiverged is wrapped by the error of a run whose loss or weights are no
 // longer finite.
 var ErrDiverged = errors.New("the training has diverged: numbers are not finite any more")
 
 // Run trains from the trainer's place to the end, telling tell after each step.
-// tell may save the trainer. When ctx ends Run stops after the step in work and
-// returns ctx's cause; after that, or after an error of the data, the trainer can
-// be saved and run again, but not after ErrDiverged.
+// tell may save the trainer. After some epochs the network is judged by the
+// validation images (Config.ValidateEvery), before tell is told of the epoch's
+// end. When ctx ends Run stops after the step in work and returns ctx's cause;
+// after that, or after an error of the data, the trainer can be saved and run
+// again, but not after ErrDiverged.
 func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 	c := t.Setup.Config
 	loader, err := t.Setup.Loader(t.Setup.Train, c.Batch, true)
@@ -83,23 +113,57 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 		return err
 	}
 	schedule, watch := NewSchedule(c), newDiagnosis(t.Setup)
+	judge := newValidator(t)
 	net := t.Setup.Net
 	shape := graph.Shape{t.Setup.Method.Views * c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels}
 	start := time.Now()
-	p := Progress{Epochs: c.Epochs, Batches: loader.Batches()}
-	if t.Place.Batch >= p.Batches {
-		return fmt.Errorf("the run stands at step %d of an epoch, but an epoch has %d: the training images are not those it began with", t.Place.Batch, p.Batches)
+	p := Progress{Epochs: c.Epochs, Batches: t.Batches()}
+	if t.Batch > p.Batches {
+		return fmt.Errorf("the run stands at step %d of an epoch, but an epoch has %d: the training images are not those it began with", t.Batch, p.Batches)
 	}
-	for t.Place.Epoch < c.Epochs {
-		sum, n := 0.0, 0
-		for b, err := range loader.Epoch(ctx, t.Place.Epoch, t.Place.Batch) {
+	// done notes what is known after a step and, at an epoch's end, closes it.
+	done := func() error {
+		p.MeanLoss = t.LossSum / float64(t.Batch)
+		p.EpochTook, p.EpochWaited, p.Waited = t.Took, t.State.Waited, loader.Waited()
+		p.ImagesPerSecond = float64(t.Batch*c.Batch) / t.Took.Seconds()
+		if p.EpochDone = t.Batch == p.Batches; p.EpochDone {
+			v, err := judge.after(ctx, t.Epoch+1)
+			if err != nil {
+				return err
+			}
+			p.Exits, p.Validation = t.Exits, v
+			if p.Improved = v != nil && (t.Best == nil || v.Score > t.Best.Score); p.Improved {
+				t.Best = &Best{t.Epoch + 1, v.Score}
+			}
+			t.State = State{Place: Place{Epoch: t.Epoch + 1}, Best: t.Best}
+		}
+		p.Place, p.Elapsed = t.Place, time.Since(start)
+		if p.EpochDone {
+			p.Warnings = append(p.Warnings, watch.epoch(p)...)
+		}
+		if tell != nil {
+			tell(p)
+		}
+		p.Exits, p.Validation, p.Improved, p.Warnings = nil, nil, false, nil
+		return nil
+	}
+	for t.Epoch < c.Epochs {
+		if t.Batch == p.Batches { // stopped before it was judged
+			p.Rate = schedule.At(t.Epoch, t.Batch-1, p.Batches)
+			if err := done(); err != nil {
+				return err
+			}
+			continue
+		}
+		last, waited := time.Now(), loader.Waited()
+		for b, err := range loader.Epoch(ctx, t.Epoch, t.Batch) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			if err != nil {
 				return err
 			}
-			p.Rate = schedule.At(t.Place.Epoch, t.Place.Batch, p.Batches)
+			p.Rate = schedule.At(t.Epoch, t.Batch, p.Batches)
 			out, err := t.step.Run(map[string]engine.Tensor{
 				InputImages: {Shape: shape, Data: b.Images},
 				InputLabels: engine.Int32(b.Labels, len(b.Labels)),
@@ -113,25 +177,18 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 				return err
 			}
 			p.Warnings = watch.batch(b.Labels, t.Place)
-			sum += p.Loss
-			n++
-			t.Place.Batch++
-			p.EpochDone = t.Place.Batch == p.Batches
-			if p.EpochDone {
-				t.Place = Place{t.Place.Epoch + 1, 0}
+			if t.Batch++; t.Batch == p.Batches {
+				t.Exits = watch.health(out, b.Labels)
 			}
-			p.Place, p.Steps, p.MeanLoss = t.Place, p.Steps+1, sum/float64(n)
-			p.Elapsed, p.Waited = time.Since(start), loader.Waited()
-			p.ImagesPerSecond = float64(p.Steps*c.Batch) / p.Elapsed.Seconds()
-			p.Exits = nil
-			if p.EpochDone {
-				p.Exits = watch.health(out, b.Labels)
-				p.Warnings = append(p.Warnings, watch.epoch(p)...)
+			t.LossSum += p.Loss
+			p.Steps++
+			now, w := time.Now(), loader.Waited()
+			t.Took, t.State.Waited = t.Took+now.Sub(last), t.State.Waited+w-waited
+			last, waited = now, w
+			if err := done(); err != nil {
+				return err
 			}
-			if tell != nil {
-				tell(p)
-			}
-			if ctx.Err() != nil && (t.Place.Epoch < c.Epochs) {
+			if ctx.Err() != nil && t.Epoch < c.Epochs {
 				return context.Cause(ctx)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"selfcon/config"
-	"selfcon/engine"
 	"selfcon/graph"
 	"selfcon/model"
 )
@@ -147,8 +146,6 @@ func (t *Trainer) StartAverages() error {
 	return nil
 }
 
-// Average reads the moving average of a variable. It is an error if the run
-// keeps none of it.
-func (t *Trainer) Average(variable string) (engine.Tensor, error) {
-	return t.Engine.Read(slotAverage + variable)
-}
+// AverageName is the name of the variable that holds the moving average of
+// another, in runs that keep averages.
+func AverageName(variable string) string { return slotAverage + variable }

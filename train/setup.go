@@ -73,6 +73,14 @@ func NewSetup(c config.Run) (*Setup, error) {
 		return nil, &config.Error{Setting: "freeze", Reason: fmt.Sprintf("%d: %s has %d stages", c.Freeze, c.Model.Arch, last)}
 	}
 	s.Net.Seed, s.Net.Frozen = c.Seed, c.Freeze
+	switch {
+	case c.ValidateEvery > 0 && s.Val == nil:
+		return nil, &config.Error{Setting: "validate-every", Reason: fmt.Sprintf("%d, but there are no validation images: the data needs a validation split, or val-fraction holds some out", c.ValidateEvery)}
+	case s.Val == nil:
+		c.ValidateEvery = 0
+	case c.ValidateEvery < 0:
+		c.ValidateEvery = s.validateEvery(c.Epochs)
+	}
 	c.Model = s.Net.Config
 	s.Config = c
 	return s, nil

@@ -20,7 +20,7 @@ import (
 func small(t *testing.T, change func(*config.Run)) *Setup {
 	t.Helper()
 	c := config.Quickstart()
-	c.Model.Width, c.Epochs, c.Batch = 4, 3, 16
+	c.Model.Width, c.Epochs, c.Batch, c.ValidateEvery = 4, 3, 16, 0
 	if change != nil {
 		change(&c)
 	}
@@ -109,7 +109,7 @@ func TestSeedMatters(t *testing.T) {
 // batches that never come.
 func TestResumeOnFewerImages(t *testing.T) {
 	tr := newTrainer(t, small(t, nil), 1)
-	tr.Place = Place{1, 4} // of 4 steps an epoch
+	tr.Place = Place{1, 5} // of 4 steps an epoch
 	if err := tr.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "not those it began with") {
 		t.Errorf("a place behind the end of the epoch: %v", err)
 	}

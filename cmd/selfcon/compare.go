@@ -327,8 +327,8 @@ func (o *comparison) adopt(now comparePlan) (comparePlan, error) {
 	var then comparePlan
 	err := checkpoint.ReadJSON(path, &then)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := run.Create(o.out); err != nil {
-			return now, usageError{err}
+		if err := run.NewFolder(o.out); err != nil {
+			return now, err
 		}
 		return now, checkpoint.WriteJSON(path, now)
 	}
@@ -442,7 +442,7 @@ func (o *comparison) train(ctx context.Context, r *reporter, stderr io.Writer, p
 		return err
 	}
 	r.sayf("%s", title)
-	args := append([]string{"train"}, plan.Settings[c.Method]...)
+	args := append([]string{"train", "--validate-every=0"}, plan.Settings[c.Method]...) // which takes time, and not the same
 	return child(ctx, stderr, append(args, fmt.Sprintf("--epochs=%d", epochs), fmt.Sprintf("--seed=%d", c.Seed), "--out="+dir)...)
 }
 

@@ -23,7 +23,7 @@ import (
 var tuneSettings = []string{
 	"epochs", "batch", "micro-batch", "lr", "head-lr", "freeze", "optimizer", "momentum", "nesterov", "beta2", "weight-decay", "no-decay", "average",
 	"schedule", "milestones", "warmup-epochs", "augment", "crop-min", "flip", "rand-augment", "auto-augment", "blur", "solarize", "erase",
-	"fraction", "per-class", "sampling", "class-images", "threads", "workers", "memory",
+	"fraction", "per-class", "sampling", "class-images", "validate-every", "threads", "workers", "memory", "save-every", "keep",
 }
 
 // tuning is a configuration to fine-tune with.
@@ -143,17 +143,21 @@ func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run
 	if err := run.Begin(t, from); err != nil {
 		return nil, err
 	}
-	if err := run.Create(out); err != nil {
-		return nil, usageError{err}
-	}
 	now := run.NewManifest(s, e, versionString())
 	if now.From, err = filepath.Abs(from); err != nil {
 		return nil, err
 	}
-	if err := run.Save(t, out, now); err != nil {
+	f, err := run.Create(out, now)
+	if err != nil {
 		return nil, err
 	}
-	if err := runTrainer(ctx, r, t, e, now, out); err != nil {
+	err = r.into(f, func() error {
+		if err := f.SaveNow(t); err != nil { // the other run may change
+			return err
+		}
+		return runTrainer(ctx, r, t, e, f)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return judgeOwn(ctx, r, out)

@@ -70,8 +70,11 @@ func runFlags(cmd *cobra.Command, c *config.Run) {
 	f.StringVar(&c.Sampling, "sampling", c.Sampling, "an epoch's images: shuffle (each once), balanced (batches of as many images of each of their classes) or weighted (every class as often)")
 	f.IntVar(&c.ClassImages, "class-images", c.ClassImages, "images of a class in a balanced batch (0: as few as the classes allow, at least 2)")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
+	f.IntVar(&c.ValidateEvery, "validate-every", c.ValidateEvery, "epochs between judgements of the network by the validation images, which choose the best checkpoint (0: never; -1: a tenth of all, or more where they would cost more than a twentieth of the time)")
 	machineFlags(f, &c.Threads, &c.Workers)
 	memoryFlag(cmd, &c.Memory)
+	f.StringVar(&c.SaveEvery, "save-every", c.SaveEvery, "`time` between checkpoints, such as 5m or 30s: what is lost at most when the machine stops")
+	f.IntVar(&c.Keep, "keep", c.Keep, "newest checkpoints that stay, beside the best")
 
 	complete(cmd, "data", func() []string {
 		var out []string

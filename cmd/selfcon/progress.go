@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
+	"selfcon/run"
 	"selfcon/train"
 )
 
@@ -19,6 +22,7 @@ import (
 type reporter struct {
 	out io.Writer
 	tty bool
+	log io.Writer // of the run, if there is one: gets every line too
 
 	bars   *mpb.Progress
 	bar    *mpb.Bar
@@ -31,14 +35,42 @@ const quiet = 30 * time.Second
 
 func newReporter(out io.Writer) *reporter {
 	f, ok := out.(*os.File)
-	return &reporter{out: out, tty: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb", said: time.Now()}
+	return &reporter{out: out, log: new(bytes.Buffer), tty: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb", said: time.Now()}
 }
 
 // sayf prints a line that stays.
 func (r *reporter) sayf(format string, args ...any) {
 	r.end()
-	fmt.Fprintf(r.out, format+"\n", args...)
+	r.linef(format, args...)
+}
+
+// linef prints a line.
+func (r *reporter) linef(format string, args ...any) {
+	text := fmt.Sprintf(format+"\n", args...)
+	io.WriteString(r.out, text) // a terminal that is gone must not end a training
+	io.WriteString(r.log, text)
 	r.said = time.Now()
+}
+
+// into lets work print into a run's log as well, with what was printed before
+// there was one and the error that ends it, and closes the run's folder.
+func (r *reporter) into(f *run.Folder, work func() error) error {
+	early := r.log
+	r.log = &f.Log
+	defer func() {
+		r.log = new(bytes.Buffer)
+		f.Close()
+	}()
+	fmt.Fprintf(r.log, "selfcon %s: %s\n", versionString(), strings.Join(os.Args, " "))
+	if b, ok := early.(*bytes.Buffer); ok {
+		b.WriteTo(r.log)
+	}
+	err := work()
+	r.end()
+	if err != nil {
+		fmt.Fprintln(r.log, err)
+	}
+	return err
 }
 
 // training reports a step.
@@ -54,13 +86,15 @@ func (r *reporter) training(p train.Progress) {
 		status += fmt.Sprintf("  (%.0f%% waiting for data)", 100*wait)
 	}
 	left := p.Left()
-	if r.tty {
-		r.step("train", total, done, fmt.Sprintf("%s  %s left", status, short(left)))
-		return
-	}
-	if p.EpochDone || time.Since(r.said) > quiet {
-		fmt.Fprintf(r.out, "%s  %s left\n", status, short(left))
-		r.said = time.Now()
+	status = fmt.Sprintf("%s  %s left", status, short(left))
+	switch {
+	case r.tty:
+		r.step("train", total, done, status)
+		if p.EpochDone {
+			fmt.Fprintln(r.log, status)
+		}
+	case p.EpochDone || time.Since(r.said) > quiet:
+		r.linef("%s", status)
 	}
 }
 
@@ -70,8 +104,7 @@ func (r *reporter) phase(name string) func(done, total int) {
 		if r.tty {
 			r.step(name, total, done, "")
 		} else if time.Since(r.said) > quiet {
-			fmt.Fprintf(r.out, "%s %d/%d\n", name, done, total)
-			r.said = time.Now()
+			r.linef("%s %d/%d", name, done, total)
 		}
 		if done >= total {
 			r.end()

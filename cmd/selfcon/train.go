@@ -93,7 +93,7 @@ uninterrupted run gives.`,
 	}
 	t.declare(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
-	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers and --memory")
+	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers, --memory, --save-every and --keep")
 	return cmd
 }
 
@@ -137,14 +137,11 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 	if out == "" {
 		out = run.Fresh(runName(c))
 	}
-	if err := run.Create(out); err != nil {
-		return "", usageError{err}
-	}
-	m := run.NewManifest(s, e, versionString())
-	if err := run.Save(t, out, m); err != nil { // a folder that can't be written to is found now, not after the training
+	f, err := run.Create(out, run.NewManifest(s, e, versionString())) // a folder that can't be written to is found now, not after the training
+	if err != nil {
 		return "", err
 	}
-	return out, runTrainer(ctx, r, t, e, m, out)
+	return out, r.into(f, func() error { return runTrainer(ctx, r, t, e, f) })
 }
 
 // fillCache makes the packed copy of the data if the run wants one and it isn't
@@ -164,7 +161,7 @@ func fillCache(ctx context.Context, r *reporter, c config.Run) error {
 func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	var extra []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if !slices.Contains([]string{"resume", "threads", "workers", "memory"}, f.Name) {
+		if !slices.Contains([]string{"resume", "threads", "workers", "memory", "save-every", "keep"}, f.Name) {
 			extra = append(extra, "--"+f.Name)
 		}
 	})
@@ -178,23 +175,42 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	if m.Done {
 		return usagef("%s is done: there is nothing to resume; next: selfcon probe %s", dir, dir)
 	}
-	c := m.Config
-	for name, to := range map[string]*int{"threads": &c.Threads, "workers": &c.Workers} {
-		if cmd.Flags().Changed(name) {
-			if *to, err = cmd.Flags().GetInt(name); err != nil {
-				return err
-			}
-		}
+	f, err := run.Reopen(dir)
+	if err != nil {
+		return err
 	}
-	if cmd.Flags().Changed("memory") {
-		if c.Memory, err = cmd.Flags().GetString("memory"); err != nil {
+	err = r.into(f, func() error { return resumeIn(cmd, r, f) })
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), dir)
+	r.sayf("next: selfcon probe %s", dir)
+	return nil
+}
+
+// resumeIn goes on with the run in a folder.
+func resumeIn(cmd *cobra.Command, r *reporter, f *run.Folder) error {
+	m := &f.Manifest
+	c := &m.Config
+	for name, to := range map[string]any{"threads": &c.Threads, "workers": &c.Workers, "memory": &c.Memory, "save-every": &c.SaveEvery, "keep": &c.Keep} {
+		if !cmd.Flags().Changed(name) {
+			continue
+		}
+		var err error
+		switch to := to.(type) {
+		case *int:
+			*to, err = cmd.Flags().GetInt(name)
+		case *string:
+			*to, err = cmd.Flags().GetString(name)
+		}
+		if err != nil {
 			return err
 		}
-		if err := c.Validate(); err != nil {
-			return err
-		}
 	}
-	s, err := train.NewSetup(c)
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	s, err := train.NewSetup(*c)
 	if err != nil {
 		return err
 	}
@@ -203,7 +219,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	}
 	if now := s.Counts(); now != m.Images {
 		return usagef("the data is not what %s began with: %d training, %d validation and %d test images, not %d, %d and %d",
-			dir, now.Train, now.Val, now.Test, m.Images.Train, m.Images.Val, m.Images.Test)
+			f.Dir, now.Train, now.Val, now.Test, m.Images.Train, m.Images.Val, m.Images.Test)
 	}
 	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
 	if err != nil {
@@ -214,33 +230,38 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := run.Resume(t, dir); err != nil {
+	notes, err := f.Restore(t)
+	for _, note := range notes {
+		r.sayf("warning: %s", note)
+	}
+	if err != nil {
 		return err
 	}
-	if err := runTrainer(cmd.Context(), r, t, e, m, dir); err != nil {
-		return err
+	if m.From != "" && !f.Saved() {
+		if err := run.Begin(t, m.From); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintln(cmd.OutOrStdout(), dir)
-	r.sayf("next: selfcon probe %s", dir)
-	return nil
+	return runTrainer(cmd.Context(), r, t, e, f)
 }
 
-// saveEvery is how much of a run may be lost when the machine stops.
-const saveEvery = 5 * time.Minute
-
 // runTrainer trains to the end, to an interruption or to an error of the data,
-// and saves in any case; and every saveEvery, so that a machine that stops does
+// and saves in any case; and every so often, so that a machine that stops does
 // not take the run with it.
-func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Engine, m run.Manifest, dir string) error {
-	s, c := t.Setup, t.Setup.Config
-	r.sayf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, exits after %v; %s", dir, s.Method.Name, s.Train.Len(),
+func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Engine, f *run.Folder) error {
+	s, c, m := t.Setup, t.Setup.Config, &f.Manifest
+	saveEvery, err := time.ParseDuration(c.SaveEvery)
+	if err != nil {
+		return err
+	}
+	r.sayf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, exits after %v; %s", f.Dir, s.Method.Name, s.Train.Len(),
 		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name())
+	f.Warn = func(text string) { r.sayf("warning: %s", text) }
 	start := time.Now()
 	saved := start
-	var metrics error
 	var last train.Progress
 	before := m.Cost // of the parts before this one
-	save := func() error {
+	save := func(how func(*train.Trainer) error) error {
 		peak, err := peakMemory()
 		if err != nil {
 			return err
@@ -249,19 +270,21 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 			Seconds: before.Seconds + time.Since(start).Seconds(), Waited: before.Waited + last.Waited.Seconds(),
 			Steps: before.Steps + last.Steps, Peak: max(before.Peak, peak),
 		}
-		return run.Save(t, dir, m)
+		saved = time.Now()
+		return how(t)
 	}
-	err := t.Run(ctx, func(p train.Progress) {
+	var failed error // to take a copy, or to write down what can't be written
+	err = t.Run(ctx, func(p train.Progress) {
 		last = p
 		r.training(p)
 		if p.EpochDone {
-			metrics = errors.Join(metrics, run.AppendEpoch(dir, run.NewEpoch(p)))
+			failed = errors.Join(failed, f.Epoch(run.NewEpoch(p)))
 		}
-		if time.Since(saved) > saveEvery {
-			if err := save(); err != nil { // the last one saved is still whole
-				r.sayf("warning: saving failed: %v", err)
-			}
-			saved = time.Now()
+		if p.Validation != nil {
+			r.sayf("%s", validated(p))
+		}
+		if p.Improved || time.Since(saved) > saveEvery {
+			failed = errors.Join(failed, save(f.Save))
 		}
 		for _, w := range p.Warnings {
 			r.sayf("warning: %s", w)
@@ -277,16 +300,15 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		if stopped {
 			err = errors.New("interrupted")
 		}
-		if saving := save(); saving != nil {
+		if saving := save(f.SaveNow); saving != nil {
 			return fmt.Errorf("%w %s, and saving failed: %w", err, where, saving)
 		}
 		if stopped {
-			return interrupted{fmt.Sprintf("interrupted %s and saved; go on with: selfcon train --resume %s", where, dir)}
+			return interrupted{fmt.Sprintf("interrupted %s and saved; go on with: selfcon train --resume %s", where, f.Dir)}
 		}
-		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, dir)
+		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, f.Dir)
 	}
-	m.Done = true
-	if err := save(); err != nil {
+	if err := save(f.Finish); err != nil {
 		return err
 	}
 	r.sayf("trained %d epochs in %s", c.Epochs, short(time.Since(start)))
@@ -294,5 +316,23 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		r.sayf("note: %.0f%% of that time the network waited for images, which %d threads on %d cores load and augment: --cache FOLDER keeps them decoded, and --cache-side shrinks large ones",
 			100*share, cmp.Or(c.Workers, runtime.GOMAXPROCS(0)), runtime.NumCPU())
 	}
-	return metrics
+	return failed
+}
+
+// validated tells of a validation.
+func validated(p train.Progress) string {
+	v := p.Validation
+	how := "by nearest neighbours"
+	if v.Measure == train.MeasureClassifier {
+		how = "by the classifier"
+	}
+	var exits []string
+	for _, x := range v.Exits {
+		exits = append(exits, fmt.Sprintf("%s %.1f %%", x.Name, 100*x.Top1))
+	}
+	text := fmt.Sprintf("epoch %d: validation %s: %s of %d images (%.1f s)", p.Epoch, how, strings.Join(exits, ", "), v.Images, v.Seconds)
+	if p.Improved {
+		text += ", the best so far"
+	}
+	return text
 }

@@ -1,0 +1,44 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"selfcon/config"
+)
+
+// lockName is a file that the process which trains in a folder holds a lock on,
+// and which says who that is. The lock goes when the process does, however it
+// ends; the file stays.
+const lockName = ".lock"
+
+var errLocked = errors.New("locked")
+
+// lock keeps other processes from training in dir until the file is closed.
+func lock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	err = lockFile(f)
+	if errors.Is(err, errLocked) {
+		who, _ := io.ReadAll(io.LimitReader(f, 200)) // the error below is what matters
+		f.Close()
+		return nil, &config.Error{Setting: "run", Reason: fmt.Sprintf("another process is training in %s: %s", dir, strings.TrimSpace(string(who)))}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	host, _ := os.Hostname() // for people: nothing depends on it
+	text := fmt.Sprintf("process %d on %s\n", os.Getpid(), host)
+	if err := f.Truncate(0); err == nil { // on a full disk the lock is all that counts
+		_, _ = f.WriteAt([]byte(text), 0)
+	}
+	return f, nil
+}
