@@ -43,6 +43,7 @@ type Best struct {
 type Progress struct {
 	Place                                // after this step
 	Epochs, Batches, Steps int           // epochs of the run, steps of an epoch, steps done since Run began
+	Images                 int           // labelled, of those steps
 	Loss                   float64       // of this step
 	MeanLoss               float64       // of the epoch so far
 	Rate                   float64       // learning rate of this step
@@ -182,6 +183,7 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 			}
 			t.LossSum += p.Loss
 			p.Steps++
+			p.Images += c.Batch
 			now, w := time.Now(), loader.Waited()
 			t.Took, t.State.Waited = t.Took+now.Sub(last), t.State.Waited+w-waited
 			last, waited = now, w

@@ -44,7 +44,7 @@ this, pack the set (data pack, train --cache) or give it more cores.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b.Data = args[0]
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			s, err := openNoted(r, b.Data, opt)
 			if err != nil {

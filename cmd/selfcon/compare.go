@@ -61,7 +61,7 @@ as many whole epochs as fit; the epochs are kept in the folder.`,
   selfcon compare --data imagefolder:photos --for ce:augment=weak --split validation   # to choose settings by`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			report, err := o.run(cmd.Context(), r, cmd)
 			if report != nil && err == nil {
@@ -175,7 +175,7 @@ func (o *comparison) run(ctx context.Context, r *reporter, cmd *cobra.Command) (
 		var child childError
 		if errors.As(err, &child) && child.code == exitFailed { // its own fault: the others may do
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Name(), err))
-			r.sayf("warning: %s failed; going on with the others", c.Name())
+			r.warnf("%s failed; going on with the others", c.Name())
 			continue
 		}
 		if err != nil {

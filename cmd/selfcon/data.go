@@ -33,7 +33,7 @@ func dataFlags(cmd *cobra.Command, opt *data.Options) {
 func openNoted(r *reporter, spec string, opt data.Options) (data.Splits, error) {
 	s, err := data.Open(spec, opt)
 	for _, n := range s.Notes {
-		r.sayf("note: %s", n)
+		r.notef("%s", n)
 	}
 	return s, err
 }

@@ -25,7 +25,7 @@ of range. The exit code is 3 if there is anything to list.`,
   selfcon data check --json --examples 1000 csv:photos.csv`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			s, err := openNoted(r, args[0], opt)
 			if err != nil {

@@ -27,7 +27,7 @@ channels bytes each. train --cache does the same by itself.`,
 			if short < 0 {
 				return usagef("--short %d: must be at least 1, or 0 to keep the sizes", short)
 			}
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			s, err := openNoted(r, args[0], opt)
 			if err != nil {

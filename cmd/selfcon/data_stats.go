@@ -42,7 +42,7 @@ normalises images with.`,
 			if most < 0 {
 				return usagef("--most %d: must be at least 1, or 0 for all", most)
 			}
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			s, err := openNoted(r, args[0], opt)
 			if err != nil {

@@ -53,7 +53,7 @@ was, to compare with.`,
   selfcon train --resume runs/photos-selfcon-s-tuned                    # go on after Ctrl-C`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			from, err := run.Open(args[0])
 			if err != nil {

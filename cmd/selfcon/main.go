@@ -28,13 +28,14 @@ func main() {
 	// After the first signal the default holds again: a second one ends the
 	// program at once.
 	context.AfterFunc(ctx, stop)
-	err := root(os.Stdout, os.Stderr).ExecuteContext(ctx)
+	cmd := root(os.Stdout, os.Stderr)
+	err := cmd.ExecuteContext(ctx)
 	code := exitCode(err)
 	if code == exitInterrupted && !errors.As(err, new(interrupted)) {
 		err = errors.New("interrupted") // and not: context canceled
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "selfcon:", err)
+		newReporter(cmd).fail(err, code)
 	}
 	os.Exit(code)
 }

@@ -48,7 +48,7 @@ how to train and judge by it.`,
 			if err := writeJSON(cmd.OutOrStdout(), p.Run); err != nil {
 				return err
 			}
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			r.sayf("train: %s", trainLine(p))
 			r.sayf("judge: %s", probeLine(p))
 			return nil

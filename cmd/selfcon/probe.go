@@ -50,14 +50,14 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 			if err := o.validate(); err != nil {
 				return err
 			}
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			m, err := run.Open(args[0])
 			if err != nil {
 				return err
 			}
 			if !m.Done {
-				r.sayf("note: %s was interrupted; this judges what it had learnt (go on with: selfcon train --resume %s)", args[0], args[0])
+				r.notef("%s was interrupted; this judges what it had learnt (go on with: selfcon train --resume %s)", args[0], args[0])
 			}
 			c := m.Config
 			if override != "" {

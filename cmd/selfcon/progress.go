@@ -4,134 +4,357 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"selfcon/run"
 	"selfcon/train"
 )
 
-// reporter tells a person how far the work is: with a bar on a terminal, with
-// plain lines elsewhere.
+// reporter tells how far the work is: a person with a bar on a terminal and with
+// plain lines elsewhere, a program with a JSON object a line (--log-format json).
+// It writes to stderr; results go to stdout.
 type reporter struct {
-	out io.Writer
-	tty bool
-	log io.Writer // of the run, if there is one: gets every line too
+	mu    sync.Mutex // a phase may be reported by several workers
+	out   io.Writer
+	log   *slog.Logger // nil: for people
+	quiet bool         // only warnings
+	bar   *bar         // nil: not on a terminal
+	said  time.Time    // when the last line was printed
+	pace  pace
 
-	bars   *mpb.Progress
-	bar    *mpb.Bar
-	status atomic.Pointer[string] // shown beside the bar, which is drawn elsewhere
-	said   time.Time              // when the last plain line was printed
+	// journal is the log of the run in work, or keeps the lines until there is
+	// one. It gets all of them as for people, whatever the flags.
+	journal io.Writer
 }
 
-// quiet is how long plain output may stay silent within an epoch or a phase.
-const quiet = 30 * time.Second
+// How long the plain lines and the JSON may stay silent within a phase, and how
+// soon one epoch's line follows another's. Of many short epochs most are left out;
+// metrics.jsonl has them all.
+const (
+	silence      = 30 * time.Second
+	betweenLines = 2 * time.Second
+)
 
-func newReporter(out io.Writer) *reporter {
-	f, ok := out.(*os.File)
-	return &reporter{out: out, log: new(bytes.Buffer), tty: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb", said: time.Now()}
+// The values of --log-format.
+const (
+	logText = "text"
+	logJSON = "json"
+)
+
+// logFlags declares on all commands how to report.
+func logFlags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.Bool("quiet", false, "print warnings, errors and results only")
+	f.String("log-format", logText, "progress and messages on stderr: text, or json with an object a line")
+	complete(cmd, "log-format", func() []string { return []string{logText, logJSON} })
 }
 
-// sayf prints a line that stays.
-func (r *reporter) sayf(format string, args ...any) {
-	r.end()
-	r.linef(format, args...)
+// checkLogFlags refuses an unknown format.
+func checkLogFlags(cmd *cobra.Command) error {
+	if form, _ := cmd.Root().PersistentFlags().GetString("log-format"); form != logText && form != logJSON {
+		return usagef("--log-format %q: must be %s or %s", form, logText, logJSON)
+	}
+	return nil
 }
 
-// linef prints a line.
-func (r *reporter) linef(format string, args ...any) {
-	text := fmt.Sprintf(format+"\n", args...)
-	io.WriteString(r.out, text) // a terminal that is gone must not end a training
-	io.WriteString(r.log, text)
-	r.said = time.Now()
+// newReporter reports as the command's flags say.
+func newReporter(cmd *cobra.Command) *reporter {
+	f := cmd.Root().PersistentFlags()
+	quiet, _ := f.GetBool("quiet") // logFlags declares both
+	form, _ := f.GetString("log-format")
+	r := &reporter{out: cmd.ErrOrStderr(), quiet: quiet, said: time.Now()}
+	switch f, ok := r.out.(*os.File); {
+	case form == logJSON:
+		r.log = slog.New(slog.NewJSONHandler(r.out, &slog.HandlerOptions{ReplaceAttr: jsonNames}))
+	case ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb":
+		r.bar = &bar{out: r.out, width: func() int {
+			w, _, err := term.GetSize(int(f.Fd()))
+			if err != nil {
+				return 80
+			}
+			return w
+		}}
+	}
+	return r
+}
+
+// jsonNames are time, level and event, then an event's own fields.
+func jsonNames(groups []string, a slog.Attr) slog.Attr {
+	switch a.Key {
+	case slog.TimeKey:
+		return slog.Time("time", a.Value.Time().UTC().Truncate(time.Millisecond))
+	case slog.LevelKey:
+		level, _ := a.Value.Any().(slog.Level)
+		return slog.String("level", map[slog.Level]string{slog.LevelInfo: "info", slog.LevelWarn: "warning", slog.LevelError: "error"}[level])
+	case slog.MessageKey:
+		return slog.String("event", a.Value.String())
+	}
+	return a
 }
 
 // into lets work print into a run's log as well, with what was printed before
 // there was one and the error that ends it, and closes the run's folder.
 func (r *reporter) into(f *run.Folder, work func() error) error {
-	early := r.log
-	r.log = &f.Log
+	early := r.journal
+	r.journal = &f.Log
 	defer func() {
-		r.log = new(bytes.Buffer)
+		r.journal = nil
 		f.Close()
 	}()
-	fmt.Fprintf(r.log, "selfcon %s: %s\n", versionString(), strings.Join(os.Args, " "))
+	fmt.Fprintf(r.journal, "selfcon %s: %s\n", versionString(), strings.Join(os.Args, " "))
 	if b, ok := early.(*bytes.Buffer); ok {
-		b.WriteTo(r.log)
+		b.WriteTo(r.journal)
 	}
 	err := work()
 	r.end()
 	if err != nil {
-		fmt.Fprintln(r.log, err)
+		fmt.Fprintln(r.journal, err)
 	}
 	return err
 }
 
-// training reports a step.
-func (r *reporter) training(p train.Progress) {
-	total := p.Epochs * p.Batches
-	done := p.Epoch*p.Batches + p.Batch
-	epoch := p.Epoch + 1
-	if p.EpochDone {
-		epoch = p.Epoch
+// enter writes a line into the journal.
+func (r *reporter) enter(text string) {
+	if r.journal == nil {
+		r.journal = new(bytes.Buffer)
 	}
-	status := fmt.Sprintf("epoch %d/%d  loss %.4f  lr %.4g  %.0f images/s", epoch, p.Epochs, p.MeanLoss, p.Rate, p.ImagesPerSecond)
-	if wait := p.Waited.Seconds() / p.Elapsed.Seconds(); wait > 0.1 {
-		status += fmt.Sprintf("  (%.0f%% waiting for data)", 100*wait)
+	fmt.Fprintln(r.journal, text)
+}
+
+// sayf prints a line that stays.
+func (r *reporter) sayf(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.tell("message", text, "message", text)
+}
+
+// notef prints what a person should know.
+func (r *reporter) notef(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.tell("note", "note: "+text, "message", text)
+}
+
+// warnf prints what may be wrong, also if quiet.
+func (r *reporter) warnf(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.enter("warning: " + text)
+	if r.log != nil {
+		r.log.Warn("warning", "message", text)
+		return
 	}
-	left := p.Left()
-	status = fmt.Sprintf("%s  %s left", status, short(left))
+	r.line("warning: " + text)
+}
+
+// tell prints something that happened: a text for people; for programs the name
+// of the event and fields, names and values in turn.
+func (r *reporter) tell(event, text string, fields ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.enter(text)
 	switch {
-	case r.tty:
-		r.step("train", total, done, status)
-		if p.EpochDone {
-			fmt.Fprintln(r.log, status)
-		}
-	case p.EpochDone || time.Since(r.said) > quiet:
-		r.linef("%s", status)
+	case r.quiet:
+	case r.log != nil:
+		r.log.Info(event, fields...)
+		r.said = time.Now()
+	default:
+		r.line(text)
 	}
 }
+
+// fail prints the error that a command ends with.
+func (r *reporter) fail(err error, code int) {
+	r.end()
+	if r.log != nil {
+		r.log.Error("error", "message", err.Error(), "exit_code", code)
+		return
+	}
+	fmt.Fprintln(r.out, "selfcon:", err)
+}
+
+// line prints a line in place of the bar.
+func (r *reporter) line(text string) {
+	r.bar.clear()
+	fmt.Fprintln(r.out, text)
+	r.said = time.Now()
+}
+
+// training reports a step.
+func (r *reporter) training(p train.Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.pace.step(p)
+	total, done := p.Epochs*p.Batches, p.Epoch*p.Batches+p.Batch
+	epoch := p.Epoch
+	if !p.EpochDone {
+		epoch++ // the one in work
+	}
+	parts := []string{
+		fmt.Sprintf("epoch %d/%d", epoch, p.Epochs), short(p.Left()) + " left", fmt.Sprintf("loss %.4f", p.MeanLoss),
+		fmt.Sprintf("%.0f images/s", now.images), fmt.Sprintf("%.0f%% waiting for data", 100*now.wait), fmt.Sprintf("lr %.4g", p.Rate),
+	}
+	line := strings.Join(parts, "  ")
+	if p.EpochDone {
+		r.enter(line)
+	}
+	since := time.Since(r.said)
+	speak := since > silence
+	if p.EpochDone { // of epochs a program hears them all
+		speak = r.log != nil || since > betweenLines || epoch == 1 || epoch == p.Epochs
+	}
+	switch {
+	case r.quiet:
+	case r.log != nil && speak:
+		event := "step"
+		if p.EpochDone {
+			event = "epoch"
+		}
+		fields := []any{"epoch", epoch, "epochs", p.Epochs, "step", done, "steps", total, "loss", p.MeanLoss, "lr", p.Rate,
+			"images_per_s", round(now.images), "data_wait", round(now.wait), "seconds_left", round(p.Left().Seconds())}
+		if p.Exits != nil {
+			fields = append(fields, "exits", p.Exits)
+		}
+		r.log.Info(event, fields...)
+		r.said = time.Now()
+	case r.log != nil:
+	case r.bar != nil:
+		r.bar.draw("train", done, total, parts)
+	case speak:
+		r.line(line)
+	}
+}
+
+// round keeps three digits after the point, which is enough to read.
+func round(v float64) float64 { return float64(int64(v*1000+0.5)) / 1000 }
 
 // phase reports progress of something that counts to total.
 func (r *reporter) phase(name string) func(done, total int) {
+	start := time.Now()
 	return func(done, total int) {
-		if r.tty {
-			r.step(name, total, done, "")
-		} else if time.Since(r.said) > quiet {
-			r.linef("%s %d/%d", name, done, total)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.quiet {
+			return
 		}
-		if done >= total {
-			r.end()
+		speak := time.Since(r.said) > silence
+		switch {
+		case r.log != nil && (speak || done >= total):
+			r.log.Info("progress", "phase", name, "done", done, "total", total)
+			r.said = time.Now()
+		case r.log != nil:
+		case r.bar != nil:
+			left := time.Duration(float64(time.Since(start)) * float64(total-done) / float64(max(done, 1)))
+			r.bar.draw(name, done, total, []string{fmt.Sprintf("%d/%d", done, total), short(left) + " left"})
+			if done >= total {
+				r.bar.clear()
+			}
+		case speak:
+			r.line(fmt.Sprintf("%s %d/%d", name, done, total))
 		}
 	}
-}
-
-// step moves the bar, which it makes if there is none.
-func (r *reporter) step(name string, total, done int, status string) {
-	r.status.Store(&status)
-	if r.bar == nil {
-		r.bars = mpb.New(mpb.WithOutput(r.out), mpb.WithWidth(32), mpb.WithAutoRefresh())
-		r.bar = r.bars.AddBar(int64(total),
-			mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.Name(name+" "), decor.Percentage(decor.WCSyncSpace)),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return *r.status.Load() })))
-	}
-	r.bar.SetCurrent(int64(done))
 }
 
 // end takes the bar away, so that other output can follow.
 func (r *reporter) end() {
-	if r.bar != nil {
-		r.bar.Abort(true)
-		r.bars.Wait()
-		r.bar, r.bars = nil, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bar.clear()
+}
+
+// pace is how quick a training is now: over the last seconds, not since it began.
+type pace struct{ seen []sample }
+
+type sample struct {
+	images          float64
+	elapsed, waited time.Duration
+}
+
+// speed is images a second and the share of the time that the network waits for
+// them: near 0 the network is what takes the time, near 1 loading and augmenting.
+type speed struct{ images, wait float64 }
+
+// window is how much of the past a pace looks at.
+const window = 20 * time.Second
+
+// step takes in a step and says how quick the training is.
+func (p *pace) step(t train.Progress) speed {
+	now := sample{float64(t.Images), t.Elapsed, t.Waited}
+	if n := len(p.seen); n > 0 && p.seen[n-1].elapsed > now.elapsed { // another training
+		p.seen = nil
 	}
+	if p.seen == nil {
+		p.seen = []sample{{}}
+	}
+	for len(p.seen) > 1 && now.elapsed-p.seen[1].elapsed > window {
+		p.seen = p.seen[1:]
+	}
+	first := p.seen[0]
+	// A hundred samples a window are enough.
+	if n := len(p.seen); now.elapsed-p.seen[n-1].elapsed > window/100 {
+		p.seen = append(p.seen, now)
+	}
+	d := (now.elapsed - first.elapsed).Seconds()
+	if d <= 0 {
+		return speed{}
+	}
+	return speed{(now.images - first.images) / d, min(max((now.waited-first.waited).Seconds()/d, 0), 1)}
+}
+
+// bar is a line on a terminal that is drawn anew. It needs no terminal codes but
+// the carriage return. A nil bar draws nothing.
+type bar struct {
+	out   io.Writer
+	width func() int // of the terminal, in columns
+	drawn time.Time
+	used  int // columns of the line that is there
+}
+
+// redraw is how soon the line is drawn anew.
+const redraw = 100 * time.Millisecond
+
+// draw shows how much of the total is done and, as far as they fit on the line,
+// parts, which are of one column a byte.
+func (b *bar) draw(name string, done, total int, parts []string) {
+	if b == nil || total <= 0 || time.Since(b.drawn) < redraw && done < total {
+		return
+	}
+	b.drawn = time.Now()
+	room := b.width() - 1 // a full line would wrap
+	share := min(max(float64(done)/float64(total), 0), 1)
+	line := fmt.Sprintf("%s %3.0f%%", name, 100*share)
+	rest := ""
+	for _, p := range parts {
+		if len(line)+len(rest)+2+len(p) > room {
+			break
+		}
+		rest += "  " + p
+	}
+	if cells := min(room-len(line)-len(rest)-3, 30); cells >= 5 {
+		full := int(share * float64(cells))
+		line += " [" + strings.Repeat("#", full) + strings.Repeat(".", cells-full) + "]"
+	}
+	line += rest
+	if len(line) > room {
+		line = line[:max(room, 0)]
+	}
+	fmt.Fprintf(b.out, "\r%s%s", line, strings.Repeat(" ", min(max(b.used-len(line), 0), max(room-len(line), 0))))
+	b.used = len(line)
+}
+
+// clear leaves an empty line with the cursor at its beginning.
+func (b *bar) clear() {
+	if b == nil || b.used == 0 {
+		return
+	}
+	fmt.Fprintf(b.out, "\r%s\r", strings.Repeat(" ", min(b.used, max(b.width()-1, 0))))
+	b.used, b.drawn = 0, time.Time{}
 }
 
 // short prints a duration as people say it: 45s, 3m05s, 2h10m.

@@ -30,7 +30,7 @@ the raw pixels, and the same network untrained.`,
   selfcon quickstart --epochs 5 --out /tmp/quick`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			if out == "" {
 				out = run.Fresh("runs/quickstart")

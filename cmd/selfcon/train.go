@@ -74,7 +74,7 @@ uninterrupted run gives.`,
   selfcon train --resume runs/photos-selfcon-s                    # go on after Ctrl-C`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			if resume != "" {
 				return resumeRun(cmd, r, resume)
@@ -123,7 +123,7 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 		return "", err
 	}
 	for _, note := range s.Notes {
-		r.sayf("note: %s", note)
+		r.notef("%s", note)
 	}
 	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
 	if err != nil {
@@ -232,7 +232,7 @@ func resumeIn(cmd *cobra.Command, r *reporter, f *run.Folder) error {
 	}
 	notes, err := f.Restore(t)
 	for _, note := range notes {
-		r.sayf("warning: %s", note)
+		r.warnf("%s", note)
 	}
 	if err != nil {
 		return err
@@ -254,9 +254,11 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	if err != nil {
 		return err
 	}
-	r.sayf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, exits after %v; %s", f.Dir, s.Method.Name, s.Train.Len(),
-		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name())
-	f.Warn = func(text string) { r.sayf("warning: %s", text) }
+	r.tell("train", fmt.Sprintf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, exits after %v; %s", f.Dir, s.Method.Name, s.Train.Len(),
+		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name()),
+		"run", f.Dir, "method", s.Method.Name, "images", s.Train.Len(), "classes", len(s.Classes), "arch", c.Model.Arch, "width", c.Model.Width,
+		"exits", c.Model.Exits, "epochs", c.Epochs, "batch", c.Batch, "engine", e.Name())
+	f.Warn = func(text string) { r.warnf("%s", text) }
 	start := time.Now()
 	saved := start
 	var last train.Progress
@@ -281,13 +283,13 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 			failed = errors.Join(failed, f.Epoch(run.NewEpoch(p)))
 		}
 		if p.Validation != nil {
-			r.sayf("%s", validated(p))
+			r.tell("validation", validated(p), "epoch", p.Epoch, "score", p.Validation.Score, "measure", p.Validation.Measure, "exits", p.Validation.Exits, "improved", p.Improved)
 		}
 		if p.Improved || time.Since(saved) > saveEvery {
 			failed = errors.Join(failed, save(f.Save))
 		}
 		for _, w := range p.Warnings {
-			r.sayf("warning: %s", w)
+			r.warnf("%s", w)
 		}
 	})
 	r.end()
@@ -311,9 +313,10 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	if err := save(f.Finish); err != nil {
 		return err
 	}
-	r.sayf("trained %d epochs in %s", c.Epochs, short(time.Since(start)))
+	r.tell("trained", fmt.Sprintf("trained %d epochs in %s", c.Epochs, short(time.Since(start))),
+		"run", f.Dir, "epochs", c.Epochs, "seconds", round(time.Since(start).Seconds()))
 	if share := last.Waited.Seconds() / last.Elapsed.Seconds(); share > 0.1 {
-		r.sayf("note: %.0f%% of that time the network waited for images, which %d threads on %d cores load and augment: --cache FOLDER keeps them decoded, and --cache-side shrinks large ones",
+		r.notef("%.0f%% of that time the network waited for images, which %d threads on %d cores load and augment: --cache FOLDER keeps them decoded, and --cache-side shrinks large ones",
 			100*share, cmp.Or(c.Workers, runtime.GOMAXPROCS(0)), runtime.NumCPU())
 	}
 	return failed
