@@ -282,7 +282,7 @@ func TestHalf(t *testing.T) {
 		case exp == 31:
 			want = math.NaN()
 		}
-		got := float64(fromHalf(uint16(h)))
+		got := float64(FromHalf(uint16(h)))
 		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) {
 			t.Fatalf("%#04x is %g, not %g", h, got, want)
 		}

@@ -45,7 +45,7 @@ var elements = []element{
 	{"F64", 8, decoder(8, func(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) })},
 	{"I32", 4, decoder(4, func(b []byte) int32 { return int32(binary.LittleEndian.Uint32(b)) })},
 	{"I64", 8, decoder(8, func(b []byte) int64 { return int64(binary.LittleEndian.Uint64(b)) })},
-	{"F16", 2, decoder(2, func(b []byte) float32 { return fromHalf(binary.LittleEndian.Uint16(b)) })},
+	{"F16", 2, decoder(2, func(b []byte) float32 { return FromHalf(binary.LittleEndian.Uint16(b)) })},
 	{"BF16", 2, decoder(2, func(b []byte) float32 {
 		return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16)
 	})},
@@ -70,8 +70,8 @@ func decoder[T any](size int, one func([]byte) T) func(io.Reader, int) (any, err
 	}
 }
 
-// fromHalf is the value of an IEEE 754 half.
-func fromHalf(h uint16) float32 {
+// FromHalf is the value of an IEEE 754 half.
+func FromHalf(h uint16) float32 {
 	sign, exp, frac := uint32(h>>15)<<31, int(h>>10&31), uint32(h&1023)
 	switch {
 	case exp == 31: // infinite or not a number
