@@ -5,26 +5,24 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"selfcon/checkpoint"
 	"selfcon/engine"
+	"selfcon/graph"
 	"selfcon/model"
 	"selfcon/train"
 )
 
-// LoadModel puts a run's trained weights into an engine and returns the network.
+// LoadModel puts a run's trained weights into an engine and returns the network:
+// with its heads, or of an imported run the encoder alone.
 func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) {
 	net, err := model.New(m.Config.Model)
 	if err != nil {
 		return nil, err
 	}
-	method, err := m.Config.LossMethod()
-	if err != nil {
-		return nil, err
-	}
-	step := train.NewStepConfig(m.Config, method, len(m.Classes))
-	step.Batch = 1
-	prog, err := train.NewForward(net, step)
+	prog, err := forward(net, m)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +37,25 @@ func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) 
 	if err != nil {
 		return nil, err
 	}
+	if m.Imported != nil {
+		f.Tensors = slices.DeleteFunc(f.Tensors, func(t checkpoint.Named) bool { return !strings.HasPrefix(t.Name, model.EncoderPrefix) })
+	}
 	if err := checkpoint.Restore(e, prog.Variables, f); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return net, nil
+}
+
+// forward builds the network in evaluation mode, for its variables.
+func forward(net *model.Network, m Manifest) (*graph.Program, error) {
+	if m.Imported != nil {
+		return train.NewEncoder(net, 1)
+	}
+	method, err := m.Config.LossMethod()
+	if err != nil {
+		return nil, err
+	}
+	step := train.NewStepConfig(m.Config, method, len(m.Classes))
+	step.Batch = 1
+	return train.NewForward(net, step)
 }

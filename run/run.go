@@ -43,6 +43,30 @@ type Manifest struct {
 	Done    bool         `json:"done"`
 	Cost    Cost         `json:"cost"`
 	From    string       `json:"from,omitempty"` // the run whose encoder this one began with
+
+	Imported *Imported `json:"imported,omitempty"` // nil: trained here
+}
+
+// Imported is where a run that was not trained here comes from. Its model holds
+// an encoder, and what else the file had; it may have no data and no classes
+// until it is probed.
+type Imported struct {
+	File   string `json:"file"`
+	Format string `json:"format"` // safetensors or PyTorch
+	Naming string `json:"naming"` // whose names it had
+}
+
+// needsData says whether a run was imported and not probed yet.
+func (m Manifest) needsData() bool {
+	return m.Imported != nil && m.Config.Data == "" && m.Classes == nil
+}
+
+// NeedData is an error for a run in dir that was imported and has no data yet.
+func (m Manifest) NeedData(dir string) error {
+	if !m.needsData() {
+		return nil
+	}
+	return &config.Error{Setting: "data", Reason: fmt.Sprintf("%s was imported and has no data yet; first: selfcon probe --data FORMAT:PATH %s", dir, dir)}
 }
 
 // Cost is what a training has taken so far, all its parts together if it was
@@ -62,11 +86,23 @@ func (c Cost) ImagesPerSecond(batch int) float64 {
 	return float64(c.Steps*batch) / c.Seconds
 }
 
-// NewManifest describes a run that is about to start.
+// NewManifest describes a run that is about to start, or, without an engine, one
+// that is imported, and without a setup, one that has no data yet.
 func NewManifest(s *train.Setup, e engine.Engine, version string) Manifest {
-	return Manifest{
-		Format: manifestFormat, Version: version, Engine: e.Name(), Created: time.Now().UTC().Truncate(time.Second),
-		Config: s.Config, Classes: s.Classes, Images: s.Counts(),
+	name := ""
+	if e != nil {
+		name = e.Name()
+	}
+	m := Manifest{Format: manifestFormat, Version: version, Engine: name, Created: time.Now().UTC().Truncate(time.Second)}
+	m.SetData(s)
+	return m
+}
+
+// SetData gives a run its configuration and what follows from its data; nil:
+// none yet.
+func (m *Manifest) SetData(s *train.Setup) {
+	if s != nil {
+		m.Config, m.Classes, m.Images = s.Config, s.Classes, s.Counts()
 	}
 }
 
@@ -93,10 +129,14 @@ func Open(dir string) (Manifest, error) {
 		return m, err
 	case m.Format != manifestFormat:
 		return m, fmt.Errorf("%s: format %d; this program reads format %d", path, m.Format, manifestFormat)
-	case len(m.Classes) < 2:
+	case len(m.Classes) < 2 && !m.needsData():
 		return m, fmt.Errorf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
 	}
-	if err := m.Config.Validate(); err != nil {
+	check := m.Config
+	if m.needsData() {
+		check.Data = "sample"
+	}
+	if err := check.Validate(); err != nil {
 		return m, fmt.Errorf("%s: damaged, or changed by hand: %v", path, err) // not the caller's setting
 	}
 	return m, nil

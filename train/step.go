@@ -88,6 +88,17 @@ func NewForward(net *model.Network, c StepConfig) (*graph.Program, error) {
 	return g.Build()
 }
 
+// NewEncoder builds the program that computes each exit's features of batch
+// images in evaluation mode (outputs OutputExit+"i").
+func NewEncoder(net *model.Network, batch int) (*graph.Program, error) {
+	g := graph.New()
+	images := g.Input(InputImages, graph.Float, batch, net.ImageHeight, net.ImageWidth, net.ImageChannels)
+	for i, f := range net.Encode(g, images, false) {
+		g.Output(fmt.Sprint(OutputExit, i), f)
+	}
+	return g.Build()
+}
+
 // forwardHeads adds the images, the network and its heads.
 func forwardHeads(g *graph.Graph, net *model.Network, c StepConfig, training bool) (heads loss.Heads) {
 	images := g.Input(InputImages, graph.Float, c.Method.Views*c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels)

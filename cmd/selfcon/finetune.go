@@ -59,6 +59,9 @@ was, to compare with.`,
 			if err != nil {
 				return err
 			}
+			if err := from.NeedData(args[0]); err != nil {
+				return err
+			}
 			c, err := tuned(cmd, t.config, from.Config)
 			if err != nil {
 				return err

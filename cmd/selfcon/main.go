@@ -12,6 +12,7 @@ import (
 
 	"selfcon/config"
 	"selfcon/data"
+	"selfcon/weights"
 )
 
 // The exit codes, the same for every subcommand.
@@ -55,6 +56,7 @@ func exitCode(err error) int {
 	var setting *config.Error
 	var spec *data.SpecError
 	var bad *data.Error
+	var file *weights.Error
 	var stopped interrupted
 	var child childError
 	switch {
@@ -64,7 +66,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage), errors.As(err, &setting), errors.As(err, &spec):
 		return exitUsage
-	case errors.As(err, &bad):
+	case errors.As(err, &bad), errors.As(err, &file):
 		return exitBadData
 	case errors.As(err, &child):
 		return child.code

@@ -62,6 +62,8 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 			c := m.Config
 			if override != "" {
 				c.Data = absolute(override)
+			} else if err := m.NeedData(args[0]); err != nil {
+				return err
 			}
 			if cmd.Flags().Changed("threads") {
 				c.Threads = threads
@@ -234,6 +236,12 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 	if err := saveProbe(dir, linears, o.ensemble); err != nil {
 		return nil, err
 	}
+	if m.NeedData(dir) != nil { // imported: from now on this is its data
+		m.SetData(s)
+		if err := checkpoint.WriteJSON(filepath.Join(dir, run.ManifestFile), m); err != nil {
+			return nil, err
+		}
+	}
 	return res, checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res)
 }
 
@@ -244,8 +252,10 @@ func openTrained(dir string, m run.Manifest, c config.Run) (*train.Setup, engine
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := sameClasses(s.Classes, m.Classes); err != nil {
-		return nil, nil, err
+	if m.NeedData(dir) == nil { // otherwise it takes what this data has
+		if err := sameClasses(s.Classes, m.Classes); err != nil {
+			return nil, nil, err
+		}
 	}
 	e, err := openEngine(c.Threads)
 	if err != nil {
