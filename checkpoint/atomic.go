@@ -13,10 +13,10 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// replace makes write's output the file at path, whole or not at all, even if
+// Write makes write's output the file at path, whole or not at all, even if
 // the machine stops: a temporary file in the same folder is filled, synced and
 // renamed, then the folder is synced.
-func replace(path string, write func(io.Writer) error) error {
+func Write(path string, write func(io.Writer) error) error {
 	dir := filepath.Dir(path)
 	t, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(0o644))
 	if err != nil {

@@ -117,7 +117,7 @@ func TestReplaceFails(t *testing.T) {
 	if err := WriteTensors(path, bad); err == nil {
 		t.Error("a tensor of the wrong shape was written")
 	}
-	if err := replace(path, func(w io.Writer) error {
+	if err := Write(path, func(w io.Writer) error {
 		w.Write([]byte("half"))
 		return os.ErrDeadlineExceeded
 	}); err == nil {

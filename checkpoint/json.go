@@ -29,7 +29,7 @@ var (
 
 // WriteText writes text to a file, which is replaced whole or not at all.
 func WriteText(path string, text []byte) error {
-	err := replace(path, func(w io.Writer) error {
+	err := Write(path, func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})

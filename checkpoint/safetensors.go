@@ -346,7 +346,7 @@ func WriteTensors(path string, f File) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	err = replace(path, func(w io.Writer) error { return encode(w, header, order) })
+	err = Write(path, func(w io.Writer) error { return encode(w, header, order) })
 	if err != nil {
 		return fmt.Errorf("%s: writing tensors: %w", path, err)
 	}

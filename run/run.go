@@ -43,6 +43,7 @@ type Manifest struct {
 	Done    bool         `json:"done"`
 	Cost    Cost         `json:"cost"`
 	From    string       `json:"from,omitempty"` // the run whose encoder this one began with
+	Init    string       `json:"init,omitempty"` // the file or run whose weights this one began with, as far as they fit
 
 	Imported *Imported `json:"imported,omitempty"` // nil: trained here
 }

@@ -38,7 +38,7 @@ them.`,
   selfcon import --prefix encoder_q. moco.pth                       # one of several networks in a file`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := newReporter(cmd.ErrOrStderr())
+			r := newReporter(cmd)
 			defer r.end()
 			if arch != "" {
 				if err := model.CheckArch(arch); err != nil {
@@ -116,8 +116,8 @@ func importFile(r *reporter, path, arch, prefix string, image int, given config.
 		m = run.NewManifest(nil, nil, versionString())
 		m.Config = c
 	}
-	if err := run.Create(out); err != nil {
-		return usageError{err}
+	if err := run.NewFolder(out); err != nil {
+		return err
 	}
 	return f.Import(out, m)
 }

@@ -47,7 +47,7 @@ func TestWrongUse(t *testing.T) {
 		want string // in the message
 	}{
 		{"trian", exitUsage, `did you mean "train"?`},
-		{"nonsense", exitUsage, "known: bench, compare, completion, data, finetune, help, models, predict, presets, probe, quickstart, train, version"},
+		{"nonsense", exitUsage, "known: bench, compare, completion, data, export, finetune, help, import, models, predict, presets, probe, quickstart, train, version"},
 		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
 		{"train --epochs three", exitUsage, `"three"`},
 		{"train", exitUsage, "--data imagefolder:PATH"},

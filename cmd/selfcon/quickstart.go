@@ -50,7 +50,7 @@ the raw pixels, and the same network untrained.`,
 
 func quickstart(ctx context.Context, r *reporter, w io.Writer, c config.Run, out string) error {
 	start := time.Now()
-	dir, err := trainRun(ctx, r, c, out)
+	dir, err := trainRun(ctx, r, c, out, nil)
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,10 @@ import (
 	"selfcon/config"
 	"selfcon/engine"
 	"selfcon/engine/cpu"
+	"selfcon/loss"
 	"selfcon/run"
 	"selfcon/train"
+	"selfcon/weights"
 )
 
 // trainSettings are the settings of a training as the flags give them.
@@ -57,7 +59,7 @@ func (t *trainSettings) settle(cmd *cobra.Command) error {
 
 func trainCommand() *cobra.Command {
 	var t trainSettings
-	out, resume := "", ""
+	out, resume, initial := "", "", ""
 	cmd := &cobra.Command{
 		Use:   "train --data FORMAT[:PATH]",
 		Short: "Train an encoder on labelled images",
@@ -71,6 +73,7 @@ uninterrupted run gives.`,
   selfcon train --data cifar10:cifar-10-binary.tar.gz --method supcon --epochs 100
   selfcon train --data fashion-mnist:fashion --exits 1,2,3 --sub small
   selfcon train --preset cifar100-resnet18-selfcon-s --data cifar100:cifar-100-binary.tar.gz   # the paper's; see selfcon presets
+  selfcon train --init resnet50.pth --data imagefolder:photos --image 224   # begin with weights from elsewhere
   selfcon train --resume runs/photos-selfcon-s                    # go on after Ctrl-C`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -79,10 +82,11 @@ uninterrupted run gives.`,
 			if resume != "" {
 				return resumeRun(cmd, r, resume)
 			}
-			if err := t.settle(cmd); err != nil {
+			begin, err := beginWith(cmd, r, &t, initial)
+			if err != nil {
 				return err
 			}
-			dir, err := trainRun(cmd.Context(), r, t.config, out)
+			dir, err := trainRun(cmd.Context(), r, t.config, out, begin)
 			if err != nil {
 				return err
 			}
@@ -93,6 +97,7 @@ uninterrupted run gives.`,
 	}
 	t.declare(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
+	cmd.Flags().StringVar(&initial, "init", "", "begin with the weights in this `file` (safetensors, PyTorch) or run's folder: what fits by name and shape; network and exits are its own unless flags say otherwise")
 	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers, --memory, --save-every and --keep")
 	return cmd
 }
@@ -113,8 +118,49 @@ func dataName(c config.Run) string {
 	return name
 }
 
-// trainRun trains a configuration from the start and returns the run's folder.
-func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (string, error) {
+// beginWith settles the settings of a training that may begin with weights from
+// elsewhere, and reads these; nil: there are none.
+func beginWith(cmd *cobra.Command, r *reporter, t *trainSettings, path string) (*weights.File, error) {
+	if path == "" {
+		return nil, t.settle(cmd)
+	}
+	f, err := weights.Read(path, "")
+	if err != nil {
+		return nil, err
+	}
+	network, err := f.Recognise("")
+	if err != nil {
+		return nil, err
+	}
+	r.sayf("begins with %s: %s", path, weights.Describe(network))
+	if t.preset == "" {
+		given := cmd.Flags().Changed
+		c := &t.config.Model
+		if !given("arch") {
+			c.Arch = network.Arch
+		}
+		if !given("width") {
+			c.Width = network.Width
+		}
+		if !given("stem") {
+			c.Stem = network.Stem
+		}
+		if !given("sub") {
+			c.Sub = network.Sub
+		}
+		if !given("channels") {
+			c.ImageChannels = network.ImageChannels
+		}
+		if m, err := loss.Parse(t.config.Method); err == nil && m.NeedsExits() && !given("exits") {
+			c.Exits = network.Exits
+		}
+	}
+	return f, t.settle(cmd)
+}
+
+// trainRun trains a configuration from the start, or from the weights that it
+// begins with if that is not nil, and returns the run's folder.
+func trainRun(ctx context.Context, r *reporter, c config.Run, out string, begin *weights.File) (string, error) {
 	if err := fillCache(ctx, r, c); err != nil {
 		return "", err
 	}
@@ -134,14 +180,35 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string) (strin
 	if err != nil {
 		return "", err
 	}
+	m := run.NewManifest(s, e, versionString())
+	if begin != nil {
+		if err := initialise(r, e, t, begin); err != nil {
+			return "", err
+		}
+		if m.Init, err = filepath.Abs(begin.Path); err != nil {
+			return "", err
+		}
+	}
 	if out == "" {
 		out = run.Fresh(runName(c))
 	}
-	f, err := run.Create(out, run.NewManifest(s, e, versionString())) // a folder that can't be written to is found now, not after the training
+	f, err := run.Create(out, m) // a folder that can't be written to is found now, not after the training
 	if err != nil {
 		return "", err
 	}
 	return out, r.into(f, func() error { return runTrainer(ctx, r, t, e, f) })
+}
+
+// initialise puts weights from elsewhere into a trainer that has not begun.
+func initialise(r *reporter, e engine.Engine, t *train.Trainer, begin *weights.File) error {
+	in, err := weights.LoadInitial(e, t.Variables, begin)
+	if err != nil {
+		return err
+	}
+	for _, line := range in.Lines() {
+		r.sayf("%s", line)
+	}
+	return t.StartAverages()
 }
 
 // fillCache makes the packed copy of the data if the run wants one and it isn't
@@ -239,6 +306,15 @@ func resumeIn(cmd *cobra.Command, r *reporter, f *run.Folder) error {
 	}
 	if m.From != "" && !f.Saved() {
 		if err := run.Begin(t, m.From); err != nil {
+			return err
+		}
+	}
+	if m.Init != "" && !f.Saved() {
+		begin, err := weights.Read(m.Init, "")
+		if err != nil {
+			return err
+		}
+		if err := initialise(r, e, t, begin); err != nil {
 			return err
 		}
 	}
