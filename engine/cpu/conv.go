@@ -238,17 +238,14 @@ type afterwards struct {
 	finish func()
 }
 
-// Tasks that follow each other go to one worker, so that it can fetch the next
-// one's images while it multiplies; but there should be enough to share out.
-const (
-	groupTasks  = 4
-	groupFewest = 16
-)
+// joinedChannels is from how many channels of a pixel on a call for them pays.
+const joinedChannels = 128
 
 // correlate runs correlations of the same images, operand 0, that fill result 0
 // between them, or add to it where there is something to add to. What comes
-// after works on each task's results while they are in cache; the phases of a
-// strided data gradient interleave, so there it has a loop of its own.
+// after works on each task's results while they are in cache. The phases of a
+// strided data gradient interleave, and a few channels of each pixel are not
+// worth the calls: there it has a loop of its own.
 func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *graph.Value, then *after) work {
 	var k work
 	packs, tasks, packed, inputs := 0, 0, 0, 0
@@ -262,7 +259,11 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 	}
 	k.temps = []int{packed, inputs}
 	rows, n, block, count := channelBlocks(s.Out[0].Shape)
-	joined := len(parts) == 1
+	joined := len(parts) == 1 && then != nil
+	if joined {
+		r := parts[0].regions(0, nil)[0]
+		joined = r.c1-r.c0 == n || r.c1-r.c0 >= joinedChannels
+	}
 	if joined {
 		count = tasks
 	}
@@ -297,7 +298,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 	}
 	k.build = func(temps [][]float32) func() {
 		var jobs []job
-		first := job{x: c.source(s, load), w: c.f(s.In[1]), y: c.f(s.Out[0]), inputs: temps[1], again: then != nil && joined, workers: pool.threads}
+		first := job{x: c.source(s, load), w: c.f(s.In[1]), y: c.f(s.Out[0]), inputs: temps[1], again: joined, workers: pool.threads}
 		before := func() {}
 		if add != nil {
 			first.add = c.f(add)
@@ -318,42 +319,34 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 		input := func(worker, i int) { // only Winograd's, which has one part
 			parts[0].input(i, &jobs[0], pool.scratch[worker], &pool.pointers[worker])
 		}
-		run := func(worker, i int) { // a task of one of several parts
+		// locate is the part that a task belongs to, and its number there.
+		locate := func(i int) (int, int) {
+			k := 0
+			for n := parts[0].tasks(); i >= n; n = parts[k].tasks() {
+				i -= n
+				k++
+			}
+			return k, i
+		}
+		run := func(worker, i, next int) {
 			own := &pool.pointers[worker]
 			own.ahead.Reset()
-			for k, p := range parts {
-				if n := p.tasks(); i >= n {
-					i -= n
-					continue
+			k, i := locate(i)
+			p := parts[k]
+			if joined {
+				own.regions = p.regions(i, own.regions[:0])
+				if s := own.regions; len(s) == 1 {
+					end.reads(s[0], &own.ahead)
 				}
-				p.run(i, &jobs[k], pool.scratch[worker], own)
-				return
 			}
-		}
-		group := max(1, min(groupTasks, tasks/groupFewest))
-		runs := tasks
-		if joined {
-			runs = blocksOf(tasks, group)
-			p, j := parts[0], &jobs[0]
-			run = func(worker, i int) {
-				own := &pool.pointers[worker]
-				for i, last := i*group, min(tasks, (i+1)*group); i < last; i++ {
-					own.ahead.Reset()
-					if end.each != nil {
-						own.regions = p.regions(i, own.regions[:0])
-						if s := own.regions; len(s) == 1 {
-							end.reads(s[0], &own.ahead)
-						}
-					}
-					if i+1 < last {
-						p.reads(i+1, j, &own.ahead)
-					}
-					p.run(i, j, pool.scratch[worker], own)
-					if end.each != nil {
-						for _, s := range own.regions {
-							end.each(i, s)
-						}
-					}
+			if next >= 0 {
+				k, next := locate(next)
+				parts[k].reads(next, &jobs[k], &own.ahead)
+			}
+			p.run(i, &jobs[k], pool.scratch[worker], own)
+			if joined {
+				for _, s := range own.regions {
+					end.each(i, s)
 				}
 			}
 		}
@@ -365,7 +358,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 			if end.before != nil {
 				end.before()
 			}
-			pool.run(runs, run)
+			pool.runAhead(tasks, run)
 			if end.each != nil && !joined {
 				pool.run(count, apart)
 			}

@@ -20,6 +20,7 @@ type pointwise struct {
 
 const (
 	pointRows  = 112 // pixels a task: eight times the rows of the largest kernel
+	pointFewer = 56  // where that makes few tasks
 	pointDepth = 256 // depth at a time
 )
 
@@ -33,6 +34,9 @@ func newPointwise(set *kernel.Set, c *corr) *pointwise {
 	c.panels, c.cols = panelsFor(set, c.co)
 	v := &pointwise{corr: c, set: set, m: c.n * c.oh * c.ow}
 	v.block = even(v.m, pointRows)
+	if blocksOf(v.m, v.block) < 16 {
+		v.block = even(v.m, pointFewer)
+	}
 	v.cuts = min(len(v.panels), blocksOf(16, blocksOf(v.m, v.block)))
 	v.kc = even(c.ci, pointDepth)
 	return v
@@ -124,7 +128,7 @@ func (v *pointwise) regions(i int, to []region) []region {
 func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
 	if m0, m, _ := v.task(i); v.stride == 1 {
 		a.Add(j.x.x[m0*v.ci:][:m*v.ci])
-		if j.add != nil && v.cuts == 1 && v.step == 1 {
+		if v.cuts == 1 && v.step == 1 {
 			a.Add(j.y[m0*v.co:][:m*v.co])
 		}
 	}

@@ -15,9 +15,10 @@ type pool struct {
 	spin    time.Duration
 
 	// A loop: written by the caller before gen becomes odd, read by the others
-	// while it is odd and they count as running.
-	body func(worker, i int)
-	n    int64
+	// while it is odd and they count as running. One of the bodies is nil.
+	body  func(worker, i int)
+	ahead func(worker, i, next int)
+	n     int64
 
 	gen     atomic.Uint32 // odd while a loop is open
 	next    atomic.Int64
@@ -106,24 +107,33 @@ func (p *pool) run(n int, body func(worker, i int)) {
 	if n == 0 {
 		return
 	}
+	p.timed(n, body, nil)
+}
+
+// runAhead is run with a body that is told what its worker does next, so that it
+// can fetch that meanwhile, or -1 if that is open.
+func (p *pool) runAhead(n int, body func(worker, i, next int)) {
+	p.timed(n, nil, body)
+}
+
+func (p *pool) timed(n int, body func(worker, i int), ahead func(worker, i, next int)) {
 	if !p.profile {
-		p.each(n, body)
+		p.each(n, body, ahead)
 		return
 	}
 	start := time.Now()
-	p.each(n, body)
+	p.each(n, body, ahead)
 	p.loops = append(p.loops, Loop{n, time.Since(start)})
 }
 
-func (p *pool) each(n int, body func(worker, i int)) {
+func (p *pool) each(n int, body func(worker, i int), ahead func(worker, i, next int)) {
+	p.body, p.ahead, p.n = body, ahead, int64(n)
+	defer func() { p.body, p.ahead = nil, nil }() // they hold their engine, which must be free to go
+	p.next.Store(0)
 	if n <= 1 || p.threads == 1 {
-		for i := range n {
-			body(0, i)
-		}
+		p.loop(0)
 		return
 	}
-	p.body, p.n = body, int64(n)
-	p.next.Store(0)
 	p.gen.Add(1)
 	for w := 1; w < p.threads && w < n; w++ {
 		if p.parked[w].CompareAndSwap(true, false) {
@@ -133,7 +143,6 @@ func (p *pool) each(n int, body func(worker, i int)) {
 	p.loop(0)
 	p.gen.Add(1)
 	p.join()
-	p.body = nil // it holds its engine, which must be free to go
 }
 
 // join waits until nobody runs; as the loop is closed, nobody starts again.
@@ -154,12 +163,33 @@ func (p *pool) join() {
 }
 
 func (p *pool) loop(worker int) {
+	if p.ahead != nil {
+		p.loopAhead(worker)
+		return
+	}
 	for {
 		i := p.next.Add(1) - 1
 		if i >= p.n {
 			return
 		}
 		p.body(worker, int(i))
+	}
+}
+
+// loopAhead takes the next iteration before it does one, but for the last few,
+// which go to whoever comes first.
+func (p *pool) loopAhead(worker int) {
+	for i := p.next.Add(1) - 1; i < p.n; {
+		next := int64(-1)
+		if p.n-p.next.Load() >= int64(p.threads) {
+			if next = p.next.Add(1) - 1; next >= p.n {
+				next = -1
+			}
+		}
+		p.ahead(worker, int(i), int(next))
+		if i = next; i < 0 {
+			i = p.next.Add(1) - 1
+		}
 	}
 }
 

@@ -49,12 +49,12 @@ const (
 	freqs    = 36        // products for each
 	gap      = 16        // floats between the channels of two tiles: no power of two apart
 	most     = 28        // tiles a block: two times the rows of the largest kernel
-	fewer    = 14        // with many channels
-	storeU   = 256 * 256 // transformed weights of more channels than this are not stored
-	outBlock = 64        // then: output channels a task
-	inBlock  = 128       // and input channels at a time
-	groupMax = 4 * most  // and tiles a task
-	outFew   = 32        // output channels a task, where all tiles are one block
+	fewer    = 14        // tiles a task that only transforms pixels
+	storeU   = 256 * 256 // transformed weights of so many channels are not stored
+	outBlock = 64        // output channels a task then, with few tiles
+	outFew   = 32        // and with more, or where all tiles are one block
+	inBlock  = 128       // input channels at a time
+	groupMax = 128       // tiles a task
 
 	// Results of 8 MB or more are stored past the caches.
 	streamFloats = 2 << 20
@@ -132,13 +132,31 @@ func (l *loader) scratch(n int) int {
 	return 6 * (tileSide*min(n, l.tw) + 2) * l.c
 }
 
-// transform brings n tiles, from t0, to v: tv floats from tile to tile, sv from
-// frequency to frequency.
-func (l *loader) transform(v []float32, tv, sv, t0, n int, x source, scratch []float32, p *pointers) {
+// place says where transformed pixels go: tv floats from tile to tile, sv from
+// frequency to frequency and, where channels are cut into blocks, cs from each
+// block of cb channels to the next.
+type place struct{ tv, sv, cb, cs int }
+
+// tile transforms the pixels of p.in to v.
+func (l *loader) tile(v []float32, to place, p *pointers) {
+	for c := 0; ; c += to.cb {
+		l.set.WinogradInput(v, to.sv, &p.in, min(to.cb, l.c-c))
+		if c+to.cb >= l.c {
+			return
+		}
+		for i, from := range p.in {
+			p.in[i] = (*float32)(unsafe.Add(unsafe.Pointer(from), 4*to.cb))
+		}
+		v = v[to.cs:]
+	}
+}
+
+// transform brings n tiles, from t0, to v.
+func (l *loader) transform(v []float32, to place, t0, n int, x source, scratch []float32, p *pointers) {
 	if !l.load {
 		for t := range n {
 			l.window(&p.in, t0+t, x.x, l.c, &l.zeros[0])
-			l.set.WinogradInput(v[t*tv:], sv, &p.in, l.c)
+			l.tile(v[t*to.tv:], to, p)
 		}
 		return
 	}
@@ -162,7 +180,7 @@ func (l *loader) transform(v []float32, tv, sv, t0, n int, x source, scratch []f
 					}
 				}
 			}
-			l.set.WinogradInput(v[t*tv:], sv, &p.in, l.c)
+			l.tile(v[t*to.tv:], to, p)
 			x0 += tileSide
 			t++
 		}
@@ -248,14 +266,17 @@ func newWino(set *kernel.Set, c *corr, load bool) *wino {
 	mr := set.Tiles[0].MR
 	n := most
 	switch {
+	case c.ci*c.co >= storeU && v.tiles() > most:
+		v.order, v.outs, n = byBoth, outFew, groupMax
 	case c.ci*c.co > storeU:
-		v.order, v.outs, n = byBoth, outBlock, groupMax
+		v.order, v.outs = byBoth, outBlock
 	case v.tiles() <= most && c.co > outFew:
 		v.order, v.outs = byOuts, outFew
-	case c.ci*c.co >= storeU:
-		n = fewer
 	}
-	v.block = min(even(v.tiles(), n/mr*mr), v.tiles())
+	if v.order != byBoth {
+		n = n / mr * mr
+	}
+	v.block = even(v.tiles(), n)
 	if v.order == byOuts {
 		v.block = v.tiles()
 	}
@@ -265,15 +286,23 @@ func newWino(set *kernel.Set, c *corr, load bool) *wino {
 	return v
 }
 
-func (v *wino) strides() (tv, sv, tm, sm int) {
-	tv, tm = v.ci+gap, v.outs+gap
+// strides says how V lies, and the floats from tile to tile and from frequency
+// to frequency of the products.
+func (v *wino) strides() (in place, tm, sm int) {
+	in, tm = place{tv: v.ci + gap, cb: v.ci}, v.outs+gap
 	switch v.order {
 	case byTiles:
 		tm = v.co + gap
-		return tv, apart(v.block * tv), tm, apart(v.block * tm)
-	default:
-		return tv, apart(v.tiles() * tv), tm, apart(v.block * tm)
+		in.sv = apart(v.block * in.tv)
+	case byBoth:
+		// What a task multiplies lies side by side.
+		in.cb = min(inBlock, v.ci)
+		in.tv, in.cs = in.cb, v.tiles()*in.cb
+		in.sv = apart(blocksOf(v.ci, in.cb) * in.cs)
+	case byOuts:
+		in.sv = apart(v.tiles() * in.tv)
 	}
+	return in, tm, apart(v.block * tm)
 }
 
 // strideU is the floats from a frequency's transformed weights to the next's,
@@ -305,17 +334,17 @@ func (v *wino) inputLen() int {
 	if v.order != byBoth {
 		return 0
 	}
-	_, sv, _, _ := v.strides()
-	return freqs * sv
+	in, _, _ := v.strides()
+	return freqs * in.sv
 }
 
 func (v *wino) scratch() int {
-	_, sv, _, sm := v.strides()
+	in, _, sm := v.strides()
 	sorted := 9 * packChannels * maxCols
 	if v.order == byBoth {
 		return max(freqs*(sm+v.strideU())+sorted+v.co, v.pixels.scratch(v.inputTiles()))
 	}
-	return max(sorted, freqs*(sv+sm)+v.co+v.pixels.scratch(v.block))
+	return max(sorted, freqs*(in.sv+sm)+v.co+v.pixels.scratch(v.block))
 }
 
 func (v *wino) blocks() int { return blocksOf(v.tiles(), v.block) }
@@ -332,9 +361,9 @@ func (v *wino) inputTiles() int { return min(fewer, blocksOf(v.tiles(), 8)) }
 
 // input fills V's part of a few tiles.
 func (v *wino) input(i int, j *job, scratch []float32, p *pointers) {
-	tv, sv, _, _ := v.strides()
+	in, _, _ := v.strides()
 	t0 := i * v.inputTiles()
-	v.pixels.transform(j.inputs[t0*tv:], tv, sv, t0, min(v.inputTiles(), v.tiles()-t0), j.x, scratch, p)
+	v.pixels.transform(j.inputs[t0*in.tv:], in, t0, min(v.inputTiles(), v.tiles()-t0), j.x, scratch, p)
 }
 
 func (v *wino) packTasks() int {
@@ -416,12 +445,13 @@ func (v *wino) run(i int, j *job, scratch []float32, own *pointers) {
 		v.runBoth(i, j, scratch, own)
 		return
 	}
-	tv, sv, tm, sm := v.strides()
+	in, tm, sm := v.strides()
+	tv, sv := in.tv, in.sv
 	vs, ms, scratch := scratch[:freqs*sv], scratch[freqs*sv:][:freqs*sm], scratch[freqs*(sv+sm):]
 	dump, scratch := scratch[:v.co], scratch[v.co:]
 	t0, n, o0, outs := v.task(i)
 	if v.order == byTiles || own.first(j) {
-		v.pixels.transform(vs, tv, sv, t0, n, j.x, scratch, own)
+		v.pixels.transform(vs, in, t0, n, j.x, scratch, own)
 	}
 	su, us := v.strideU(), j.packed
 	if v.order == byOuts {
@@ -450,7 +480,7 @@ func (v *wino) panelsOf(o0, outs int) []panel {
 }
 
 func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
-	tv, sv, tm, sm := v.strides()
+	in, tm, sm := v.strides()
 	vs := j.inputs
 	t0, n, o0, outs := v.task(i)
 	ms, scratch := scratch[:freqs*sm], scratch[freqs*sm:]
@@ -464,9 +494,14 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 				v.transformWeights(us[(p.col-o0)*depth+l*p.tile.NR:], su, p, l0+l, j.w, scratch)
 			}
 		}
+		at := l0/inBlock*in.cs + t0*in.tv
 		for f := range freqs {
+			own.ahead.Reset()
+			if f+1 < freqs {
+				own.ahead.Add(vs[(f+1)*in.sv+at:][:n*in.tv])
+			}
 			for _, p := range panels {
-				p.multiply(n, depth, vs[f*sv+t0*tv+l0:], tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,
+				p.multiply(n, depth, vs[f*in.sv+at:], in.tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,
 					ms[f*sm+p.col-o0:], tm, l0 > 0, nil, &own.ahead)
 			}
 		}
@@ -476,7 +511,7 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 
 // output brings the products of n tiles, of c channels from o0, back.
 func (v *wino) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *pointers) {
-	_, _, tm, sm := v.strides()
+	_, tm, sm := v.strides()
 	y := j.y[o0:]
 	stream := !j.again && len(y) >= streamFloats && uintptr(unsafe.Pointer(&y[0]))%cacheLine == 0
 	for t := range n {

@@ -91,7 +91,7 @@ func (v *winoGrad) scratch() int {
 // transform brings n tiles of x and dy, from t0, to V and D from number k.
 func (v *winoGrad) transform(vs, ds []float32, t0, n, k int, x source, dy, scratch []float32, p *pointers) {
 	tv, sv, td, sd := v.strides()
-	v.pixels.transform(vs[k*tv:], tv, sv, t0, n, x, scratch, p)
+	v.pixels.transform(vs[k*tv:], place{tv: tv, sv: sv, cb: v.ci}, t0, n, x, scratch, p)
 	for i := range n {
 		v.square(&p.out, t0+i, dy, v.co, &v.zeros[0])
 		v.set.WinogradGrad(ds[(k+i)*td:], sd, &p.out, v.co)
@@ -138,9 +138,9 @@ func (v *winoGrad) lastTasks() int {
 	return v.ci / gradRows
 }
 
-func (v *winoGrad) last(i int, temp, dw, scratch []float32) {
+func (v *winoGrad) last(i int, temp, dw, scratch []float32, own *pointers) {
 	if v.stored {
-		v.lastStored(i, temp, dw, scratch)
+		v.lastStored(i, temp, dw, scratch, own)
 		return
 	}
 	n := gradRows * v.co
@@ -154,7 +154,7 @@ func (v *winoGrad) last(i int, temp, dw, scratch []float32) {
 	v.finish(dw, i*gradRows, gradRows, 0, v.co, temp[i*n:], ss, scratch)
 }
 
-func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32) {
+func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32, own *pointers) {
 	tv, sv, td, sd := v.strides()
 	rows := blocksOf(v.ci, v.side)
 	c0, o0 := i%rows*v.side, i/rows*v.side
@@ -163,11 +163,16 @@ func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32) {
 	ss := v.strideSums()
 	sums, out := scratch[:freqs*ss], scratch[freqs*ss:]
 	for f := range freqs {
+		own.ahead.Reset()
+		if f+1 < freqs {
+			own.ahead.AddRows(vs[(f+1)*sv+c0:], nc, v.tiles(), tv)
+			own.ahead.AddRows(ds[(f+1)*sd+o0:], no, v.tiles(), td)
+		}
 		for t0 := 0; t0 < v.tiles(); t0 += v.block {
 			n := min(v.block, v.tiles()-t0)
 			for _, p := range v.panels {
 				if p.col >= o0 && p.col < o0+no {
-					p.multiply(nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*ss+p.col-o0:], no, t0 > 0, nil, nil)
+					p.multiply(nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*ss+p.col-o0:], no, t0 > 0, nil, &own.ahead)
 				}
 			}
 		}
@@ -195,7 +200,7 @@ func (c *compiler) winoGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 		build: func(temps [][]float32) func() {
 			x, dy, dw, temp := c.source(s, op.Load), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
 			first := func(worker, i int) { v.first(i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
-			last := func(worker, i int) { v.last(i, temp, dw, pool.scratch[worker]) }
+			last := func(worker, i int) { v.last(i, temp, dw, pool.scratch[worker], &pool.pointers[worker]) }
 			return func() {
 				pool.run(v.firstTasks(), first)
 				pool.run(v.lastTasks(), last)
