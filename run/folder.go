@@ -134,18 +134,28 @@ func (f *Folder) reopen() (err error) {
 	if err := checkpoint.MendFolders(filepath.Join(f.Dir, CheckpointsDir)); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(f.Dir)
-	if err != nil {
+	for _, dir := range []string{f.Dir, filepath.Join(f.Dir, CheckpointsDir)} {
+		if err := removeUnfinished(dir); err != nil {
+			return err
+		}
+	}
+	f.Log.open(f.Dir)
+	return nil
+}
+
+// removeUnfinished removes the files in dir that were to replace others.
+func removeUnfinished(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, e := range entries { // files that were being replaced
+	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") && e.Name() != lockName && e.Type().IsRegular() {
-			if err := os.Remove(filepath.Join(f.Dir, e.Name())); err != nil {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
 		}
 	}
-	f.Log.open(f.Dir)
 	return nil
 }
 

@@ -23,8 +23,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		main() // exits
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range atEnd {
+		f()
+	}
+	os.Exit(code)
 }
+
+// atEnd is done after all tests.
+var atEnd []func()
 
 // stopAt ends a context when a text is written for the first time.
 type stopAt struct {

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"selfcon/config"
 	"selfcon/data"
@@ -25,11 +23,11 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// After the first signal the default holds again: a second one ends the
-	// program at once.
-	context.AfterFunc(ctx, stop)
 	cmd := root(os.Stdout, os.Stderr)
+	ctx := untilSignal(func() {
+		fmt.Fprintln(os.Stderr, "\nselfcon: interrupted twice: stopped at once, without saving")
+		os.Exit(exitInterrupted)
+	})
 	err := cmd.ExecuteContext(ctx)
 	code := exitCode(err)
 	if code == exitInterrupted && !errors.As(err, new(interrupted)) {
