@@ -158,7 +158,13 @@ func newCorrelator(set *kernel.Set, f *corr, load, winograd bool) correlator {
 
 func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	x, w, y := s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape
-	part := newCorrelator(c.set, forward(op.Conv, x, w, y), op.Load, c.winograd(op.Conv, x, w))
+	f := forward(op.Conv, x, w, y)
+	var part correlator
+	if winograd := c.winograd(op.Conv, x, w); !winograd && !op.Load && f.unrolls() && c.winogradFew(op.Conv, x, w) {
+		part = newWinoFew(c.set, f)
+	} else {
+		part = newCorrelator(c.set, f, op.Load, winograd)
+	}
 	in := s.In[2:]
 	if op.Load {
 		in = in[1:]

@@ -2,6 +2,7 @@ package cpu_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"selfcon/engine/cpu"
@@ -43,6 +44,43 @@ func TestFewPositions(t *testing.T) {
 					if math.Float64bits(v) != math.Float64bits(want[i]) {
 						t.Fatalf("%s, %+v: element %d is %g with %d threads, %g with one", set.Name, z, i, v, threads, want[i])
 					}
+				}
+			}
+		}
+	}
+}
+
+// Of few positions and many channels, 3×3 convolutions go by F(2×2, 3×3): on
+// images of even and odd sides, with panels of one width and of several, within
+// twice the error of direct sums, and the same bits with any number of threads.
+func TestWinogradFew(t *testing.T) {
+	for _, set := range kernel.Usable() {
+		for _, z := range []struct{ n, size, ci, co int }{
+			{1, 8, 256, 256}, {4, 4, 160, 144}, {1, 7, 256, 80}, {1, 9, 80, 96}, {2, 6, 160, 144},
+		} {
+			p, in := convProgram(t, z.n, z.size, z.ci, z.co, 3, 1)
+			run := func(conv string, threads int) []float64 {
+				x, err := newEngine(t, cpu.Options{Kernels: set.Name, Conv: conv, Threads: threads}).Compile(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out, err := x.Run(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return slices.Clone(out["y"].Float64s())
+			}
+			want := definedConv(in["x"].Float64s(), in["w"].Float64s(), z.n, z.size, z.ci, z.co, 3, 1, p.Outputs[0].Value.Shape)
+			got, direct := run("", 1), run("direct", 1)
+			if err := farthest(got, want); !(err < 6e-6) {
+				t.Errorf("%s, %+v: off by %.2g of the root mean square", set.Name, z, err)
+			}
+			if slices.Equal(got, direct) != (set.Name == "generic") {
+				t.Errorf("%s, %+v: direct sums %t", set.Name, z, slices.Equal(got, direct))
+			}
+			for _, threads := range []int{2, 5} {
+				if !slices.Equal(run("", threads), got) {
+					t.Errorf("%s, %+v: other bits with %d threads", set.Name, z, threads)
 				}
 			}
 		}

@@ -19,9 +19,7 @@ func (c *compiler) winograd(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 	if c.opt.Conv == convDirect {
 		return false
 	}
-	co, ci := kernelShape[0], kernelShape[1]
-	if kernelShape[2] != 3 || kernelShape[3] != 3 || o.Stride != 1 || o.Pad != 1 || o.PadEnd != 0 || o.Groups != 1 ||
-		ci%kernel.WinogradLanes != 0 || co%kernel.WinogradLanes != 0 {
+	if !threeByThree(o, kernelShape) {
 		return false
 	}
 	if c.opt.Conv == convWinograd {
@@ -29,7 +27,14 @@ func (c *compiler) winograd(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 	}
 	// Plain Go is for being right where there is no assembly: it keeps to the
 	// direct sums, whose error is a fifth (docs/log.md, ReLU decisions).
-	return c.set.Name != "generic" && worthWinograd(x, ci, co)
+	return c.set.Name != "generic" && worthWinograd(x, kernelShape[1], kernelShape[0])
+}
+
+// threeByThree says whether a convolution is one that the transforms can do.
+func threeByThree(o graph.Conv2D, kernelShape graph.Shape) bool {
+	co, ci := kernelShape[0], kernelShape[1]
+	return kernelShape[2] == 3 && kernelShape[3] == 3 && o.Stride == 1 && o.Pad == 1 && o.PadEnd == 0 && o.Groups == 1 &&
+		ci%kernel.WinogradLanes == 0 && co%kernel.WinogradLanes == 0
 }
 
 // worthWinograd says whether the transforms pay. A tile takes 36 multiplications
@@ -213,6 +218,8 @@ type pointers struct {
 	in       [36]*float32
 	out, add [16]*float32
 	regions  []region
+	few      [16]*float32 // as in, of winoFew
+	result   [4]*float32
 
 	filled *job // whose images are in scratch, made ready for all tasks
 	turn   int  // of the job then

@@ -104,6 +104,31 @@ var transforms = []transform{
 			g.VFMADD231PS(c[4], t[1], m[0])
 			return []reg.Physical{m[0], m[2], m[5]}
 		}},
+
+	// F(2×2, 3×3), with the points 0, ±1 and infinity.
+	{name: "wino2In", in: 4, out: 4, inPtr: true, to: "v", from: "x", temps: 1,
+		line: func(g *gen, d, t, _ []reg.Physical) []reg.Physical {
+			g.VADDPS(d[2], d[1], t[0])
+			g.VSUBPS(d[2], d[0], d[0])
+			g.VSUBPS(d[1], d[2], d[2])
+			g.VSUBPS(d[1], d[3], d[3])
+			return []reg.Physical{d[0], t[0], d[2], d[3]}
+		}},
+	{name: "wino2Out", in: 4, out: 2, outPtr: true, to: "y", from: "m", temps: 0,
+		line: func(g *gen, m, _, _ []reg.Physical) []reg.Physical {
+			g.VADDPS(m[1], m[0], m[0])
+			g.VSUBPS(m[2], m[1], m[1])
+			g.VADDPS(m[2], m[0], m[0])
+			g.VADDPS(m[3], m[1], m[1])
+			return []reg.Physical{m[0], m[1]}
+		}},
+	{name: "wino2Kernel", in: 3, out: 4, to: "u", from: "w", temps: 2, consts: []float64{0.5},
+		line: func(g *gen, w, t, c []reg.Physical) []reg.Physical {
+			g.VADDPS(w[2], w[0], t[0])
+			g.VMULPS(c[0], t[0], t[0])
+			g.plusMinus(c[0], t[0], w[1], t[1])
+			return []reg.Physical{w[0], t[1], t[0], w[2]}
+		}},
 }
 
 var kernelConsts = []float64{n0, na, na * pa, na * pa * pa, nb, nb * pb, nb * pb * pb}
@@ -167,8 +192,9 @@ func (g *gen) transform(v *isa, k transform, table map[float64]int) {
 	g.LEAQ(g.AllocLocal(k.out*k.in*v.bytes+v.bytes), tmp)
 	g.ADDQ(operand.U8(v.bytes-1), tmp)
 	g.ANDQ(operand.I8(-v.bytes), tmp)
-	from := g.places(k.from, k.inPtr)
-	to := g.places(k.to, k.outPtr)
+	// What lies side by side is read by columns and written by rows.
+	from := g.places(k.from, k.inPtr, k.in, k.in)
+	to := g.places(k.to, k.outPtr, 1, k.out)
 	count := g.Load(g.Param("c"), g.GP64())
 	index := g.GP64()
 	g.XORQ(index, index)
@@ -246,36 +272,40 @@ type places struct {
 	multiple   map[int]reg.Register
 }
 
-func (g *gen) places(name string, ptr bool) *places {
+// places are those of a parameter, read or written in lines of n numbers that
+// are each steps apart.
+func (g *gen) places(name string, ptr bool, each, n int) *places {
 	p := &places{gen: g, ptr: ptr, base: g.Load(g.Param(name), g.GP64()), multiple: map[int]reg.Register{}}
-	if !ptr {
-		p.step = g.Load(g.Param(name+"Step"), g.GP64())
-		g.SHLQ(operand.U8(2), p.step)
-		// Numbers go in rows of 6, or of 3; m is read by columns.
-		multiples := map[string][]int{"v": {3, 5, 6}, "u": {3, 5, 6}, "m": {3, 6, 18, 30}, "w": {3}, "dw": {3}}
-		for _, k := range multiples[name] {
-			r := g.GP64()
-			switch k {
-			case 3:
-				g.LEAQ(at(p.step, p.step, 2, 0), r)
-			case 5:
-				g.LEAQ(at(p.step, p.step, 4, 0), r)
-			case 6, 18, 30:
-				q := map[int]int{6: 3, 18: 6, 30: 6}[k]
-				f := map[int]uint8{6: 1, 18: 2, 30: 4}[k]
-				g.LEAQ(at(p.multiple[q], p.multiple[q], f, 0), r)
-			}
-			p.multiple[k] = r
+	if ptr {
+		return p
+	}
+	p.step = g.Load(g.Param(name+"Step"), g.GP64())
+	g.SHLQ(operand.U8(2), p.step)
+	p.multiple[1] = p.step
+	times := func(k, of int, f uint8) { // k is of·(1 + f)
+		if _, ok := p.multiple[k]; !ok {
+			p.multiple[k] = g.GP64()
+			g.LEAQ(at(p.multiple[of], p.multiple[of], f, 0), p.multiple[k])
 		}
+	}
+	switch n { // a line's odd places, and the next line's start
+	case 3:
+		times(3, 1, 2)
+	case 4:
+		times(2, 1, 1)
+		times(4, 2, 1)
+		times(3*each, each, 2)
+	case 6:
+		times(3, 1, 2)
+		times(6, 3, 1)
+		times(3*each, each, 2)
+		times(5*each, each, 4)
 	}
 	return p
 }
 
 // times is a register with n steps.
 func (p *places) times(n int) reg.Register {
-	if n == 1 {
-		return p.step
-	}
 	r, ok := p.multiple[n]
 	if !ok {
 		panic(fmt.Sprintf("no register for %d steps", n))

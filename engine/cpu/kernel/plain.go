@@ -29,7 +29,7 @@ var plain = funcs{
 	expAdd:    expAddPlain,
 	transpose: transposePlain,
 	windows:   windows{maxPoolPlain, maxPoolGradPlain, depthwisePlain, depthwiseGradPlain},
-	winograd:  winograd{1, winoInPlain, winoOutPlain, winoKernelPlain, winoGradPlain, winoKernelGradPlain},
+	winograd:  winograd{1, winoInPlain, winoOutPlain, winoKernelPlain, winoGradPlain, winoKernelGradPlain, wino2InPlain, wino2OutPlain, wino2KernelPlain},
 	peak:      peakPlain,
 	peakFLOP:  16,
 }

@@ -124,3 +124,60 @@ func winoKernelGradPlain(dw *float32, dwStep int, m *float32, mStep int, c int) 
 		}
 	}
 }
+
+// The lines of F(2×2, 3×3).
+
+func line2BT(d [4]float32) [4]float32 {
+	return [4]float32{d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]}
+}
+
+func line2AT(m [4]float32) [2]float32 {
+	return [2]float32{m[0] + m[1] + m[2], m[1] - m[2] + m[3]}
+}
+
+func line2G(w [3]float32) [4]float32 {
+	even, odd := 0.5*(w[0]+w[2]), 0.5*w[1]
+	return [4]float32{w[0], even + odd, even - odd, w[2]}
+}
+
+func wino2InPlain(v *float32, step int, x *[16]*float32, c int) {
+	for k := range c {
+		var t [4][4]float32 // the result's columns
+		for j := range 4 {
+			t[j] = line2BT([4]float32{*at(x[j], k), *at(x[4+j], k), *at(x[8+j], k), *at(x[12+j], k)})
+		}
+		for i := range 4 {
+			for j, f := range line2BT([4]float32{t[0][i], t[1][i], t[2][i], t[3][i]}) {
+				*at(v, (4*i+j)*step+k) = f
+			}
+		}
+	}
+}
+
+func wino2OutPlain(y *[4]*float32, m *float32, step int, c int) {
+	for k := range c {
+		var t [4][2]float32
+		for j := range 4 {
+			t[j] = line2AT([4]float32{*at(m, j*step+k), *at(m, (4+j)*step+k), *at(m, (8+j)*step+k), *at(m, (12+j)*step+k)})
+		}
+		for i := range 2 {
+			for j, f := range line2AT([4]float32{t[0][i], t[1][i], t[2][i], t[3][i]}) {
+				*at(y[2*i+j], k) = f
+			}
+		}
+	}
+}
+
+func wino2KernelPlain(u *float32, uStep int, w *float32, wStep int, c int) {
+	for k := range c {
+		var t [3][4]float32
+		for j := range 3 {
+			t[j] = line2G([3]float32{*at(w, j*wStep+k), *at(w, (3+j)*wStep+k), *at(w, (6+j)*wStep+k)})
+		}
+		for i := range 4 {
+			for j, f := range line2G([3]float32{t[0][i], t[1][i], t[2][i]}) {
+				*at(u, (4*i+j)*uStep+k) = f
+			}
+		}
+	}
+}

@@ -28,6 +28,10 @@ type winograd struct {
 	kernel     func(u *float32, step int, w *float32, wStep int, c int)
 	grad       func(v *float32, step int, dy *[16]*float32, c int)
 	kernelGrad func(dw *float32, dwStep int, m *float32, step int, c int)
+
+	in2     func(v *float32, step int, x *[16]*float32, c int)
+	out2    func(y *[4]*float32, m *float32, step int, c int)
+	kernel2 func(u *float32, step int, w *float32, wStep int, c int)
 }
 
 // WinogradLanes is what numbers of channels are multiples of that every set's
@@ -89,4 +93,30 @@ func (s *Set) WinogradKernelGrad(dw []float32, dwStep int, m []float32, step, c 
 	s.fn.winograd.check(c)
 	_, _ = dw[8*dwStep+c-1], m[35*step+c-1]
 	s.fn.winograd.kernelGrad(&dw[0], dwStep, &m[0], step, c)
+}
+
+// F(2×2, 3×3), with the points 0, ±1 and infinity, computes 2×2 results from the
+// 4×4 pixels under them by 16 products, where the definition takes 36, and has
+// 16 numbers for each kernel instead of 36. It is for few pixels.
+
+// Winograd2Input is [Set.WinogradInput] of F(2×2, 3×3): x is 4×4 pixels.
+func (s *Set) Winograd2Input(v []float32, step int, x *[16]*float32, c int) {
+	s.fn.winograd.check(c)
+	_ = v[15*step+c-1]
+	s.fn.winograd.in2(&v[0], step, x, c)
+}
+
+// Winograd2Output is [Set.WinogradOutput] of F(2×2, 3×3): y is 2×2 results.
+func (s *Set) Winograd2Output(y *[4]*float32, m []float32, step, c int) {
+	s.fn.winograd.check(c)
+	_ = m[15*step+c-1]
+	s.fn.winograd.out2(y, &m[0], step, c)
+}
+
+// Winograd2Kernel is [Set.WinogradKernel] of F(2×2, 3×3), for kernels that
+// aren't turned.
+func (s *Set) Winograd2Kernel(u []float32, step int, w []float32, wStep, c int) {
+	s.fn.winograd.check(c)
+	_, _ = u[15*step+c-1], w[8*wStep+c-1]
+	s.fn.winograd.kernel2(&u[0], step, &w[0], wStep, c)
 }

@@ -28,3 +28,18 @@ func winoGradAVX2(v *float32, vStep int, dy *[16]*float32, c int)
 //
 //go:noescape
 func winoKernelGradAVX2(dw *float32, dwStep int, m *float32, mStep int, c int)
+
+// wino2InAVX2 is defined by [wino2InPlain].
+//
+//go:noescape
+func wino2InAVX2(v *float32, vStep int, x *[16]*float32, c int)
+
+// wino2OutAVX2 is defined by [wino2OutPlain].
+//
+//go:noescape
+func wino2OutAVX2(y *[4]*float32, m *float32, mStep int, c int)
+
+// wino2KernelAVX2 is defined by [wino2KernelPlain].
+//
+//go:noescape
+func wino2KernelAVX2(u *float32, uStep int, w *float32, wStep int, c int)

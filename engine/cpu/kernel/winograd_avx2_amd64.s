@@ -19,7 +19,8 @@ DATA winograd<>+44(SB)/4, $0xbe89ae41
 DATA winograd<>+48(SB)/4, $0x3df4c401
 DATA winograd<>+52(SB)/4, $0x3e379301
 DATA winograd<>+56(SB)/4, $0x3e89ae41
-GLOBL winograd<>(SB), RODATA|NOPTR, $60
+DATA winograd<>+60(SB)/4, $0x3f000000
+GLOBL winograd<>(SB), RODATA|NOPTR, $64
 
 // func winoInAVX2(v *float32, vStep int, x *[36]*float32, c int)
 // Requires: AVX, FMA3
@@ -39,8 +40,8 @@ TEXT ·winoInAVX2(SB), $1184-32
 	MOVQ         vStep+8(FP), BX
 	SHLQ         $0x02, BX
 	LEAQ         (BX)(BX*2), SI
-	LEAQ         (BX)(BX*4), DI
-	LEAQ         (SI)(SI*1), R8
+	LEAQ         (SI)(SI*1), DI
+	LEAQ         (BX)(BX*4), R8
 	MOVQ         c+24(FP), R9
 	XORQ         R10, R10
 
@@ -277,8 +278,8 @@ channels1:
 	VMOVUPS      Y6, (R11)(BX*2)
 	VMOVUPS      Y2, (R11)(SI*1)
 	VMOVUPS      Y4, (R11)(BX*4)
-	VMOVUPS      Y5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      192(AX), Y0
 	VMOVAPS      224(AX), Y1
 	VMOVAPS      256(AX), Y2
@@ -306,8 +307,8 @@ channels1:
 	VMOVUPS      Y6, (R11)(BX*2)
 	VMOVUPS      Y2, (R11)(SI*1)
 	VMOVUPS      Y4, (R11)(BX*4)
-	VMOVUPS      Y5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      384(AX), Y0
 	VMOVAPS      416(AX), Y1
 	VMOVAPS      448(AX), Y2
@@ -335,8 +336,8 @@ channels1:
 	VMOVUPS      Y6, (R11)(BX*2)
 	VMOVUPS      Y2, (R11)(SI*1)
 	VMOVUPS      Y4, (R11)(BX*4)
-	VMOVUPS      Y5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      576(AX), Y0
 	VMOVAPS      608(AX), Y1
 	VMOVAPS      640(AX), Y2
@@ -364,8 +365,8 @@ channels1:
 	VMOVUPS      Y6, (R11)(BX*2)
 	VMOVUPS      Y2, (R11)(SI*1)
 	VMOVUPS      Y4, (R11)(BX*4)
-	VMOVUPS      Y5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      768(AX), Y0
 	VMOVAPS      800(AX), Y1
 	VMOVAPS      832(AX), Y2
@@ -393,8 +394,8 @@ channels1:
 	VMOVUPS      Y6, (R11)(BX*2)
 	VMOVUPS      Y2, (R11)(SI*1)
 	VMOVUPS      Y4, (R11)(BX*4)
-	VMOVUPS      Y5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      960(AX), Y0
 	VMOVAPS      992(AX), Y1
 	VMOVAPS      1024(AX), Y2
@@ -422,7 +423,7 @@ channels1:
 	VMOVUPS      Y6, (R11)(BX*2)
 	VMOVUPS      Y2, (R11)(SI*1)
 	VMOVUPS      Y4, (R11)(BX*4)
-	VMOVUPS      Y5, (R11)(DI*1)
+	VMOVUPS      Y5, (R11)(R8*1)
 	ADDQ         $0x20, R10
 	SUBQ         $0x08, R9
 	JGT          channels1
@@ -1009,8 +1010,8 @@ TEXT ·winoKernelAVX2(SB), $608-40
 	MOVQ         uStep+8(FP), DI
 	SHLQ         $0x02, DI
 	LEAQ         (DI)(DI*2), R8
-	LEAQ         (DI)(DI*4), R9
-	LEAQ         (R8)(R8*1), R10
+	LEAQ         (R8)(R8*1), R9
+	LEAQ         (DI)(DI*4), R10
 	MOVQ         c+32(FP), R11
 	XORQ         R12, R12
 
@@ -1098,8 +1099,8 @@ channels1:
 	VMOVUPS      Y4, (R13)(DI*2)
 	VMOVUPS      Y0, (R13)(R8*1)
 	VMOVUPS      Y5, (R13)(DI*4)
-	VMOVUPS      Y2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Y2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      96(AX), Y0
 	VMOVAPS      128(AX), Y1
 	VMOVAPS      160(AX), Y2
@@ -1119,8 +1120,8 @@ channels1:
 	VMOVUPS      Y4, (R13)(DI*2)
 	VMOVUPS      Y0, (R13)(R8*1)
 	VMOVUPS      Y5, (R13)(DI*4)
-	VMOVUPS      Y2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Y2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      192(AX), Y0
 	VMOVAPS      224(AX), Y1
 	VMOVAPS      256(AX), Y2
@@ -1140,8 +1141,8 @@ channels1:
 	VMOVUPS      Y4, (R13)(DI*2)
 	VMOVUPS      Y0, (R13)(R8*1)
 	VMOVUPS      Y5, (R13)(DI*4)
-	VMOVUPS      Y2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Y2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      288(AX), Y0
 	VMOVAPS      320(AX), Y1
 	VMOVAPS      352(AX), Y2
@@ -1161,8 +1162,8 @@ channels1:
 	VMOVUPS      Y4, (R13)(DI*2)
 	VMOVUPS      Y0, (R13)(R8*1)
 	VMOVUPS      Y5, (R13)(DI*4)
-	VMOVUPS      Y2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Y2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      384(AX), Y0
 	VMOVAPS      416(AX), Y1
 	VMOVAPS      448(AX), Y2
@@ -1182,8 +1183,8 @@ channels1:
 	VMOVUPS      Y4, (R13)(DI*2)
 	VMOVUPS      Y0, (R13)(R8*1)
 	VMOVUPS      Y5, (R13)(DI*4)
-	VMOVUPS      Y2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Y2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      480(AX), Y0
 	VMOVAPS      512(AX), Y1
 	VMOVAPS      544(AX), Y2
@@ -1203,7 +1204,7 @@ channels1:
 	VMOVUPS      Y4, (R13)(DI*2)
 	VMOVUPS      Y0, (R13)(R8*1)
 	VMOVUPS      Y5, (R13)(DI*4)
-	VMOVUPS      Y2, (R13)(R9*1)
+	VMOVUPS      Y2, (R13)(R10*1)
 	ADDQ         $0x20, R12
 	SUBQ         $0x08, R11
 	JGT          channels1
@@ -1226,8 +1227,8 @@ TEXT ·winoGradAVX2(SB), $800-32
 	MOVQ         vStep+8(FP), BX
 	SHLQ         $0x02, BX
 	LEAQ         (BX)(BX*2), SI
-	LEAQ         (BX)(BX*4), DI
-	LEAQ         (SI)(SI*1), R8
+	LEAQ         (SI)(SI*1), DI
+	LEAQ         (BX)(BX*4), R8
 	MOVQ         c+24(FP), R9
 	XORQ         R10, R10
 
@@ -1363,8 +1364,8 @@ channels1:
 	VMOVUPS      Y4, (R11)(BX*2)
 	VMOVUPS      Y5, (R11)(SI*1)
 	VMOVUPS      Y6, (R11)(BX*4)
-	VMOVUPS      Y3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      128(AX), Y0
 	VMOVAPS      160(AX), Y1
 	VMOVAPS      192(AX), Y2
@@ -1387,8 +1388,8 @@ channels1:
 	VMOVUPS      Y4, (R11)(BX*2)
 	VMOVUPS      Y5, (R11)(SI*1)
 	VMOVUPS      Y6, (R11)(BX*4)
-	VMOVUPS      Y3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      256(AX), Y0
 	VMOVAPS      288(AX), Y1
 	VMOVAPS      320(AX), Y2
@@ -1411,8 +1412,8 @@ channels1:
 	VMOVUPS      Y4, (R11)(BX*2)
 	VMOVUPS      Y5, (R11)(SI*1)
 	VMOVUPS      Y6, (R11)(BX*4)
-	VMOVUPS      Y3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      384(AX), Y0
 	VMOVAPS      416(AX), Y1
 	VMOVAPS      448(AX), Y2
@@ -1435,8 +1436,8 @@ channels1:
 	VMOVUPS      Y4, (R11)(BX*2)
 	VMOVUPS      Y5, (R11)(SI*1)
 	VMOVUPS      Y6, (R11)(BX*4)
-	VMOVUPS      Y3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      512(AX), Y0
 	VMOVAPS      544(AX), Y1
 	VMOVAPS      576(AX), Y2
@@ -1459,8 +1460,8 @@ channels1:
 	VMOVUPS      Y4, (R11)(BX*2)
 	VMOVUPS      Y5, (R11)(SI*1)
 	VMOVUPS      Y6, (R11)(BX*4)
-	VMOVUPS      Y3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Y3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      640(AX), Y0
 	VMOVAPS      672(AX), Y1
 	VMOVAPS      704(AX), Y2
@@ -1483,7 +1484,7 @@ channels1:
 	VMOVUPS      Y4, (R11)(BX*2)
 	VMOVUPS      Y5, (R11)(SI*1)
 	VMOVUPS      Y6, (R11)(BX*4)
-	VMOVUPS      Y3, (R11)(DI*1)
+	VMOVUPS      Y3, (R11)(R8*1)
 	ADDQ         $0x20, R10
 	SUBQ         $0x08, R9
 	JGT          channels1
@@ -1711,5 +1712,356 @@ channels1:
 	ADDQ        $0x20, R12
 	SUBQ        $0x08, R11
 	JGT         channels1
+	VZEROUPPER
+	RET
+
+// func wino2InAVX2(v *float32, vStep int, x *[16]*float32, c int)
+// Requires: AVX
+TEXT ·wino2InAVX2(SB), $544-32
+	LEAQ winograd<>+0(SB), AX
+	LEAQ (SP), AX
+	ADDQ $0x1f, AX
+	ANDQ $-32, AX
+	MOVQ x+16(FP), CX
+	MOVQ v+0(FP), DX
+	MOVQ vStep+8(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*1), SI
+	LEAQ (SI)(SI*1), SI
+	LEAQ (BX)(BX*2), DI
+	MOVQ c+24(FP), R8
+	XORQ R9, R9
+
+channels1:
+	MOVQ    (CX), R10
+	VMOVUPS (R10)(R9*1), Y0
+	MOVQ    32(CX), R10
+	VMOVUPS (R10)(R9*1), Y1
+	MOVQ    64(CX), R10
+	VMOVUPS (R10)(R9*1), Y2
+	MOVQ    96(CX), R10
+	VMOVUPS (R10)(R9*1), Y3
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y1, Y3, Y3
+	VMOVAPS Y0, (AX)
+	VMOVAPS Y4, 128(AX)
+	VMOVAPS Y2, 256(AX)
+	VMOVAPS Y3, 384(AX)
+	MOVQ    8(CX), R10
+	VMOVUPS (R10)(R9*1), Y0
+	MOVQ    40(CX), R10
+	VMOVUPS (R10)(R9*1), Y1
+	MOVQ    72(CX), R10
+	VMOVUPS (R10)(R9*1), Y2
+	MOVQ    104(CX), R10
+	VMOVUPS (R10)(R9*1), Y3
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y1, Y3, Y3
+	VMOVAPS Y0, 32(AX)
+	VMOVAPS Y4, 160(AX)
+	VMOVAPS Y2, 288(AX)
+	VMOVAPS Y3, 416(AX)
+	MOVQ    16(CX), R10
+	VMOVUPS (R10)(R9*1), Y0
+	MOVQ    48(CX), R10
+	VMOVUPS (R10)(R9*1), Y1
+	MOVQ    80(CX), R10
+	VMOVUPS (R10)(R9*1), Y2
+	MOVQ    112(CX), R10
+	VMOVUPS (R10)(R9*1), Y3
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y1, Y3, Y3
+	VMOVAPS Y0, 64(AX)
+	VMOVAPS Y4, 192(AX)
+	VMOVAPS Y2, 320(AX)
+	VMOVAPS Y3, 448(AX)
+	MOVQ    24(CX), R10
+	VMOVUPS (R10)(R9*1), Y0
+	MOVQ    56(CX), R10
+	VMOVUPS (R10)(R9*1), Y1
+	MOVQ    88(CX), R10
+	VMOVUPS (R10)(R9*1), Y2
+	MOVQ    120(CX), R10
+	VMOVUPS (R10)(R9*1), Y3
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y1, Y3, Y3
+	VMOVAPS Y0, 96(AX)
+	VMOVAPS Y4, 224(AX)
+	VMOVAPS Y2, 352(AX)
+	VMOVAPS Y3, 480(AX)
+	LEAQ    (DX)(R9*1), R10
+	VMOVAPS (AX), Y0
+	VMOVAPS 32(AX), Y1
+	VMOVAPS 64(AX), Y2
+	VMOVAPS 96(AX), Y3
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y1, Y3, Y3
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y4, (R10)(BX*1)
+	VMOVUPS Y2, (R10)(BX*2)
+	VMOVUPS Y3, (R10)(DI*1)
+	ADDQ    SI, R10
+	VMOVAPS 128(AX), Y0
+	VMOVAPS 160(AX), Y1
+	VMOVAPS 192(AX), Y2
+	VMOVAPS 224(AX), Y3
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y1, Y3, Y3
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y4, (R10)(BX*1)
+	VMOVUPS Y2, (R10)(BX*2)
+	VMOVUPS Y3, (R10)(DI*1)
+	ADDQ    SI, R10
+	VMOVAPS 256(AX), Y0
+	VMOVAPS 288(AX), Y1
+	VMOVAPS 320(AX), Y2
+	VMOVAPS 352(AX), Y3
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y1, Y3, Y3
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y4, (R10)(BX*1)
+	VMOVUPS Y2, (R10)(BX*2)
+	VMOVUPS Y3, (R10)(DI*1)
+	ADDQ    SI, R10
+	VMOVAPS 384(AX), Y0
+	VMOVAPS 416(AX), Y1
+	VMOVAPS 448(AX), Y2
+	VMOVAPS 480(AX), Y3
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y1, Y3, Y3
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y4, (R10)(BX*1)
+	VMOVUPS Y2, (R10)(BX*2)
+	VMOVUPS Y3, (R10)(DI*1)
+	ADDQ    $0x20, R9
+	SUBQ    $0x08, R8
+	JGT     channels1
+	VZEROUPPER
+	RET
+
+// func wino2OutAVX2(y *[4]*float32, m *float32, mStep int, c int)
+// Requires: AVX
+TEXT ·wino2OutAVX2(SB), $288-32
+	LEAQ winograd<>+0(SB), AX
+	LEAQ (SP), AX
+	ADDQ $0x1f, AX
+	ANDQ $-32, AX
+	MOVQ m+8(FP), CX
+	MOVQ mStep+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*1), BX
+	LEAQ (BX)(BX*1), BX
+	LEAQ (BX)(BX*2), SI
+	MOVQ y+0(FP), DI
+	MOVQ c+24(FP), R8
+	XORQ R9, R9
+
+channels1:
+	LEAQ    (CX)(R9*1), R10
+	VMOVUPS (R10), Y0
+	VMOVUPS (R10)(BX*1), Y1
+	VMOVUPS (R10)(BX*2), Y2
+	VMOVUPS (R10)(SI*1), Y3
+	ADDQ    DX, R10
+	VADDPS  Y1, Y0, Y0
+	VSUBPS  Y2, Y1, Y1
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VMOVAPS Y0, (AX)
+	VMOVAPS Y1, 128(AX)
+	VMOVUPS (R10), Y0
+	VMOVUPS (R10)(BX*1), Y1
+	VMOVUPS (R10)(BX*2), Y2
+	VMOVUPS (R10)(SI*1), Y3
+	ADDQ    DX, R10
+	VADDPS  Y1, Y0, Y0
+	VSUBPS  Y2, Y1, Y1
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VMOVAPS Y0, 32(AX)
+	VMOVAPS Y1, 160(AX)
+	VMOVUPS (R10), Y0
+	VMOVUPS (R10)(BX*1), Y1
+	VMOVUPS (R10)(BX*2), Y2
+	VMOVUPS (R10)(SI*1), Y3
+	ADDQ    DX, R10
+	VADDPS  Y1, Y0, Y0
+	VSUBPS  Y2, Y1, Y1
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VMOVAPS Y0, 64(AX)
+	VMOVAPS Y1, 192(AX)
+	VMOVUPS (R10), Y0
+	VMOVUPS (R10)(BX*1), Y1
+	VMOVUPS (R10)(BX*2), Y2
+	VMOVUPS (R10)(SI*1), Y3
+	VADDPS  Y1, Y0, Y0
+	VSUBPS  Y2, Y1, Y1
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VMOVAPS Y0, 96(AX)
+	VMOVAPS Y1, 224(AX)
+	VMOVAPS (AX), Y0
+	VMOVAPS 32(AX), Y1
+	VMOVAPS 64(AX), Y2
+	VMOVAPS 96(AX), Y3
+	VADDPS  Y1, Y0, Y0
+	VSUBPS  Y2, Y1, Y1
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	MOVQ    (DI), R10
+	VMOVUPS Y0, (R10)(R9*1)
+	MOVQ    8(DI), R10
+	VMOVUPS Y1, (R10)(R9*1)
+	VMOVAPS 128(AX), Y0
+	VMOVAPS 160(AX), Y1
+	VMOVAPS 192(AX), Y2
+	VMOVAPS 224(AX), Y3
+	VADDPS  Y1, Y0, Y0
+	VSUBPS  Y2, Y1, Y1
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	MOVQ    16(DI), R10
+	VMOVUPS Y0, (R10)(R9*1)
+	MOVQ    24(DI), R10
+	VMOVUPS Y1, (R10)(R9*1)
+	ADDQ    $0x20, R9
+	SUBQ    $0x08, R8
+	JGT     channels1
+	VZEROUPPER
+	RET
+
+// func wino2KernelAVX2(u *float32, uStep int, w *float32, wStep int, c int)
+// Requires: AVX, FMA3
+TEXT ·wino2KernelAVX2(SB), $416-40
+	LEAQ         winograd<>+0(SB), AX
+	VBROADCASTSS 60(AX), Y15
+	LEAQ         (SP), AX
+	ADDQ         $0x1f, AX
+	ANDQ         $-32, AX
+	MOVQ         w+16(FP), CX
+	MOVQ         wStep+24(FP), DX
+	SHLQ         $0x02, DX
+	LEAQ         (DX)(DX*2), BX
+	MOVQ         u+0(FP), SI
+	MOVQ         uStep+8(FP), DI
+	SHLQ         $0x02, DI
+	LEAQ         (DI)(DI*1), R8
+	LEAQ         (R8)(R8*1), R8
+	LEAQ         (DI)(DI*2), R9
+	MOVQ         c+32(FP), R10
+	XORQ         R11, R11
+
+channels1:
+	LEAQ         (CX)(R11*1), R12
+	VMOVUPS      (R12), Y0
+	VMOVUPS      (R12)(BX*1), Y1
+	VMOVUPS      (R12)(BX*2), Y2
+	ADDQ         DX, R12
+	VADDPS       Y2, Y0, Y3
+	VMULPS       Y15, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VFMADD231PS  Y15, Y1, Y4
+	VFNMADD231PS Y15, Y1, Y3
+	VMOVAPS      Y0, (AX)
+	VMOVAPS      Y4, 96(AX)
+	VMOVAPS      Y3, 192(AX)
+	VMOVAPS      Y2, 288(AX)
+	VMOVUPS      (R12), Y0
+	VMOVUPS      (R12)(BX*1), Y1
+	VMOVUPS      (R12)(BX*2), Y2
+	ADDQ         DX, R12
+	VADDPS       Y2, Y0, Y3
+	VMULPS       Y15, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VFMADD231PS  Y15, Y1, Y4
+	VFNMADD231PS Y15, Y1, Y3
+	VMOVAPS      Y0, 32(AX)
+	VMOVAPS      Y4, 128(AX)
+	VMOVAPS      Y3, 224(AX)
+	VMOVAPS      Y2, 320(AX)
+	VMOVUPS      (R12), Y0
+	VMOVUPS      (R12)(BX*1), Y1
+	VMOVUPS      (R12)(BX*2), Y2
+	VADDPS       Y2, Y0, Y3
+	VMULPS       Y15, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VFMADD231PS  Y15, Y1, Y4
+	VFNMADD231PS Y15, Y1, Y3
+	VMOVAPS      Y0, 64(AX)
+	VMOVAPS      Y4, 160(AX)
+	VMOVAPS      Y3, 256(AX)
+	VMOVAPS      Y2, 352(AX)
+	LEAQ         (SI)(R11*1), R12
+	VMOVAPS      (AX), Y0
+	VMOVAPS      32(AX), Y1
+	VMOVAPS      64(AX), Y2
+	VADDPS       Y2, Y0, Y3
+	VMULPS       Y15, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VFMADD231PS  Y15, Y1, Y4
+	VFNMADD231PS Y15, Y1, Y3
+	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y4, (R12)(DI*1)
+	VMOVUPS      Y3, (R12)(DI*2)
+	VMOVUPS      Y2, (R12)(R9*1)
+	ADDQ         R8, R12
+	VMOVAPS      96(AX), Y0
+	VMOVAPS      128(AX), Y1
+	VMOVAPS      160(AX), Y2
+	VADDPS       Y2, Y0, Y3
+	VMULPS       Y15, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VFMADD231PS  Y15, Y1, Y4
+	VFNMADD231PS Y15, Y1, Y3
+	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y4, (R12)(DI*1)
+	VMOVUPS      Y3, (R12)(DI*2)
+	VMOVUPS      Y2, (R12)(R9*1)
+	ADDQ         R8, R12
+	VMOVAPS      192(AX), Y0
+	VMOVAPS      224(AX), Y1
+	VMOVAPS      256(AX), Y2
+	VADDPS       Y2, Y0, Y3
+	VMULPS       Y15, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VFMADD231PS  Y15, Y1, Y4
+	VFNMADD231PS Y15, Y1, Y3
+	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y4, (R12)(DI*1)
+	VMOVUPS      Y3, (R12)(DI*2)
+	VMOVUPS      Y2, (R12)(R9*1)
+	ADDQ         R8, R12
+	VMOVAPS      288(AX), Y0
+	VMOVAPS      320(AX), Y1
+	VMOVAPS      352(AX), Y2
+	VADDPS       Y2, Y0, Y3
+	VMULPS       Y15, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VFMADD231PS  Y15, Y1, Y4
+	VFNMADD231PS Y15, Y1, Y3
+	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y4, (R12)(DI*1)
+	VMOVUPS      Y3, (R12)(DI*2)
+	VMOVUPS      Y2, (R12)(R9*1)
+	ADDQ         $0x20, R11
+	SUBQ         $0x08, R10
+	JGT          channels1
 	VZEROUPPER
 	RET

@@ -28,3 +28,18 @@ func winoGradAVX512(v *float32, vStep int, dy *[16]*float32, c int)
 //
 //go:noescape
 func winoKernelGradAVX512(dw *float32, dwStep int, m *float32, mStep int, c int)
+
+// wino2InAVX512 is defined by [wino2InPlain].
+//
+//go:noescape
+func wino2InAVX512(v *float32, vStep int, x *[16]*float32, c int)
+
+// wino2OutAVX512 is defined by [wino2OutPlain].
+//
+//go:noescape
+func wino2OutAVX512(y *[4]*float32, m *float32, mStep int, c int)
+
+// wino2KernelAVX512 is defined by [wino2KernelPlain].
+//
+//go:noescape
+func wino2KernelAVX512(u *float32, uStep int, w *float32, wStep int, c int)

@@ -19,7 +19,8 @@ DATA winograd<>+44(SB)/4, $0xbe89ae41
 DATA winograd<>+48(SB)/4, $0x3df4c401
 DATA winograd<>+52(SB)/4, $0x3e379301
 DATA winograd<>+56(SB)/4, $0x3e89ae41
-GLOBL winograd<>(SB), RODATA|NOPTR, $60
+DATA winograd<>+60(SB)/4, $0x3f000000
+GLOBL winograd<>(SB), RODATA|NOPTR, $64
 
 // func winoInAVX512(v *float32, vStep int, x *[36]*float32, c int)
 // Requires: AVX, AVX512F
@@ -39,8 +40,8 @@ TEXT ·winoInAVX512(SB), $2368-32
 	MOVQ         vStep+8(FP), BX
 	SHLQ         $0x02, BX
 	LEAQ         (BX)(BX*2), SI
-	LEAQ         (BX)(BX*4), DI
-	LEAQ         (SI)(SI*1), R8
+	LEAQ         (SI)(SI*1), DI
+	LEAQ         (BX)(BX*4), R8
 	MOVQ         c+24(FP), R9
 	XORQ         R10, R10
 
@@ -277,8 +278,8 @@ channels1:
 	VMOVUPS      Z6, (R11)(BX*2)
 	VMOVUPS      Z2, (R11)(SI*1)
 	VMOVUPS      Z4, (R11)(BX*4)
-	VMOVUPS      Z5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      384(AX), Z0
 	VMOVAPS      448(AX), Z1
 	VMOVAPS      512(AX), Z2
@@ -306,8 +307,8 @@ channels1:
 	VMOVUPS      Z6, (R11)(BX*2)
 	VMOVUPS      Z2, (R11)(SI*1)
 	VMOVUPS      Z4, (R11)(BX*4)
-	VMOVUPS      Z5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      768(AX), Z0
 	VMOVAPS      832(AX), Z1
 	VMOVAPS      896(AX), Z2
@@ -335,8 +336,8 @@ channels1:
 	VMOVUPS      Z6, (R11)(BX*2)
 	VMOVUPS      Z2, (R11)(SI*1)
 	VMOVUPS      Z4, (R11)(BX*4)
-	VMOVUPS      Z5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      1152(AX), Z0
 	VMOVAPS      1216(AX), Z1
 	VMOVAPS      1280(AX), Z2
@@ -364,8 +365,8 @@ channels1:
 	VMOVUPS      Z6, (R11)(BX*2)
 	VMOVUPS      Z2, (R11)(SI*1)
 	VMOVUPS      Z4, (R11)(BX*4)
-	VMOVUPS      Z5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      1536(AX), Z0
 	VMOVAPS      1600(AX), Z1
 	VMOVAPS      1664(AX), Z2
@@ -393,8 +394,8 @@ channels1:
 	VMOVUPS      Z6, (R11)(BX*2)
 	VMOVUPS      Z2, (R11)(SI*1)
 	VMOVUPS      Z4, (R11)(BX*4)
-	VMOVUPS      Z5, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z5, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      1920(AX), Z0
 	VMOVAPS      1984(AX), Z1
 	VMOVAPS      2048(AX), Z2
@@ -422,7 +423,7 @@ channels1:
 	VMOVUPS      Z6, (R11)(BX*2)
 	VMOVUPS      Z2, (R11)(SI*1)
 	VMOVUPS      Z4, (R11)(BX*4)
-	VMOVUPS      Z5, (R11)(DI*1)
+	VMOVUPS      Z5, (R11)(R8*1)
 	ADDQ         $0x40, R10
 	SUBQ         $0x10, R9
 	JGT          channels1
@@ -1262,8 +1263,8 @@ TEXT ·winoKernelAVX512(SB), $1216-40
 	MOVQ         uStep+8(FP), DI
 	SHLQ         $0x02, DI
 	LEAQ         (DI)(DI*2), R8
-	LEAQ         (DI)(DI*4), R9
-	LEAQ         (R8)(R8*1), R10
+	LEAQ         (R8)(R8*1), R9
+	LEAQ         (DI)(DI*4), R10
 	MOVQ         c+32(FP), R11
 	XORQ         R12, R12
 
@@ -1351,8 +1352,8 @@ channels1:
 	VMOVUPS      Z4, (R13)(DI*2)
 	VMOVUPS      Z0, (R13)(R8*1)
 	VMOVUPS      Z5, (R13)(DI*4)
-	VMOVUPS      Z2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Z2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      192(AX), Z0
 	VMOVAPS      256(AX), Z1
 	VMOVAPS      320(AX), Z2
@@ -1372,8 +1373,8 @@ channels1:
 	VMOVUPS      Z4, (R13)(DI*2)
 	VMOVUPS      Z0, (R13)(R8*1)
 	VMOVUPS      Z5, (R13)(DI*4)
-	VMOVUPS      Z2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Z2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      384(AX), Z0
 	VMOVAPS      448(AX), Z1
 	VMOVAPS      512(AX), Z2
@@ -1393,8 +1394,8 @@ channels1:
 	VMOVUPS      Z4, (R13)(DI*2)
 	VMOVUPS      Z0, (R13)(R8*1)
 	VMOVUPS      Z5, (R13)(DI*4)
-	VMOVUPS      Z2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Z2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      576(AX), Z0
 	VMOVAPS      640(AX), Z1
 	VMOVAPS      704(AX), Z2
@@ -1414,8 +1415,8 @@ channels1:
 	VMOVUPS      Z4, (R13)(DI*2)
 	VMOVUPS      Z0, (R13)(R8*1)
 	VMOVUPS      Z5, (R13)(DI*4)
-	VMOVUPS      Z2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Z2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      768(AX), Z0
 	VMOVAPS      832(AX), Z1
 	VMOVAPS      896(AX), Z2
@@ -1435,8 +1436,8 @@ channels1:
 	VMOVUPS      Z4, (R13)(DI*2)
 	VMOVUPS      Z0, (R13)(R8*1)
 	VMOVUPS      Z5, (R13)(DI*4)
-	VMOVUPS      Z2, (R13)(R9*1)
-	ADDQ         R10, R13
+	VMOVUPS      Z2, (R13)(R10*1)
+	ADDQ         R9, R13
 	VMOVAPS      960(AX), Z0
 	VMOVAPS      1024(AX), Z1
 	VMOVAPS      1088(AX), Z2
@@ -1456,7 +1457,7 @@ channels1:
 	VMOVUPS      Z4, (R13)(DI*2)
 	VMOVUPS      Z0, (R13)(R8*1)
 	VMOVUPS      Z5, (R13)(DI*4)
-	VMOVUPS      Z2, (R13)(R9*1)
+	VMOVUPS      Z2, (R13)(R10*1)
 	ADDQ         $0x40, R12
 	SUBQ         $0x10, R11
 	JGT          channels1
@@ -1479,8 +1480,8 @@ TEXT ·winoGradAVX512(SB), $1600-32
 	MOVQ         vStep+8(FP), BX
 	SHLQ         $0x02, BX
 	LEAQ         (BX)(BX*2), SI
-	LEAQ         (BX)(BX*4), DI
-	LEAQ         (SI)(SI*1), R8
+	LEAQ         (SI)(SI*1), DI
+	LEAQ         (BX)(BX*4), R8
 	MOVQ         c+24(FP), R9
 	XORQ         R10, R10
 
@@ -1616,8 +1617,8 @@ channels1:
 	VMOVUPS      Z4, (R11)(BX*2)
 	VMOVUPS      Z5, (R11)(SI*1)
 	VMOVUPS      Z6, (R11)(BX*4)
-	VMOVUPS      Z3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      256(AX), Z0
 	VMOVAPS      320(AX), Z1
 	VMOVAPS      384(AX), Z2
@@ -1640,8 +1641,8 @@ channels1:
 	VMOVUPS      Z4, (R11)(BX*2)
 	VMOVUPS      Z5, (R11)(SI*1)
 	VMOVUPS      Z6, (R11)(BX*4)
-	VMOVUPS      Z3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      512(AX), Z0
 	VMOVAPS      576(AX), Z1
 	VMOVAPS      640(AX), Z2
@@ -1664,8 +1665,8 @@ channels1:
 	VMOVUPS      Z4, (R11)(BX*2)
 	VMOVUPS      Z5, (R11)(SI*1)
 	VMOVUPS      Z6, (R11)(BX*4)
-	VMOVUPS      Z3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      768(AX), Z0
 	VMOVAPS      832(AX), Z1
 	VMOVAPS      896(AX), Z2
@@ -1688,8 +1689,8 @@ channels1:
 	VMOVUPS      Z4, (R11)(BX*2)
 	VMOVUPS      Z5, (R11)(SI*1)
 	VMOVUPS      Z6, (R11)(BX*4)
-	VMOVUPS      Z3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      1024(AX), Z0
 	VMOVAPS      1088(AX), Z1
 	VMOVAPS      1152(AX), Z2
@@ -1712,8 +1713,8 @@ channels1:
 	VMOVUPS      Z4, (R11)(BX*2)
 	VMOVUPS      Z5, (R11)(SI*1)
 	VMOVUPS      Z6, (R11)(BX*4)
-	VMOVUPS      Z3, (R11)(DI*1)
-	ADDQ         R8, R11
+	VMOVUPS      Z3, (R11)(R8*1)
+	ADDQ         DI, R11
 	VMOVAPS      1280(AX), Z0
 	VMOVAPS      1344(AX), Z1
 	VMOVAPS      1408(AX), Z2
@@ -1736,7 +1737,7 @@ channels1:
 	VMOVUPS      Z4, (R11)(BX*2)
 	VMOVUPS      Z5, (R11)(SI*1)
 	VMOVUPS      Z6, (R11)(BX*4)
-	VMOVUPS      Z3, (R11)(DI*1)
+	VMOVUPS      Z3, (R11)(R8*1)
 	ADDQ         $0x40, R10
 	SUBQ         $0x10, R9
 	JGT          channels1
@@ -1964,5 +1965,356 @@ channels1:
 	ADDQ        $0x40, R12
 	SUBQ        $0x10, R11
 	JGT         channels1
+	VZEROUPPER
+	RET
+
+// func wino2InAVX512(v *float32, vStep int, x *[16]*float32, c int)
+// Requires: AVX, AVX512F
+TEXT ·wino2InAVX512(SB), $1088-32
+	LEAQ winograd<>+0(SB), AX
+	LEAQ (SP), AX
+	ADDQ $0x3f, AX
+	ANDQ $-64, AX
+	MOVQ x+16(FP), CX
+	MOVQ v+0(FP), DX
+	MOVQ vStep+8(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*1), SI
+	LEAQ (SI)(SI*1), SI
+	LEAQ (BX)(BX*2), DI
+	MOVQ c+24(FP), R8
+	XORQ R9, R9
+
+channels1:
+	MOVQ    (CX), R10
+	VMOVUPS (R10)(R9*1), Z0
+	MOVQ    32(CX), R10
+	VMOVUPS (R10)(R9*1), Z1
+	MOVQ    64(CX), R10
+	VMOVUPS (R10)(R9*1), Z2
+	MOVQ    96(CX), R10
+	VMOVUPS (R10)(R9*1), Z3
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z2, Z0, Z0
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z1, Z3, Z3
+	VMOVAPS Z0, (AX)
+	VMOVAPS Z4, 256(AX)
+	VMOVAPS Z2, 512(AX)
+	VMOVAPS Z3, 768(AX)
+	MOVQ    8(CX), R10
+	VMOVUPS (R10)(R9*1), Z0
+	MOVQ    40(CX), R10
+	VMOVUPS (R10)(R9*1), Z1
+	MOVQ    72(CX), R10
+	VMOVUPS (R10)(R9*1), Z2
+	MOVQ    104(CX), R10
+	VMOVUPS (R10)(R9*1), Z3
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z2, Z0, Z0
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z1, Z3, Z3
+	VMOVAPS Z0, 64(AX)
+	VMOVAPS Z4, 320(AX)
+	VMOVAPS Z2, 576(AX)
+	VMOVAPS Z3, 832(AX)
+	MOVQ    16(CX), R10
+	VMOVUPS (R10)(R9*1), Z0
+	MOVQ    48(CX), R10
+	VMOVUPS (R10)(R9*1), Z1
+	MOVQ    80(CX), R10
+	VMOVUPS (R10)(R9*1), Z2
+	MOVQ    112(CX), R10
+	VMOVUPS (R10)(R9*1), Z3
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z2, Z0, Z0
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z1, Z3, Z3
+	VMOVAPS Z0, 128(AX)
+	VMOVAPS Z4, 384(AX)
+	VMOVAPS Z2, 640(AX)
+	VMOVAPS Z3, 896(AX)
+	MOVQ    24(CX), R10
+	VMOVUPS (R10)(R9*1), Z0
+	MOVQ    56(CX), R10
+	VMOVUPS (R10)(R9*1), Z1
+	MOVQ    88(CX), R10
+	VMOVUPS (R10)(R9*1), Z2
+	MOVQ    120(CX), R10
+	VMOVUPS (R10)(R9*1), Z3
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z2, Z0, Z0
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z1, Z3, Z3
+	VMOVAPS Z0, 192(AX)
+	VMOVAPS Z4, 448(AX)
+	VMOVAPS Z2, 704(AX)
+	VMOVAPS Z3, 960(AX)
+	LEAQ    (DX)(R9*1), R10
+	VMOVAPS (AX), Z0
+	VMOVAPS 64(AX), Z1
+	VMOVAPS 128(AX), Z2
+	VMOVAPS 192(AX), Z3
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z2, Z0, Z0
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z1, Z3, Z3
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z4, (R10)(BX*1)
+	VMOVUPS Z2, (R10)(BX*2)
+	VMOVUPS Z3, (R10)(DI*1)
+	ADDQ    SI, R10
+	VMOVAPS 256(AX), Z0
+	VMOVAPS 320(AX), Z1
+	VMOVAPS 384(AX), Z2
+	VMOVAPS 448(AX), Z3
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z2, Z0, Z0
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z1, Z3, Z3
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z4, (R10)(BX*1)
+	VMOVUPS Z2, (R10)(BX*2)
+	VMOVUPS Z3, (R10)(DI*1)
+	ADDQ    SI, R10
+	VMOVAPS 512(AX), Z0
+	VMOVAPS 576(AX), Z1
+	VMOVAPS 640(AX), Z2
+	VMOVAPS 704(AX), Z3
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z2, Z0, Z0
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z1, Z3, Z3
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z4, (R10)(BX*1)
+	VMOVUPS Z2, (R10)(BX*2)
+	VMOVUPS Z3, (R10)(DI*1)
+	ADDQ    SI, R10
+	VMOVAPS 768(AX), Z0
+	VMOVAPS 832(AX), Z1
+	VMOVAPS 896(AX), Z2
+	VMOVAPS 960(AX), Z3
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z2, Z0, Z0
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z1, Z3, Z3
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z4, (R10)(BX*1)
+	VMOVUPS Z2, (R10)(BX*2)
+	VMOVUPS Z3, (R10)(DI*1)
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, R8
+	JGT     channels1
+	VZEROUPPER
+	RET
+
+// func wino2OutAVX512(y *[4]*float32, m *float32, mStep int, c int)
+// Requires: AVX, AVX512F
+TEXT ·wino2OutAVX512(SB), $576-32
+	LEAQ winograd<>+0(SB), AX
+	LEAQ (SP), AX
+	ADDQ $0x3f, AX
+	ANDQ $-64, AX
+	MOVQ m+8(FP), CX
+	MOVQ mStep+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*1), BX
+	LEAQ (BX)(BX*1), BX
+	LEAQ (BX)(BX*2), SI
+	MOVQ y+0(FP), DI
+	MOVQ c+24(FP), R8
+	XORQ R9, R9
+
+channels1:
+	LEAQ    (CX)(R9*1), R10
+	VMOVUPS (R10), Z0
+	VMOVUPS (R10)(BX*1), Z1
+	VMOVUPS (R10)(BX*2), Z2
+	VMOVUPS (R10)(SI*1), Z3
+	ADDQ    DX, R10
+	VADDPS  Z1, Z0, Z0
+	VSUBPS  Z2, Z1, Z1
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VMOVAPS Z0, (AX)
+	VMOVAPS Z1, 256(AX)
+	VMOVUPS (R10), Z0
+	VMOVUPS (R10)(BX*1), Z1
+	VMOVUPS (R10)(BX*2), Z2
+	VMOVUPS (R10)(SI*1), Z3
+	ADDQ    DX, R10
+	VADDPS  Z1, Z0, Z0
+	VSUBPS  Z2, Z1, Z1
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VMOVAPS Z0, 64(AX)
+	VMOVAPS Z1, 320(AX)
+	VMOVUPS (R10), Z0
+	VMOVUPS (R10)(BX*1), Z1
+	VMOVUPS (R10)(BX*2), Z2
+	VMOVUPS (R10)(SI*1), Z3
+	ADDQ    DX, R10
+	VADDPS  Z1, Z0, Z0
+	VSUBPS  Z2, Z1, Z1
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VMOVAPS Z0, 128(AX)
+	VMOVAPS Z1, 384(AX)
+	VMOVUPS (R10), Z0
+	VMOVUPS (R10)(BX*1), Z1
+	VMOVUPS (R10)(BX*2), Z2
+	VMOVUPS (R10)(SI*1), Z3
+	VADDPS  Z1, Z0, Z0
+	VSUBPS  Z2, Z1, Z1
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VMOVAPS Z0, 192(AX)
+	VMOVAPS Z1, 448(AX)
+	VMOVAPS (AX), Z0
+	VMOVAPS 64(AX), Z1
+	VMOVAPS 128(AX), Z2
+	VMOVAPS 192(AX), Z3
+	VADDPS  Z1, Z0, Z0
+	VSUBPS  Z2, Z1, Z1
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	MOVQ    (DI), R10
+	VMOVUPS Z0, (R10)(R9*1)
+	MOVQ    8(DI), R10
+	VMOVUPS Z1, (R10)(R9*1)
+	VMOVAPS 256(AX), Z0
+	VMOVAPS 320(AX), Z1
+	VMOVAPS 384(AX), Z2
+	VMOVAPS 448(AX), Z3
+	VADDPS  Z1, Z0, Z0
+	VSUBPS  Z2, Z1, Z1
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	MOVQ    16(DI), R10
+	VMOVUPS Z0, (R10)(R9*1)
+	MOVQ    24(DI), R10
+	VMOVUPS Z1, (R10)(R9*1)
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, R8
+	JGT     channels1
+	VZEROUPPER
+	RET
+
+// func wino2KernelAVX512(u *float32, uStep int, w *float32, wStep int, c int)
+// Requires: AVX, AVX512F
+TEXT ·wino2KernelAVX512(SB), $832-40
+	LEAQ         winograd<>+0(SB), AX
+	VBROADCASTSS 60(AX), Z31
+	LEAQ         (SP), AX
+	ADDQ         $0x3f, AX
+	ANDQ         $-64, AX
+	MOVQ         w+16(FP), CX
+	MOVQ         wStep+24(FP), DX
+	SHLQ         $0x02, DX
+	LEAQ         (DX)(DX*2), BX
+	MOVQ         u+0(FP), SI
+	MOVQ         uStep+8(FP), DI
+	SHLQ         $0x02, DI
+	LEAQ         (DI)(DI*1), R8
+	LEAQ         (R8)(R8*1), R8
+	LEAQ         (DI)(DI*2), R9
+	MOVQ         c+32(FP), R10
+	XORQ         R11, R11
+
+channels1:
+	LEAQ         (CX)(R11*1), R12
+	VMOVUPS      (R12), Z0
+	VMOVUPS      (R12)(BX*1), Z1
+	VMOVUPS      (R12)(BX*2), Z2
+	ADDQ         DX, R12
+	VADDPS       Z2, Z0, Z3
+	VMULPS       Z31, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VFMADD231PS  Z31, Z1, Z4
+	VFNMADD231PS Z31, Z1, Z3
+	VMOVAPS      Z0, (AX)
+	VMOVAPS      Z4, 192(AX)
+	VMOVAPS      Z3, 384(AX)
+	VMOVAPS      Z2, 576(AX)
+	VMOVUPS      (R12), Z0
+	VMOVUPS      (R12)(BX*1), Z1
+	VMOVUPS      (R12)(BX*2), Z2
+	ADDQ         DX, R12
+	VADDPS       Z2, Z0, Z3
+	VMULPS       Z31, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VFMADD231PS  Z31, Z1, Z4
+	VFNMADD231PS Z31, Z1, Z3
+	VMOVAPS      Z0, 64(AX)
+	VMOVAPS      Z4, 256(AX)
+	VMOVAPS      Z3, 448(AX)
+	VMOVAPS      Z2, 640(AX)
+	VMOVUPS      (R12), Z0
+	VMOVUPS      (R12)(BX*1), Z1
+	VMOVUPS      (R12)(BX*2), Z2
+	VADDPS       Z2, Z0, Z3
+	VMULPS       Z31, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VFMADD231PS  Z31, Z1, Z4
+	VFNMADD231PS Z31, Z1, Z3
+	VMOVAPS      Z0, 128(AX)
+	VMOVAPS      Z4, 320(AX)
+	VMOVAPS      Z3, 512(AX)
+	VMOVAPS      Z2, 704(AX)
+	LEAQ         (SI)(R11*1), R12
+	VMOVAPS      (AX), Z0
+	VMOVAPS      64(AX), Z1
+	VMOVAPS      128(AX), Z2
+	VADDPS       Z2, Z0, Z3
+	VMULPS       Z31, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VFMADD231PS  Z31, Z1, Z4
+	VFNMADD231PS Z31, Z1, Z3
+	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z4, (R12)(DI*1)
+	VMOVUPS      Z3, (R12)(DI*2)
+	VMOVUPS      Z2, (R12)(R9*1)
+	ADDQ         R8, R12
+	VMOVAPS      192(AX), Z0
+	VMOVAPS      256(AX), Z1
+	VMOVAPS      320(AX), Z2
+	VADDPS       Z2, Z0, Z3
+	VMULPS       Z31, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VFMADD231PS  Z31, Z1, Z4
+	VFNMADD231PS Z31, Z1, Z3
+	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z4, (R12)(DI*1)
+	VMOVUPS      Z3, (R12)(DI*2)
+	VMOVUPS      Z2, (R12)(R9*1)
+	ADDQ         R8, R12
+	VMOVAPS      384(AX), Z0
+	VMOVAPS      448(AX), Z1
+	VMOVAPS      512(AX), Z2
+	VADDPS       Z2, Z0, Z3
+	VMULPS       Z31, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VFMADD231PS  Z31, Z1, Z4
+	VFNMADD231PS Z31, Z1, Z3
+	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z4, (R12)(DI*1)
+	VMOVUPS      Z3, (R12)(DI*2)
+	VMOVUPS      Z2, (R12)(R9*1)
+	ADDQ         R8, R12
+	VMOVAPS      576(AX), Z0
+	VMOVAPS      640(AX), Z1
+	VMOVAPS      704(AX), Z2
+	VADDPS       Z2, Z0, Z3
+	VMULPS       Z31, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VFMADD231PS  Z31, Z1, Z4
+	VFNMADD231PS Z31, Z1, Z3
+	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z4, (R12)(DI*1)
+	VMOVUPS      Z3, (R12)(DI*2)
+	VMOVUPS      Z2, (R12)(R9*1)
+	ADDQ         $0x40, R11
+	SUBQ         $0x10, R10
+	JGT          channels1
 	VZEROUPPER
 	RET

@@ -15,8 +15,20 @@ import (
 // The matrices of F(4×4, 3×3), from the definition: with the points p and the
 // products n of their distances, Bᵀ's rows are the coefficients of the
 // polynomials that vanish at all points but one.
-var matBT, matG, matA = func() (bt, g, a [][]float64) {
-	points := []float64{0, pa, -pa, pb, -pb}
+var matBT, matG, matA = winogradMatrices(0, pa, -pa, pb, -pb)
+
+// Those of F(2×2, 3×3). The transforms have the opposite sign for the point 0,
+// in both matrices: it cancels in the product.
+var mat2BT, mat2G, mat2A = func() (bt, g, a [][]float64) {
+	bt, g, a = winogradMatrices(0, 1, -1)
+	for i := range bt[0] {
+		bt[0][i] = -bt[0][i]
+	}
+	g[0][0] = -g[0][0]
+	return bt, g, a
+}()
+
+func winogradMatrices(points ...float64) (bt, g, a [][]float64) {
 	times := func(poly []float64, root float64) []float64 {
 		p := make([]float64, len(poly)+1)
 		for i, c := range poly {
@@ -35,11 +47,17 @@ var matBT, matG, matA = func() (bt, g, a [][]float64) {
 		}
 		bt = append(bt, append(row, 0))
 		g = append(g, []float64{1 / n, p / n, p * p / n})
-		a = append(a, []float64{1, p, p * p, p * p * p})
+		powers := make([]float64, len(points)-1)
+		for j := range powers {
+			powers[j] = math.Pow(p, float64(j))
+		}
+		a = append(a, powers)
 		all = times(all, p)
 	}
-	return append(bt, all), append(g, []float64{0, 0, 1}), append(a, []float64{0, 0, 0, 1})
-}()
+	last := make([]float64, len(points)-1)
+	last[len(last)-1] = 1
+	return append(bt, all), append(g, []float64{0, 0, 1}), append(a, last)
+}
 
 func transposed(m [][]float64) [][]float64 {
 	t := make([][]float64, len(m[0]))
@@ -64,37 +82,39 @@ func sandwich(l [][]float64, x func(i, j int) float64, i, j int) (sum, mag float
 }
 
 func TestWinogradMatrices(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	var d [6][6]float64
-	var g [3][3]float64
-	for i := range d {
-		for j := range d {
-			d[i][j] = r.NormFloat64()
-		}
-	}
-	for i := range g {
-		for j := range g {
-			g[i][j] = r.NormFloat64()
-		}
-	}
-	var m [6][6]float64
-	for i := range m {
-		for j := range m {
-			u, _ := sandwich(matG, func(a, b int) float64 { return g[a][b] }, i, j)
-			v, _ := sandwich(matBT, func(a, b int) float64 { return d[a][b] }, i, j)
-			m[i][j] = u * v
-		}
-	}
-	for i := range 4 {
-		for j := range 4 {
-			want := 0.0
-			for a := range 3 {
-				for b := range 3 {
-					want += g[a][b] * d[i+a][j+b]
-				}
+	for _, f := range []struct{ bt, g, a [][]float64 }{{matBT, matG, matA}, {mat2BT, mat2G, mat2A}} {
+		r := rand.New(rand.NewPCG(1, 2))
+		var d, m [6][6]float64
+		var g [3][3]float64
+		for i := range d {
+			for j := range d {
+				d[i][j] = r.NormFloat64()
 			}
-			if got, _ := sandwich(transposed(matA), func(a, b int) float64 { return m[a][b] }, i, j); math.Abs(got-want) > 1e-12 {
-				t.Errorf("result %d, %d is %g, want %g", i, j, got, want)
+		}
+		for i := range g {
+			for j := range g {
+				g[i][j] = r.NormFloat64()
+			}
+		}
+		for i := range f.bt {
+			for j := range f.bt {
+				u, _ := sandwich(f.g, func(a, b int) float64 { return g[a][b] }, i, j)
+				v, _ := sandwich(f.bt, func(a, b int) float64 { return d[a][b] }, i, j)
+				m[i][j] = u * v
+			}
+		}
+		side := len(f.bt) - 2
+		for i := range side {
+			for j := range side {
+				want := 0.0
+				for a := range 3 {
+					for b := range 3 {
+						want += g[a][b] * d[i+a][j+b]
+					}
+				}
+				if got, _ := sandwich(transposed(f.a), func(a, b int) float64 { return m[a][b] }, i, j); math.Abs(got-want) > 1e-12 {
+					t.Errorf("F(%d×%d): result %d, %d is %g, want %g", side, side, i, j, got, want)
+				}
 			}
 		}
 	}
@@ -131,6 +151,15 @@ func TestWinogradTransforms(t *testing.T) {
 		{"kernel grad", transposed(matG), false, false, func(s *Set, dw, m []float32, _, _ []*float32, step, mStep, c int, _ bool) {
 			s.WinogradKernelGrad(dw, step, m, mStep, c)
 		}},
+		{"input 2", mat2BT, true, false, func(s *Set, to, _ []float32, _, x []*float32, step, _, c int, _ bool) {
+			s.Winograd2Input(to, step, (*[16]*float32)(x), c)
+		}},
+		{"output 2", transposed(mat2A), false, true, func(s *Set, _, m []float32, y, _ []*float32, _, step, c int, _ bool) {
+			s.Winograd2Output((*[4]*float32)(y), m, step, c)
+		}},
+		{"kernel 2", mat2G, false, false, func(s *Set, u, w []float32, _, _ []*float32, step, wStep, c int, _ bool) {
+			s.Winograd2Kernel(u, step, w, wStep, c)
+		}},
 	}
 	eachSet(t, func(t *testing.T, s *Set) {
 		r := rand.New(rand.NewPCG(3, 4))
@@ -148,7 +177,7 @@ func TestWinogradTransforms(t *testing.T) {
 			out, in := len(k.matrix), len(k.matrix[0])
 			for _, c := range []int{16, 32, 48, most} {
 				for bits := range 8 {
-					back, acc, gap := bits&1 != 0, bits&2 != 0 && k.outPtr, bits&4/4*3
+					back, acc, gap := bits&1 != 0, bits&2 != 0 && k.name == "output", bits&4/4*3
 					lay := func(n int, ptr bool, each []*testkit.Guard, whole *testkit.Guard) (all []float32, p []*float32, values [][]float32, step int) {
 						step = c + gap
 						if !ptr {
