@@ -50,16 +50,34 @@ func Indent(v any) ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
+// Invalid marks the error of a file that could be read and is not what it should
+// be: damaged, of another kind, or of something else.
+type Invalid struct{ error }
+
+// Unwrap is the error itself.
+func (e Invalid) Unwrap() error { return e.error }
+
+// Invalidf is an Invalid of a formatted error.
+func Invalidf(format string, args ...any) error { return Invalid{fmt.Errorf(format, args...)} }
+
 // ReadJSON reads a JSON file into v. Fields that v does not have are errors;
-// an error names the file and, where it can be told, the line.
+// an error names the file and, where it can be told, the line. What it holds is
+// at fault if the error is an Invalid.
 func ReadJSON(path string, v any) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err // names the file
 	}
+	if err := parseJSON(path, text, v); err != nil {
+		return Invalid{err}
+	}
+	return nil
+}
+
+func parseJSON(path string, text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	err = d.Decode(v)
+	err := d.Decode(v)
 	if err == nil {
 		if _, err := d.Token(); err != io.EOF {
 			return fmt.Errorf("%s:%d: more follows after the end of the value", path, line(text, d.InputOffset()+1))

@@ -86,7 +86,8 @@ func FromHalf(h uint16) float32 {
 }
 
 // ReadTensors reads a safetensors file; the tensors come in the order of its
-// header. F16 and BF16 become []float32, I64 []int64.
+// header. F16 and BF16 become []float32, I64 []int64. What the file holds is at
+// fault if the error is an Invalid.
 func ReadTensors(path string) (File, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -102,7 +103,7 @@ func ReadTensors(path string) (File, error) {
 	}
 	f, err := decode(file, info.Size())
 	if err != nil {
-		return File{}, fmt.Errorf("%s: not a valid safetensors file: %w", path, err)
+		return File{}, Invalidf("%s: not a valid safetensors file: %w", path, err)
 	}
 	return f, nil
 }

@@ -169,7 +169,8 @@ func readHeader(path string, raw []byte) (h header, err error) {
 }
 
 func damaged(path, kind string, err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	// Some decoders tell of an early end in words only.
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.HasSuffix(err.Error(), io.ErrUnexpectedEOF.Error()) || strings.HasSuffix(err.Error(), "not enough pixel data") {
 		return badf(path, "damaged %s image: the file ends too early", kind).because(io.ErrUnexpectedEOF)
 	}
 	return badf(path, "damaged or unsupported %s image: %v", kind, err)

@@ -168,6 +168,9 @@ func parseJSONL(path string, raw []byte) ([]row, error) {
 		}
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(text, &object); err != nil {
+			if json.Valid(text) {
+				return nil, badf(path, "line %d: not a JSON object, such as {\"path\": \"a.jpg\", \"label\": \"cat\"}, but %.40s", line, text)
+			}
 			return nil, badf(path, "line %d: not a JSON object: %v", line, err)
 		}
 		field := func(names []string) (string, error) {

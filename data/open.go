@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"selfcon/internal/suggest"
 )
@@ -151,6 +152,19 @@ func Formats() []Format { return slices.Clone(formats) }
 // files. A spec that can't be understood is a *SpecError, data that is missing
 // or wrong an *Error.
 func Open(spec string, opt Options) (Splits, error) {
+	s, err := open(spec, opt)
+	if err != nil {
+		return Splits{}, err
+	}
+	for _, c := range s.Train.Classes() {
+		if !utf8.ValidString(c) { // runs keep the names as JSON, which could not give them back
+			return Splits{}, badf(spec, "class %q is not UTF-8: rename it, or save the list of labels as UTF-8", c)
+		}
+	}
+	return s, nil
+}
+
+func open(spec string, opt Options) (Splits, error) {
 	name, path, hasPath := strings.Cut(spec, ":")
 	i := slices.IndexFunc(formats, func(f Format) bool { return f.Name == name })
 	if i < 0 {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 
 	"selfcon/checkpoint"
 	"selfcon/config"
@@ -48,6 +49,8 @@ func unused(dir string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, syscall.ENOTDIR):
+		return &config.Error{Setting: "out", Reason: dir + " can't be a folder: there is a file of that name or above it; name another folder"}
 	case err != nil:
 		return err
 	case len(entries) > 0:

@@ -32,7 +32,7 @@ func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) 
 	path := filepath.Join(dir, ModelFile)
 	f, err := checkpoint.ReadTensors(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s has no %s yet: the run was stopped before its first checkpoint", dir, ModelFile)
+		return nil, fmt.Errorf("%s has no %s yet: the run was stopped before its first checkpoint; go on with: selfcon train --resume %s", dir, ModelFile, dir)
 	}
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) 
 		f.Tensors = slices.DeleteFunc(f.Tensors, func(t checkpoint.Named) bool { return !strings.HasPrefix(t.Name, model.EncoderPrefix) })
 	}
 	if err := checkpoint.Restore(e, prog.Variables, f); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, checkpoint.Invalidf("%s: %w", path, err)
 	}
 	return net, nil
 }

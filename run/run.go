@@ -129,16 +129,16 @@ func Open(dir string) (Manifest, error) {
 	case err != nil:
 		return m, err
 	case m.Format != manifestFormat:
-		return m, fmt.Errorf("%s: format %d; this program reads format %d", path, m.Format, manifestFormat)
+		return m, checkpoint.Invalidf("%s: format %d; this program reads format %d", path, m.Format, manifestFormat)
 	case len(m.Classes) < 2 && !m.needsData():
-		return m, fmt.Errorf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
+		return m, checkpoint.Invalidf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
 	}
 	check := m.Config
 	if m.needsData() {
 		check.Data = "sample"
 	}
 	if err := check.Validate(); err != nil {
-		return m, fmt.Errorf("%s: damaged, or changed by hand: %v", path, err) // not the caller's setting
+		return m, checkpoint.Invalidf("%s: damaged, or changed by hand: %v", path, err) // not the caller's setting
 	}
 	return m, nil
 }

@@ -46,7 +46,7 @@ func NewSetup(c config.Run) (*Setup, error) {
 	}
 	s := &Setup{Train: splits.Train, Val: splits.Val, Test: splits.Test, Classes: splits.Train.Classes(), Notes: splits.Notes}
 	if len(s.Classes) < 2 {
-		return nil, &config.Error{Setting: "data", Reason: fmt.Sprintf("%s has %d class; at least 2 are needed to tell apart", c.Data, len(s.Classes))}
+		return nil, &data.Error{Path: c.Data, Reason: fmt.Sprintf("%d class; at least 2 are needed to tell apart", len(s.Classes))}
 	}
 	if s.Val == nil && c.ValFraction > 0 {
 		s.Train, s.Val = data.HoldOut(s.Train, c.ValFraction, c.Seed)
@@ -71,6 +71,9 @@ func NewSetup(c config.Run) (*Setup, error) {
 	}
 	if last := s.Net.Positions() + 1; c.Freeze > last {
 		return nil, &config.Error{Setting: "freeze", Reason: fmt.Sprintf("%d: %s has %d stages", c.Freeze, c.Model.Arch, last)}
+	}
+	if _, err := s.Net.Costs(); err != nil {
+		return nil, &config.Error{Setting: "image", Reason: fmt.Sprintf("%d: too small for %s: %v", c.Model.ImageHeight, c.Model.Arch, err)}
 	}
 	s.Net.Seed, s.Net.Frozen = c.Seed, c.Freeze
 	switch {

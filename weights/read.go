@@ -62,12 +62,18 @@ const (
 // "encoder_q."; empty, it is found. Errors about what a file holds are *Error.
 func Read(path, prefix string) (*File, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &Error{path, "no such file", err}
+	}
 	if err != nil {
 		return nil, err
 	}
 	f := &File{Path: path}
 	if info.IsDir() {
 		f.Path = filepath.Join(path, run.ModelFile)
+		if _, err := os.Stat(f.Path); errors.Is(err, os.ErrNotExist) {
+			return nil, &Error{path, "is a folder, and not that of a run: it has no " + run.ModelFile + "; name the file of the weights", err}
+		}
 	}
 	raw, err := f.read()
 	if err != nil {

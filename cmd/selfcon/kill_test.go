@@ -32,8 +32,9 @@ import (
 // These tests start the real program, stop it in every way a machine does, let it
 // go on, and hold what it ends with against a run that nothing disturbed.
 //
-// SELFCON_TEST_KILLS is how often TestKill kills (default 20), SELFCON_TEST_SEED
-// what its moments are drawn from (default: the time; failures name it).
+// SELFCON_TEST_KILLS is how often TestKill kills (default 16), SELFCON_TEST_SEED
+// what its moments are drawn from (default: the time; failures name it). With the
+// first set, TestDamage tries every damage on every file.
 
 // built is the program, built once.
 var built = sync.OnceValues(func() (string, error) {
@@ -248,7 +249,7 @@ func TestKill(t *testing.T) {
 	}
 	want := wanted(t)
 	t.Parallel()
-	kills, seed := int(fromEnv(t, "SELFCON_TEST_KILLS", 20)), fromEnv(t, "SELFCON_TEST_SEED", time.Now().UnixNano())
+	kills, seed := int(fromEnv(t, "SELFCON_TEST_KILLS", 16)), fromEnv(t, "SELFCON_TEST_SEED", time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
 	t.Logf("SELFCON_TEST_SEED=%d", seed)
 	root := t.TempDir()
@@ -314,6 +315,10 @@ func TestKill(t *testing.T) {
 			}
 			if exists(dir) && !exists(filepath.Join(dir, run.ManifestFile)) {
 				t.Fatalf("seed %d: a folder without %s", seed, run.ManifestFile)
+			}
+			if m, err := run.Open(dir); err == nil && m.Done { // killed on its way out
+				during["after the end"]++
+				break
 			}
 			if path := filepath.Join(dir, run.ModelFile); exists(path) { // always whole
 				if err := readModel(path); err != nil {
@@ -408,9 +413,14 @@ func TestDamage(t *testing.T) {
 			t.Errorf("seed %d: %s of %s: was not set aside", seed, name, file)
 		}
 	}
-	for _, file := range []string{"SHA256SUMS", run.MetricsFile, run.PlaceFile, run.StateFile} {
-		for name, how := range damage {
-			try(name, false, file, how)
+	long := os.Getenv("SELFCON_TEST_KILLS") != ""
+	for i, file := range []string{"SHA256SUMS", run.MetricsFile, run.PlaceFile, run.StateFile} {
+		try("flip", false, file, damage["flip"])
+		if long || i%2 == 0 {
+			try("remove", false, file, damage["remove"])
+		}
+		if long || i%2 == 1 {
+			try("truncate", false, file, damage["truncate"])
 		}
 	}
 	try("flip", true, run.StateFile, damage["flip"])

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 
+	"selfcon/checkpoint"
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/weights"
@@ -55,6 +56,7 @@ func exitCode(err error) int {
 	var spec *data.SpecError
 	var bad *data.Error
 	var file *weights.Error
+	var invalid checkpoint.Invalid
 	var stopped interrupted
 	var child childError
 	switch {
@@ -64,7 +66,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage), errors.As(err, &setting), errors.As(err, &spec):
 		return exitUsage
-	case errors.As(err, &bad), errors.As(err, &file):
+	case errors.As(err, &bad), errors.As(err, &file), errors.As(err, &invalid):
 		return exitBadData
 	case errors.As(err, &child):
 		return child.code

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"selfcon/data"
 	"selfcon/internal/suggest"
 )
 
@@ -62,10 +65,15 @@ func explain(cmd *cobra.Command) {
 		}
 		if args := c.Args; args != nil {
 			c.Args = func(cmd *cobra.Command, a []string) error {
-				if err := args(cmd, a); err != nil {
-					return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				err := args(cmd, a)
+				if err == nil || errors.As(err, new(usageError)) {
+					return err
 				}
-				return nil
+				given := "no argument"
+				if len(a) > 0 {
+					given = strconv.Quote(strings.Join(a, " "))
+				}
+				return usagef("%s given, but the command is: %s%s; see %s --help", given, cmd.CommandPath(), strings.TrimPrefix(cmd.Use, cmd.Name()), cmd.CommandPath())
 			}
 		}
 		explain(c)
@@ -92,8 +100,24 @@ func noCommand(cmd *cobra.Command, args []string) error {
 
 var unknownFlag = regexp.MustCompile(`^unknown flag: --(\S+)`)
 
-// flagError names the flag that was probably meant.
+// kinds are what the values of flags are, in a reader's words.
+var kinds = map[string]string{"int": "a whole number", "uint64": "a whole number from 0", "float64": "a number", "bool": "true or false"}
+
+// flagError says what a flag's value should be, or which flag was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
+	var bad *data.Error // a file that the flag names
+	if errors.As(err, &bad) {
+		return bad
+	}
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		f := invalid.GetFlag()
+		reason := errors.Unwrap(invalid).Error()
+		if kind := kinds[f.Value.Type()]; kind != "" {
+			reason = "must be " + kind
+		}
+		return usagef("--%s %q: %s; see %s --help", f.Name, invalid.GetValue(), reason, cmd.CommandPath())
+	}
 	hint := ""
 	if m := unknownFlag.FindStringSubmatch(err.Error()); m != nil {
 		var known []string
