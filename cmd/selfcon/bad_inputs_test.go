@@ -254,6 +254,11 @@ func TestBadInputs(t *testing.T) {
 			t.Errorf("not in docs/bad-inputs.md: %s", line)
 		}
 	}
+	defer func() {
+		if t.Failed() {
+			t.Log("if that is better than before: go test ./cmd/selfcon -run TestBadInputs -update")
+		}
+	}()
 	for _, line := range old {
 		if !slices.Contains(got, line) {
 			t.Errorf("only in docs/bad-inputs.md: %s", line)
