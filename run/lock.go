@@ -42,3 +42,13 @@ func lock(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// Busy says whether a process is training in dir.
+func Busy(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
+	if err != nil {
+		return false // nobody ever trained there, or it can't be known
+	}
+	defer f.Close()
+	return errors.Is(lockFile(f), errLocked)
+}

@@ -12,6 +12,7 @@ import (
 	"selfcon/engine/cpu"
 	"selfcon/eval"
 	"selfcon/loss"
+	"selfcon/report"
 	"selfcon/run"
 	"selfcon/train"
 
@@ -182,5 +183,8 @@ func judgeOwn(ctx context.Context, r *reporter, dir string) (*results, error) {
 	if res.Own, err = ownClassifiers(ctx, r, s, e, res.Ensemble); err != nil {
 		return nil, err
 	}
-	return res, checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res)
+	if err := checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res); err != nil {
+		return res, err
+	}
+	return res, report.Write(dir)
 }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func TestWrongUse(t *testing.T) {
 		want string // in the message
 	}{
 		{"trian", exitUsage, `did you mean "train"?`},
-		{"nonsense", exitUsage, "known: bench, compare, completion, data, export, finetune, help, import, models, predict, presets, probe, quickstart, train, version"},
+		{"nonsense", exitUsage, "known: bench, compare, completion, data, export, finetune, help, import, models, predict, presets, probe, quickstart, runs, train, version"},
 		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
 		{"train --epochs three", exitUsage, `"three"`},
 		{"train", exitUsage, "--data imagefolder:PATH"},
@@ -333,6 +334,28 @@ func TestOwnImages(t *testing.T) {
 	}
 	if _, stderr, code := call(t.Context(), "finetune", "--freeze", "5", "runs/a"); code != exitUsage || !strings.Contains(stderr, "freeze: 5: resnet18 has 4 stages") {
 		t.Errorf("finetune --freeze 5: exit code %d, %q", code, stderr)
+	}
+	// What there is to look at, and the runs side by side.
+	for _, name := range []string{"report.html", "views.png", "projector_config.pbtxt", "embeddings/points.tsv", "events.out.tfevents.*"} {
+		if found, err := filepath.Glob("runs/a-tuned/" + name); err != nil || len(found) != 1 {
+			t.Errorf("%s: %v, %v", name, found, err)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		want string // a pattern
+	}{
+		{[]string{"runs", "list"}, `(?s)^run .*runs/a +done +selfcon-s .*runs/a-tuned +done +subnet_ce .* 4/4 .*% ensemble`},
+		{[]string{"runs", "list", "--json"}, `"run": "runs/a",\s+"state": "done",\s+"method": "selfcon-s"`},
+		{[]string{"runs", "show", "runs/a-tuned"}, `(?s)state +done.*top-1, ensemble +\d.*method +subnet_ce.*freeze +2`},
+		{[]string{"runs", "diff", "runs/a", "runs/a-tuned"}, `(?s)method +selfcon-s +subnet_ce.*freeze +0 +2.*state +done +done`},
+		{[]string{"runs", "tail", "-f", "-n", "1", "runs/a-tuned"}, `^\d{4}-\d\d-\d\dT\S+ .+\n$`},
+		{[]string{"runs", "report", "runs/a"}, `^runs/a.report.html\n$`},
+	} {
+		stdout, stderr, code := call(t.Context(), c.args...)
+		if code != exitDone || !regexp.MustCompile(c.want).MatchString(stdout) {
+			t.Errorf("%v: exit code %d, %q, %q", c.args, code, stdout, stderr)
+		}
 	}
 	// Classifiers of another network are refused.
 	probeFile := "runs/a/" + run.ProbeFile

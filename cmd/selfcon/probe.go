@@ -17,6 +17,7 @@ import (
 	"selfcon/engine"
 	"selfcon/eval"
 	"selfcon/model"
+	"selfcon/report"
 	"selfcon/run"
 	"selfcon/train"
 )
@@ -242,7 +243,10 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 			return nil, err
 		}
 	}
-	return res, checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res)
+	if err := checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res); err != nil {
+		return res, err
+	}
+	return res, report.Write(dir)
 }
 
 // openTrained opens the data of c and puts a run's weights into an engine, which

@@ -42,7 +42,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(flagError)
-	cmd.AddCommand(quickstartCommand(), trainCommand(), compareCommand(), probeCommand(), finetuneCommand(), predictCommand(), importCommand(), exportCommand(), dataCommand(), modelsCommand(), presetsCommand(), benchCommand(), versionCommand())
+	cmd.AddCommand(quickstartCommand(), trainCommand(), compareCommand(), probeCommand(), finetuneCommand(), predictCommand(), importCommand(), exportCommand(), dataCommand(), modelsCommand(), presetsCommand(), runsCommand(), benchCommand(), versionCommand())
 	logFlags(cmd)
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkLogFlags(cmd) }
 	cmd.SetOut(stdout)

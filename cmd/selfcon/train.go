@@ -351,10 +351,13 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		saved = time.Now()
 		return how(t)
 	}
+	look := newBoard(r, f, t)
+	defer look.close()
 	var failed error // to take a copy, or to write down what can't be written
 	err = t.Run(ctx, func(p train.Progress) {
 		last = p
 		r.training(p)
+		look.step(p)
 		if p.EpochDone {
 			failed = errors.Join(failed, f.Epoch(run.NewEpoch(p)))
 		}
@@ -389,6 +392,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	if err := save(f.Finish); err != nil {
 		return err
 	}
+	look.embed(ctx, e, s)
 	r.tell("trained", fmt.Sprintf("trained %d epochs in %s", c.Epochs, short(time.Since(start))),
 		"run", f.Dir, "epochs", c.Epochs, "seconds", round(time.Since(start).Seconds()))
 	if share := last.Waited.Seconds() / last.Elapsed.Seconds(); share > 0.1 {
