@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"selfcon/data"
 	"selfcon/internal/suggest"
 	"selfcon/loss"
 	"selfcon/model"
@@ -19,6 +22,9 @@ type Sources struct {
 	Pairs   []string // key=value; of the same key, the last one holds
 	Flags   []Flag
 	Names   func(path string) ([]string, error) // reads a list of classes out of a file; nil: lists are given themselves
+	// Network is that of the weights that the run begins with, in place of the
+	// default one; a preset has its own. nil: there are none.
+	Network *model.Config
 }
 
 // Flag is one that was given: its name without the dashes, and its value.
@@ -29,6 +35,21 @@ type Resolved struct {
 	Run    Run
 	Preset *Preset           // that it begins with; nil: none
 	From   map[string]string // by key: where a value that is not the default comes from
+	Notes  []string          // environment variables that look like a mistyped setting's
+}
+
+// NeedData says what a run lacks of its data, which Resolve lets be missing: the
+// data, or the classes that its preset takes of them.
+func (r Resolved) NeedData() error {
+	if err := r.Run.Validate(); err != nil {
+		return err
+	}
+	if p := r.Preset; p != nil {
+		if format, _, _ := strings.Cut(r.Run.Data, ":"); p.Classes > 0 && format == p.Run.Data && r.Run.ClassList == nil {
+			return bad("classes", "is missing: %s trains on %d of the classes of %s; say which with --classes FILE, a name a line", p.Name, p.Classes, format)
+		}
+	}
+	return nil
 }
 
 // source is where a setting's value comes from, and how to set it.
@@ -40,14 +61,24 @@ type source struct {
 	set     func(*Run) error
 }
 
+// wrong is an error about the source's value; what is wrong with a file that it
+// names is the file's own, a *data.Error.
+func (x source) wrong(err error) error {
+	if file := (*data.Error)(nil); errors.As(err, &file) {
+		return err
+	}
+	return &Error{Setting: x.setting.Key, Where: x.where, Reason: err.Error()}
+}
+
 // Resolve makes a run's configuration of its sources and checks it. Errors are
-// *Error. Data may be missing (see NeedData): all else must be right.
+// *Error, or, of a list of classes that can't be read, *data.Error. Data may be missing (see NeedData): all else must be right.
 func Resolve(s Sources) (Resolved, error) {
 	r := Resolved{Run: Default(), From: map[string]string{}}
-	given, preset, err := s.list()
+	given, preset, notes, err := s.list()
 	if err != nil {
 		return r, err
 	}
+	r.Notes = notes
 	if preset.name != "" {
 		p, err := FindPreset(preset.name)
 		if err != nil {
@@ -61,10 +92,19 @@ func Resolve(s Sources) (Resolved, error) {
 			}
 		}
 	}
+	if n := s.Network; n != nil && r.Preset == nil {
+		m, d := &r.Run.Model, r.Run
+		m.Arch, m.Width, m.Stem, m.Sub, m.ImageChannels = n.Arch, n.Width, n.Stem, n.Sub, n.ImageChannels
+		for _, x := range table {
+			if x.Text(&r.Run) != x.Text(&d) {
+				r.From[x.Key] = fromWeights
+			}
+		}
+	}
 	last := map[string]source{}
 	for _, x := range given {
 		if err := x.set(&r.Run); err != nil {
-			return r, &Error{Setting: x.setting.Key, Where: x.where, Reason: err.Error()}
+			return r, x.wrong(err)
 		}
 		if err := x.setting.check(&r.Run); err != nil {
 			return r, &Error{Setting: x.setting.Key, Where: x.where, Reason: err.Error()}
@@ -72,7 +112,7 @@ func Resolve(s Sources) (Resolved, error) {
 		last[x.setting.Key] = x
 		r.From[x.setting.Key] = x.from
 	}
-	r.follow(last)
+	r.follow(last, s.Network)
 	r.Run.Model.ImageHeight, r.Run.Model.ImageWidth = r.Run.Image, r.Run.Image
 	check := r.Run
 	if check.Data == "" {
@@ -87,7 +127,7 @@ func Resolve(s Sources) (Resolved, error) {
 // follow fills in what follows from other settings where nobody said otherwise:
 // the learning rate from the optimizer, the exits from the network and the
 // method. A preset has its own as long as these are the preset's.
-func (r *Resolved) follow(given map[string]source) {
+func (r *Resolved) follow(given map[string]source, begin *model.Config) {
 	is := func(key string) bool { _, ok := given[key]; return ok }
 	c := &r.Run
 	if !is("lr") && (r.Preset == nil || is("optimizer")) {
@@ -101,10 +141,46 @@ func (r *Resolved) follow(given map[string]source) {
 		c.Model.Exits = nil
 		delete(r.From, "exits")
 		if m, err := loss.Parse(c.Method); err == nil && m.NeedsExits() {
+			if begin != nil && r.Preset == nil && !ok && !is("arch") && len(begin.Exits) > 0 {
+				c.Model.Exits = begin.Exits
+				r.From["exits"] = fromWeights
+				return
+			}
 			c.Model.Exits = model.DefaultExits(c.Model.Arch)
 			r.From["exits"] = "half-way, as " + c.Method + " needs one"
 		}
 	}
+}
+
+// fromWeights is where the network of weights from elsewhere comes from.
+const fromWeights = "as the weights it begins with"
+
+// Override changes a run that has begun: of its settings, those of the machine,
+// on which the results do not depend. Of the environment only these are heeded;
+// another one as key=value or a flag is an *Error.
+func Override(c *Run, s Sources) error {
+	given, _, _, err := s.list()
+	if err != nil {
+		return err
+	}
+	last := map[string]source{}
+	var others []string
+	for _, x := range given {
+		if x.setting.Group != machine {
+			if x.from != x.setting.Env() && !slices.Contains(others, x.where) {
+				others = append(others, x.where)
+			}
+			continue
+		}
+		if err := x.set(c); err != nil {
+			return x.wrong(err)
+		}
+		last[x.setting.Key] = x
+	}
+	if len(others) > 0 {
+		return bad("resume", "goes on with the settings of the run; leave out %s", strings.Join(others, ", "))
+	}
+	return locate(c.Validate(), last)
 }
 
 // locate says in an error about a setting where that was given.
@@ -127,9 +203,7 @@ func at(err error, where string) error {
 type presetName struct{ name, where string }
 
 // list is all that the sources give, the weaker before the stronger.
-func (s Sources) list() ([]source, presetName, error) {
-	var out []source
-	var preset presetName
+func (s Sources) list() (out []source, preset presetName, notes []string, err error) {
 	add := func(key, where, from, text string) {
 		if key == presetKey {
 			preset = presetName{text, where}
@@ -140,13 +214,13 @@ func (s Sources) list() ([]source, presetName, error) {
 	}
 	entries, err := readEntries(s.File, s.Text)
 	if err != nil {
-		return nil, preset, err
+		return nil, preset, nil, err
 	}
 	for _, e := range entries {
 		if e.key == presetKey {
 			name, ok := word(e.value)
 			if !ok {
-				return nil, preset, &Error{presetKey, e.where, "is " + kindOf(e.value) + ": must be the name of a preset"}
+				return nil, preset, nil, &Error{presetKey, e.where, "is " + kindOf(e.value) + ": must be the name of a preset"}
 			}
 			preset = presetName{name, e.where}
 			continue
@@ -163,28 +237,28 @@ func (s Sources) list() ([]source, presetName, error) {
 		}
 		key := strings.ToLower(rest)
 		if key != presetKey && (byKey[key] == nil || rest != strings.ToUpper(rest)) {
-			hint := ""
+			// Other variables are none of ours, or of the tests and the kernels.
 			if n, ok := nearestKey(key); ok {
-				hint = fmt.Sprintf("; did you mean %s%s?", EnvPrefix, strings.ToUpper(n))
+				notes = append(notes, fmt.Sprintf("the environment variable %s is no setting and is not heeded; did you mean %s%s?", name, EnvPrefix, strings.ToUpper(n)))
 			}
-			return nil, preset, &Error{key, name, "this environment variable is no setting" + hint + " (selfcon config lists all settings)"}
+			continue
 		}
 		add(key, name, name, text)
 	}
 	for _, p := range s.Pairs {
 		key, text, ok := strings.Cut(p, "=")
 		if !ok || key == "" {
-			return nil, preset, &Error{p, printable(p), "is no setting: write key=value, such as epochs=10"}
+			return nil, preset, nil, &Error{p, printable(p), "is no setting: write key=value, such as epochs=10"}
 		}
 		if key != presetKey && byKey[key] == nil {
-			return nil, preset, &Error{key, printable(p), unknownKey(key)}
+			return nil, preset, nil, &Error{key, printable(p), unknownKey(key)}
 		}
 		add(key, printable(p), "key=value", text)
 	}
 	for _, f := range s.Flags {
 		add(strings.ReplaceAll(f.Name, "-", "_"), "--"+f.Name, "--"+f.Name, f.Value)
 	}
-	return out, preset, nil
+	return out, preset, notes, nil
 }
 
 // unknownKey says of a key that is none which one was meant.

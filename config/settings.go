@@ -59,6 +59,10 @@ func init() {
 // the keyboard before it asks for all memory.
 const many = 1<<31 - 1
 
+// machine is the group of settings that no result depends on, which a run that
+// is resumed may change.
+const machine = "Machine"
+
 // table is the one list of settings. Files, key=value, flags, the environment,
 // the checks, help and docs/configuration.md all come from it.
 var table = []*Setting{
@@ -181,15 +185,15 @@ var table = []*Setting{
 		About: "probability that a rectangle is erased"},
 
 	// Machine
-	{Key: "threads", Group: "Machine", Range: from(0).to(1024), field: func(c *Run) any { return &c.Threads },
+	{Key: "threads", Group: machine, Range: from(0).to(1024), field: func(c *Run) any { return &c.Threads },
 		About: "threads that compute (0: one a core); the results do not depend on it"},
-	{Key: "workers", Group: "Machine", Range: from(0).to(4096), field: func(c *Run) any { return &c.Workers },
+	{Key: "workers", Group: machine, Range: from(0).to(4096), field: func(c *Run) any { return &c.Workers },
 		About: "threads that load and augment images (0: one a core); the results do not depend on it"},
-	{Key: "memory", Group: "Machine", Values: orNone(func() []string { return Memories }), field: func(c *Run) any { return &c.Memory },
+	{Key: "memory", Group: machine, Values: orNone(func() []string { return Memories }), field: func(c *Run) any { return &c.Memory },
 		About: "fast keeps the results of all convolutions, least repeats them in the backward pass wherever that saves memory: about half of it or less for a sixth more time (default: as many as bring a step that takes more than 640 MB towards that, for a tenth more work at most); the results do not depend on it"},
-	{Key: "save_every", Group: "Machine", Word: "time", field: func(c *Run) any { return &c.SaveEvery },
+	{Key: "save_every", Group: machine, Word: "time", field: func(c *Run) any { return &c.SaveEvery },
 		About: "time between checkpoints, such as 5m or 30s: what is lost at most when the machine stops"},
-	{Key: "keep", Group: "Machine", Range: from(1).to(many), field: func(c *Run) any { return &c.Keep },
+	{Key: "keep", Group: machine, Range: from(1).to(many), field: func(c *Run) any { return &c.Keep },
 		About: "newest checkpoints that stay, beside the best"},
 }
 

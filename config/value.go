@@ -172,6 +172,28 @@ func parseBool(s string) (bool, error) {
 // nothing are the words for null in a flag, key=value or the environment.
 func nothing(s string) bool { return s == "null" || s == "none" || s == "" || s == "[]" }
 
+// SetText sets the setting from a flag's text and checks what it can have by
+// itself; names reads a list of names out of a file.
+func (s *Setting) SetText(c *Run, text string, names func(path string) ([]string, error)) error {
+	if err := s.setText(c, text, names); err != nil {
+		return err
+	}
+	return s.check(c)
+}
+
+// Offers are the words to complete the setting's value with; nil if there are none.
+func (s *Setting) Offers() []string {
+	switch {
+	case s.Values != nil:
+		return slices.DeleteFunc(slices.Clone(s.Values()), func(v string) bool { return v == "" })
+	case s.Hint != nil:
+		return s.Hint()
+	case s.Type() == "bool":
+		return []string{"true", "false"}
+	}
+	return nil
+}
+
 // setText sets the setting from a flag's text, that of key=value or of an
 // environment variable: words as they are, lists separated by commas, with or
 // without brackets. names reads a list of names out of a file.

@@ -73,7 +73,7 @@ compute the same.`,
 	f.StringVar(&b.Arch, "arch", b.Arch, archNames())
 	f.IntVar(&b.Batch, "batch", b.Batch, "images at a time")
 	f.IntVar(&b.Image, "image", b.Image, "side of the square images in pixels")
-	f.IntVar(&b.Width, "width", b.Width, widthHelp)
+	f.IntVar(&b.Width, "width", b.Width, about("width"))
 	f.IntVar(&b.Steps, "steps", b.Steps, "runs to time, after two that are not")
 	machineFlags(f, &b.Threads, nil)
 	convFlag(f, &b.Conv)

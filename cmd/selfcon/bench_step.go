@@ -87,7 +87,7 @@ with sub-networks have one, fc, half-way.`,
 	f.IntVar(&b.Batch, "batch", b.Batch, "images a step")
 	f.IntVar(&b.Micro, "micro-batch", b.Micro, "images that go through the network at a time (0: all)")
 	f.IntVar(&b.Image, "image", b.Image, "side of the square images in pixels")
-	f.IntVar(&b.Width, "width", b.Width, widthHelp)
+	f.IntVar(&b.Width, "width", b.Width, about("width"))
 	f.IntVar(&b.Steps, "steps", b.Steps, "steps to time, after two that are not")
 	machineFlags(f, &b.Threads, nil)
 	convFlag(f, &b.Conv)

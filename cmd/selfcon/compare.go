@@ -292,12 +292,13 @@ func parseTraining(args []string) (config.Run, error) {
 	cmd := &cobra.Command{Use: "selfcon train"}
 	t.declare(cmd)
 	if err := cmd.ParseFlags(args); err != nil {
-		return t.config, flagError(cmd, err)
+		return config.Run{}, flagError(cmd, err)
 	}
-	if err := t.settle(cmd); err != nil {
-		return t.config, err
+	c, err := t.resolve(cmd, nil, nil)
+	if err != nil {
+		return c.Run, err
 	}
-	return t.config, t.config.Validate()
+	return c.Run, c.NeedData()
 }
 
 // budgets fills in the budget that selfcon train has, where none is given.

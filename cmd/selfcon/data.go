@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"selfcon/config"
 	"selfcon/data"
 )
 
@@ -23,10 +24,11 @@ func dataCommand() *cobra.Command {
 
 // dataFlags declares how a dataset is opened.
 func dataFlags(cmd *cobra.Command, opt *data.Options) {
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.IntVar(&opt.Channels, "channels", 0, "1 (grey) or 3 (RGB) (default: as the data has them)")
-	classFlags(cmd, &opt.Order, &opt.Classes)
+	c := &config.Run{}
+	settingFlags(cmd, c, "channels", "class_order", "classes")
+	cmd.PreRun = func(*cobra.Command, []string) {
+		opt.Channels, opt.Order, opt.Classes = c.Model.ImageChannels, c.ClassOrder, c.ClassList
+	}
 }
 
 // openNoted opens a dataset and says what is to be known about it.

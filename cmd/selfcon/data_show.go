@@ -54,10 +54,7 @@ training split, the image itself first and then its augmented views.`,
 	f.StringVar(&out, "out", out, "the PNG `file` to write")
 	f.IntVar(&images, "images", images, "how many images")
 	f.IntVar(&views, "views", views, "how many views of each")
-	f.IntVar(&c.Model.ImageChannels, "channels", 0, "1 (grey) or 3 (RGB) (default: as the data has them)")
-	classFlags(cmd, &c.ClassOrder, &c.ClassList)
-	augmentFlags(cmd, &c)
-	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
+	settingFlags(cmd, &c, "channels", "class_order", "classes", "image", "augment", "crop_min", "flip", "rand_augment", "auto_augment", "blur", "solarize", "erase", "seed")
 	return cmd
 }
 

@@ -22,9 +22,9 @@ import (
 // tuneSettings are the settings that fine-tuning has of its own; all others are
 // those of the run whose encoder it begins with.
 var tuneSettings = []string{
-	"epochs", "batch", "micro-batch", "lr", "head-lr", "freeze", "optimizer", "momentum", "nesterov", "beta2", "weight-decay", "no-decay", "average",
-	"schedule", "milestones", "warmup-epochs", "augment", "crop-min", "flip", "rand-augment", "auto-augment", "blur", "solarize", "erase",
-	"fraction", "per-class", "sampling", "class-images", "validate-every", "threads", "workers", "memory", "save-every", "keep",
+	"epochs", "batch", "micro_batch", "lr", "head_lr", "freeze", "optimizer", "momentum", "nesterov", "beta2", "weight_decay", "no_decay", "average",
+	"schedule", "milestones", "warmup_epochs", "augment", "crop_min", "flip", "rand_augment", "auto_augment", "blur", "solarize", "erase",
+	"fraction", "per_class", "sampling", "class_images", "validate_every", "threads", "workers", "memory", "save_every", "keep",
 }
 
 // tuning is a configuration to fine-tune with.
@@ -36,7 +36,7 @@ func tuning() config.Run {
 }
 
 func finetuneCommand() *cobra.Command {
-	var t trainSettings
+	settings := tuning()
 	out := ""
 	asJSON := false
 	cmd := &cobra.Command{
@@ -63,7 +63,7 @@ was, to compare with.`,
 			if err := from.NeedData(args[0]); err != nil {
 				return err
 			}
-			c, err := tuned(cmd, t.config, from.Config)
+			c, err := tuned(cmd, settings, from.Config)
 			if err != nil {
 				return err
 			}
@@ -84,14 +84,7 @@ was, to compare with.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	all := &cobra.Command{}
-	t.declare(all)
-	t.config = tuning()
-	for _, name := range tuneSettings {
-		x := all.Flags().Lookup(name)
-		x.DefValue = x.Value.String()
-		f.AddFlag(x)
-	}
+	settingFlags(cmd, &settings, tuneSettings...)
 	f.StringVar(&out, "out", "", "the new run's `folder` (default: RUN-tuned)")
 	f.BoolVar(&asJSON, "json", false, "print the results as JSON")
 	return cmd

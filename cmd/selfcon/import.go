@@ -70,8 +70,7 @@ them.`,
 	f.StringVar(&arch, "arch", "", "the network, if it should be this one or none: "+archNames()+" (default: told from the file)")
 	f.StringVar(&prefix, "prefix", "", "what the names of the network begin with in the file, such as encoder_q. (default: found)")
 	f.IntVar(&image, "image", 0, "side of the square images in pixels (default: as in training, where that is known, otherwise 224 or, with a stem for small images, 32)")
-	f.StringVar(&c.Data, "data", "", "the data to use it on, as `FORMAT[:PATH]`: "+formatNames())
-	classFlags(cmd, &c.ClassOrder, &c.ClassList)
+	settingFlags(cmd, &c, "data", "class_order", "classes")
 	f.StringVar(&out, "out", "", "the run's `folder`, which must be new (default: runs/ and the file's name)")
 	complete(cmd, "arch", model.Archs)
 	return cmd

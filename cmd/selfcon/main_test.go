@@ -48,7 +48,7 @@ func TestWrongUse(t *testing.T) {
 		want string // in the message
 	}{
 		{"trian", exitUsage, `did you mean "train"?`},
-		{"nonsense", exitUsage, "known: bench, compare, completion, data, export, finetune, help, import, models, predict, presets, probe, quickstart, runs, train, version"},
+		{"nonsense", exitUsage, "known: bench, compare, completion, config, data, export, finetune, help, import, models, predict, presets, probe, quickstart, runs, train, version"},
 		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
 		{"train --epochs three", exitUsage, `"three"`},
 		{"train", exitUsage, "--data imagefolder:PATH"},
@@ -83,7 +83,7 @@ func TestWrongUse(t *testing.T) {
 		{"train --data sample --alpha 0", exitUsage, "must be positive"},
 		{"train --data sample --method supcon --alpha 1", exitUsage, "supcon has none"},
 		{"train --data sample --lr 0", exitUsage, "lr: 0 is out of range: must be greater than 0"},
-		{"train --data sample --lr NaN", exitUsage, "lr: NaN"},
+		{"train --data sample --lr NaN", exitUsage, `lr: "NaN" is not a number`},
 		{"train --data sample --momentum 1", exitUsage, "less than 1"},
 		{"train --data sample --crop-min 1.5", exitUsage, "at most 1"},
 		{"train --data sample --batch 1", exitUsage, "batch: 1 is out of range"},

@@ -72,7 +72,7 @@ own plan; parameters and, in training, their momentum come on top, once.`,
 	f.SortFlags = false
 	f.IntVar(&c.ImageHeight, "image", c.ImageHeight, "side of the square images in pixels")
 	f.IntVar(&c.ImageChannels, "channels", c.ImageChannels, "1 (grey) or 3 (RGB)")
-	f.IntVar(&c.Width, "width", c.Width, widthHelp)
+	f.IntVar(&c.Width, "width", c.Width, about("width"))
 	f.StringVar((*string)(&c.Stem), "stem", "", "small or large (default: small up to 64 pixels)")
 	f.StringVar((*string)(&c.Sub), "sub", string(model.SubFC), "sub-network: "+strings.Join(model.SubNetworks(), ", "))
 	f.StringVar(&exits, "exits", exits, `"half-way", "all", "none" or stages, such as 1,2`)

@@ -8,11 +8,9 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"selfcon/config"
 	"selfcon/data"
-	"selfcon/loss"
 	"selfcon/model"
 )
 
@@ -27,8 +25,8 @@ where batch, epochs and learning rate are those of the published setting nearest
 it, and "ours". The memory is about that of a training step, and, beside it, of one
 with --micro-batch 64.
 
-With a name, print the preset's whole configuration as JSON, and on standard error
-how to train and judge by it.`,
+With a name, print the preset's whole configuration as YAML, which selfcon train
+--config reads, and on standard error how to train and judge by it.`,
 		Example: `  selfcon presets
   selfcon presets cifar100-resnet18-selfcon-s
   selfcon train --preset cifar100-resnet18-selfcon-s --data cifar100:cifar-100-binary.tar.gz --micro-batch 64
@@ -45,7 +43,11 @@ how to train and judge by it.`,
 			if err != nil {
 				return err
 			}
-			if err := writeJSON(cmd.OutOrStdout(), p.Run); err != nil {
+			text, err := config.Marshal(p.Run)
+			if err != nil {
+				return err
+			}
+			if _, err := cmd.OutOrStdout().Write(text); err != nil {
 				return err
 			}
 			r := newReporter(cmd)
@@ -168,36 +170,4 @@ func probeLine(p config.Preset) string {
 		line += fmt.Sprintf(" --epochs %d --batch %d --lr %g --milestones %s --standardize=false", b.Epochs, b.Batch, b.Rate, strings.Join(m, ","))
 	}
 	return line + " RUN"
-}
-
-// applyPreset makes c the preset's configuration with the flags that were given
-// on top. c is what the flags write to.
-func applyPreset(cmd *cobra.Command, c *config.Run, name string) error {
-	p, err := config.FindPreset(name)
-	if err != nil {
-		return err
-	}
-	f := cmd.Flags()
-	given := map[string]string{}
-	f.Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
-	*c = p.Run
-	for name, value := range given {
-		if err := f.Set(name, value); err != nil {
-			return usagef("--%s: %v", name, err)
-		}
-	}
-	// What follows from a setting follows from the one given.
-	if f.Changed("optimizer") {
-		defaultRate(cmd, c)
-	}
-	if !f.Changed("exits") && (f.Changed("arch") || f.Changed("method")) {
-		c.Model.Exits = nil
-		if m, err := loss.Parse(c.Method); err == nil && m.NeedsExits() {
-			defaultExits(cmd, c)
-		}
-	}
-	if format, _, _ := strings.Cut(c.Data, ":"); p.Classes > 0 && format == p.Run.Data && c.ClassList == nil {
-		return usagef("%s trains on %d of the classes of %s: say which with --classes FILE, a name a line", name, p.Classes, format)
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -27,10 +26,8 @@ func TestPresets(t *testing.T) {
 	// What is printed is the whole configuration: read strictly, it comes back.
 	for _, p := range config.Presets() {
 		text, _, code := call(t.Context(), "presets", p.Name)
-		d := json.NewDecoder(strings.NewReader(text))
-		d.DisallowUnknownFields()
-		var back config.Run
-		if err := d.Decode(&back); code != exitDone || err != nil || !reflect.DeepEqual(back, p.Run) {
+		back, err := config.Parse("p.yaml", []byte(text))
+		if code != exitDone || err != nil || !reflect.DeepEqual(back, p.Run) {
 			t.Errorf("presets %s: exit code %d, %v, %+v", p.Name, code, err, back)
 		}
 	}
@@ -58,9 +55,9 @@ func TestApplyPreset(t *testing.T) {
 		{"--arch vgg16_bn --exits 1,2", func(c *config.Run) { c.Model.Arch, c.Model.Exits = "vgg16_bn", []int{1, 2} }},
 		{"--optimizer adamw", func(c *config.Run) { c.Optimizer, c.Rate = "adamw", 0.001 }},
 		{"--optimizer lars --lr 2", func(c *config.Run) { c.Optimizer, c.Rate = "lars", 2 }},
-		{"--alpha 0.25 --flip=false --rand-augment 2,9 --dropout 0.1", func(c *config.Run) {
-			a, d := 0.25, 0.1
-			c.Alpha, c.Flip, c.RandAugment, c.Model.Dropout = &a, false, []int{2, 9}, &d
+		{"--alpha 0.25 --flip=false --rand-augment 2,9", func(c *config.Run) {
+			a := 0.25
+			c.Alpha, c.Flip, c.RandAugment = &a, false, []int{2, 9}
 		}},
 	} {
 		p, err := config.FindPreset(name)
@@ -69,14 +66,18 @@ func TestApplyPreset(t *testing.T) {
 		}
 		want := p.Run
 		x.change(&want)
-		got := config.Default()
 		cmd := &cobra.Command{}
-		runFlags(cmd, &got)
-		if err := cmd.ParseFlags(strings.Fields(x.args)); err != nil {
+		var settings trainSettings
+		settings.declare(cmd)
+		if err := cmd.ParseFlags(append(strings.Fields(x.args), "--preset", name)); err != nil {
 			t.Fatal(err)
 		}
-		if err := applyPreset(cmd, &got, name); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %+v, want %+v (%v)", x.args, got, want, err)
+		got, err := settings.resolve(cmd, nil, nil)
+		if want.Data == "cifar100:x" {
+			want.Data = absolute(want.Data)
+		}
+		if err != nil || !reflect.DeepEqual(got.Run, want) {
+			t.Errorf("%s: %+v, want %+v (%v)", x.args, got.Run, want, err)
 		}
 	}
 }

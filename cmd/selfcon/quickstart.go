@@ -40,10 +40,7 @@ the raw pixels, and the same network untrained.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.IntVar(&c.Epochs, "epochs", c.Epochs, "times to go through the training images")
-	f.IntVar(&c.Model.Width, "width", c.Model.Width, widthHelp)
-	f.Uint64Var(&c.Seed, "seed", c.Seed, "fixes everything random")
-	machineFlags(f, &c.Threads, &c.Workers)
+	settingFlags(cmd, &c, "epochs", "width", "seed", "threads", "workers")
 	f.StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/quickstart, or the next free number)")
 	return cmd
 }

@@ -42,7 +42,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(flagError)
-	cmd.AddCommand(quickstartCommand(), trainCommand(), compareCommand(), probeCommand(), finetuneCommand(), predictCommand(), importCommand(), exportCommand(), dataCommand(), modelsCommand(), presetsCommand(), runsCommand(), benchCommand(), versionCommand())
+	cmd.AddCommand(quickstartCommand(), trainCommand(), compareCommand(), probeCommand(), finetuneCommand(), predictCommand(), importCommand(), exportCommand(), dataCommand(), modelsCommand(), presetsCommand(), configCommand(), runsCommand(), benchCommand(), versionCommand())
 	logFlags(cmd)
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkLogFlags(cmd) }
 	cmd.SetOut(stdout)
@@ -113,7 +113,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	if errors.As(err, &invalid) {
 		f := invalid.GetFlag()
 		reason := errors.Unwrap(invalid).Error()
-		if kind := kinds[f.Value.Type()]; kind != "" {
+		_, setting := f.Value.(*settingFlag) // which says it itself
+		if kind := kinds[f.Value.Type()]; kind != "" && !setting {
 			reason = "must be " + kind
 		}
 		return usagef("--%s %q: %s; see %s --help", f.Name, invalid.GetValue(), reason, cmd.CommandPath())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -15,78 +16,125 @@ import (
 	"github.com/spf13/pflag"
 
 	"selfcon/config"
+	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/engine/cpu"
-	"selfcon/loss"
+	"selfcon/model"
 	"selfcon/run"
 	"selfcon/train"
 	"selfcon/weights"
 )
 
-// trainSettings are the settings of a training as the flags give them.
-type trainSettings struct {
-	config config.Run
-	preset string
-}
+// trainSettings are the flags of a training that are settings, in whole: a file,
+// a preset, one for each.
+type trainSettings struct{ file, preset string }
 
 func (t *trainSettings) declare(cmd *cobra.Command) {
-	t.config = config.Default()
-	cmd.Flags().StringVar(&t.preset, "preset", "", "begin with the recipe of this `name` instead of the defaults below (selfcon presets lists them); flags that are given replace its settings")
+	cmd.Flags().StringVar(&t.file, "config", "", "read settings from this YAML `file` (selfcon config prints one); the environment, key=value and flags replace them")
+	cmd.Flags().StringVar(&t.preset, "preset", "", "begin with the recipe of this `name` instead of the defaults below (selfcon presets lists them); settings that are given replace its own")
 	complete(cmd, "preset", presetNames)
-	runFlags(cmd, &t.config)
+	settingFlags(cmd, nil)
 }
 
-// settle fills in what follows from the flags that were given.
-func (t *trainSettings) settle(cmd *cobra.Command) error {
-	c := &t.config
-	if t.preset != "" {
-		if err := applyPreset(cmd, c, t.preset); err != nil {
-			return err
-		}
-	} else {
-		defaultExits(cmd, c)
-		defaultRate(cmd, c)
-	}
-	c.Data = absolute(c.Data)
-	if c.Cache != "" {
+// sources are all that settings come from: pairs are the command's arguments.
+func (t *trainSettings) sources(cmd *cobra.Command, pairs []string) (config.Sources, error) {
+	s := config.Sources{Environ: os.Environ(), Pairs: pairs, Names: data.ReadClassList}
+	if t.file != "" {
 		var err error
-		if c.Cache, err = filepath.Abs(c.Cache); err != nil {
-			return err
+		if s.Text, err = os.ReadFile(t.file); err != nil {
+			return s, usageError{fmt.Errorf("--config: %w", err)}
+		}
+		s.File = t.file
+	}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if _, ok := f.Value.(*settingFlag); ok || f.Name == "preset" {
+			s.Flags = append(s.Flags, config.Flag{Name: f.Name, Value: f.Value.String()})
+		}
+	})
+	return s, nil
+}
+
+// resolve makes the configuration of a training; network is that of the weights
+// that it begins with, or nil.
+func (t *trainSettings) resolve(cmd *cobra.Command, pairs []string, network *model.Config) (config.Resolved, error) {
+	s, err := t.sources(cmd, pairs)
+	if err != nil {
+		return config.Resolved{}, err
+	}
+	s.Network = network
+	r, err := config.Resolve(s)
+	if err != nil {
+		return r, err
+	}
+	r.Run.Data = absolute(r.Run.Data)
+	if r.Run.Cache != "" {
+		r.Run.Cache, err = filepath.Abs(r.Run.Cache)
+	}
+	return r, err
+}
+
+// onlyPairs refuses an argument that is not key=value.
+func onlyPairs(_ *cobra.Command, args []string) error {
+	for _, a := range args {
+		if !strings.Contains(a, "=") {
+			return fmt.Errorf("%q is no setting: write key=value, such as epochs=10", a)
 		}
 	}
 	return nil
+}
+
+// completePairs offers key=value to the shell.
+func completePairs(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	key, _, valued := strings.Cut(word, "=")
+	for _, s := range config.Settings() {
+		if !valued {
+			out = append(out, s.Key+"=")
+		} else if s.Key == key {
+			for _, v := range s.Offers() {
+				out = append(out, key+"="+v)
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 func trainCommand() *cobra.Command {
 	var t trainSettings
 	out, resume, initial := "", "", ""
 	cmd := &cobra.Command{
-		Use:   "train --data FORMAT[:PATH]",
+		Use:   "train --data FORMAT[:PATH] [key=value …]",
 		Short: "Train an encoder on labelled images",
 		Long: `Train an encoder on labelled images and write it into a new folder under runs/.
 
 Ctrl-C stops after the step in work and saves; a long run saves every few minutes
 besides. --resume goes on from there and gives, bit for bit, what an
-uninterrupted run gives.`,
+uninterrupted run gives.
+
+Settings come from defaults, a preset, a file, the environment (SELFCON_EPOCHS=5),
+key=value and flags, the later before the earlier; selfcon config prints what
+comes of them.`,
 		Example: `  selfcon train --data imagefolder:photos                       # photos/train/<class>/*.jpg, photos/test/<class>/*.jpg
   selfcon train --data imagefolder:photos --width 8 --image 32    # a small network: minutes on a laptop
   selfcon train --data cifar10:cifar-10-binary.tar.gz --method supcon --epochs 100
   selfcon train --data fashion-mnist:fashion --exits 1,2,3 --sub small
   selfcon train --preset cifar100-resnet18-selfcon-s --data cifar100:cifar-100-binary.tar.gz   # the paper's; see selfcon presets
+  selfcon train --config photos.yaml epochs=50                    # settings from a file; see selfcon config
   selfcon train --init resnet50.pth --data imagefolder:photos --image 224   # begin with weights from elsewhere
   selfcon train --resume runs/photos-selfcon-s                    # go on after Ctrl-C`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:              onlyPairs,
+		ValidArgsFunction: completePairs,
+		RunE: func(cmd *cobra.Command, pairs []string) error {
 			r := newReporter(cmd)
 			defer r.end()
 			if resume != "" {
-				return resumeRun(cmd, r, resume)
+				return resumeRun(cmd, r, &t, pairs, resume)
 			}
-			begin, err := beginWith(cmd, r, &t, initial)
+			c, begin, err := beginWith(cmd, r, &t, pairs, initial)
 			if err != nil {
 				return err
 			}
-			dir, err := trainRun(cmd.Context(), r, t.config, out, begin)
+			dir, err := trainRun(cmd.Context(), r, c, out, begin)
 			if err != nil {
 				return err
 			}
@@ -118,44 +166,31 @@ func dataName(c config.Run) string {
 	return name
 }
 
-// beginWith settles the settings of a training that may begin with weights from
-// elsewhere, and reads these; nil: there are none.
-func beginWith(cmd *cobra.Command, r *reporter, t *trainSettings, path string) (*weights.File, error) {
-	if path == "" {
-		return nil, t.settle(cmd)
+// beginWith makes the configuration of a training that may begin with weights
+// from elsewhere, and reads these; nil: there are none.
+func beginWith(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string, path string) (config.Run, *weights.File, error) {
+	var f *weights.File
+	var network *model.Config
+	if path != "" {
+		var err error
+		if f, err = weights.Read(path, ""); err != nil {
+			return config.Run{}, nil, err
+		}
+		n, err := f.Recognise("")
+		if err != nil {
+			return config.Run{}, nil, err
+		}
+		r.sayf("begins with %s: %s", path, weights.Describe(n))
+		network = &n
 	}
-	f, err := weights.Read(path, "")
+	c, err := t.resolve(cmd, pairs, network)
 	if err != nil {
-		return nil, err
+		return c.Run, nil, err
 	}
-	network, err := f.Recognise("")
-	if err != nil {
-		return nil, err
+	for _, note := range c.Notes {
+		r.warnf("%s", note)
 	}
-	r.sayf("begins with %s: %s", path, weights.Describe(network))
-	if t.preset == "" {
-		given := cmd.Flags().Changed
-		c := &t.config.Model
-		if !given("arch") {
-			c.Arch = network.Arch
-		}
-		if !given("width") {
-			c.Width = network.Width
-		}
-		if !given("stem") {
-			c.Stem = network.Stem
-		}
-		if !given("sub") {
-			c.Sub = network.Sub
-		}
-		if !given("channels") {
-			c.ImageChannels = network.ImageChannels
-		}
-		if m, err := loss.Parse(t.config.Method); err == nil && m.NeedsExits() && !given("exits") {
-			c.Exits = network.Exits
-		}
-	}
-	return f, t.settle(cmd)
+	return c.Run, f, c.NeedData()
 }
 
 // trainRun trains a configuration from the start, or from the weights that it
@@ -225,15 +260,23 @@ func fillCache(ctx context.Context, r *reporter, c config.Run) error {
 }
 
 // resumeRun goes on with an interrupted run.
-func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
+func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string, dir string) error {
 	var extra []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if !slices.Contains([]string{"resume", "threads", "workers", "memory", "save-every", "keep"}, f.Name) {
+		if slices.Contains([]string{"config", "preset", "out", "init"}, f.Name) {
 			extra = append(extra, "--"+f.Name)
 		}
 	})
 	if len(extra) > 0 {
 		return usagef("--resume goes on with the settings of the run; leave out %s", strings.Join(extra, ", "))
+	}
+	sources, err := t.sources(cmd, pairs)
+	if err != nil {
+		return err
+	}
+	some := config.Quickstart() // what is wrong with any run's settings is wrong with this one's
+	if err := config.Override(&some, sources); err != nil {
+		return err
 	}
 	m, err := run.Open(dir)
 	if err != nil {
@@ -246,7 +289,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 	if err != nil {
 		return err
 	}
-	err = r.into(f, func() error { return resumeIn(cmd, r, f) })
+	err = r.into(f, func() error { return resumeIn(cmd.Context(), r, f, sources) })
 	if err != nil {
 		return err
 	}
@@ -256,25 +299,10 @@ func resumeRun(cmd *cobra.Command, r *reporter, dir string) error {
 }
 
 // resumeIn goes on with the run in a folder.
-func resumeIn(cmd *cobra.Command, r *reporter, f *run.Folder) error {
+func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.Sources) error {
 	m := &f.Manifest
 	c := &m.Config
-	for name, to := range map[string]any{"threads": &c.Threads, "workers": &c.Workers, "memory": &c.Memory, "save-every": &c.SaveEvery, "keep": &c.Keep} {
-		if !cmd.Flags().Changed(name) {
-			continue
-		}
-		var err error
-		switch to := to.(type) {
-		case *int:
-			*to, err = cmd.Flags().GetInt(name)
-		case *string:
-			*to, err = cmd.Flags().GetString(name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := c.Validate(); err != nil {
+	if err := config.Override(c, sources); err != nil {
 		return err
 	}
 	s, err := train.NewSetup(*c)
@@ -318,7 +346,7 @@ func resumeIn(cmd *cobra.Command, r *reporter, f *run.Folder) error {
 			return err
 		}
 	}
-	return runTrainer(cmd.Context(), r, t, e, f)
+	return runTrainer(ctx, r, t, e, f)
 }
 
 // runTrainer trains to the end, to an interruption or to an error of the data,
