@@ -60,20 +60,6 @@ func losses(t *testing.T, tr *Trainer) []float64 {
 	return out
 }
 
-// weights are all variables of a trainer, one after another.
-func weights(t *testing.T, tr *Trainer) []float64 {
-	t.Helper()
-	var out []float64
-	for _, v := range tr.Variables {
-		x, err := tr.Engine.Read(v.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, x.Float64s()...)
-	}
-	return out
-}
-
 func TestSameBitsForAnyThreadsAndWorkers(t *testing.T) {
 	for _, method := range []string{"selfcon-s", "supcon", "ce"} {
 		var want []float64

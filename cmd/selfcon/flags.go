@@ -114,14 +114,6 @@ func absolute(spec string) string {
 	return name + ":" + path
 }
 
-func formatNames() string {
-	var out []string
-	for _, x := range data.Formats() {
-		out = append(out, x.Example)
-	}
-	return strings.Join(out, ", ")
-}
-
 func methodNames() string {
 	var out []string
 	for _, m := range loss.Methods() {
