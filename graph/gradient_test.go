@@ -253,6 +253,12 @@ func gradientCases() []gradientCase {
 	add(graph.CrossEntropy{}, random(r, 1, 1), ints(0))
 	add(graph.CrossEntropy{}, random(r, 1, 5), ints(3))
 	add(graph.CrossEntropy{}, random(r, 6, 3), ints(0, 2, 1, 1, 0, 2))
+	for _, s := range [][2]int{{1, 1}, {1, 5}, {6, 3}} {
+		targets := random(r, s[0], s[1]) // need not be probabilities
+		add(graph.CrossEntropy{}, random(r, s[0], s[1]), targets)
+		cases[len(cases)-1].name += "soft"
+		cases[len(cases)-1].wrt = []int{0} // targets are held fixed
+	}
 
 	for _, temperature := range []float64{0.5, 1, 3} {
 		for _, s := range [][2]int{{1, 1}, {1, 5}, {6, 3}} {

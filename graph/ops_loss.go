@@ -3,17 +3,28 @@ package graph
 import "fmt"
 
 // CrossEntropy is the mean over rows of −log softmax(logits)[label]: operands
-// logits [N×K], labels int[N]; result a scalar.
+// logits [N×K], labels int[N]; result a scalar. In place of labels, targets
+// float[N×K] are soft ones, and a row's term is −Σ_k target_k·log softmax(logits)_k:
+// torch's cross_entropy with probabilities. They are held fixed: the loss has no
+// derivative by them.
 type CrossEntropy struct{}
 
 func (CrossEntropy) Infer(in []Type) ([]Type, error) {
-	if err := operands(in, Float, Int); err != nil {
+	kind := Int
+	soft := len(in) > 1 && in[1].DType == Float && len(in[1].Shape) == 2
+	if soft {
+		kind = Float
+	}
+	if err := operands(in, Float, kind); err != nil {
 		return nil, err
 	}
 	if err := rank(in, 0, 2, "logits [N×K]"); err != nil {
 		return nil, err
 	}
-	if !in[1].Shape.Equal(in[0].Shape[:1]) {
+	if soft && !in[1].Shape.Equal(in[0].Shape) {
+		return nil, fmt.Errorf("targets %v do not fit logits %v", in[1].Shape, in[0].Shape)
+	}
+	if !soft && !in[1].Shape.Equal(in[0].Shape[:1]) {
 		return nil, fmt.Errorf("labels %v do not fit logits %v", in[1].Shape, in[0].Shape)
 	}
 	return []Type{{Shape{}, Float}}, nil
@@ -23,17 +34,22 @@ func (CrossEntropy) Gradient(g *Graph, n *Node, d []*Value) []*Value {
 	return []*Value{g.apply1("grad:"+n.Name, CrossEntropyGrad{}, n.In[0], n.In[1], d[0]), nil}
 }
 
-// CrossEntropy is the mean cross-entropy, a scalar, of logits [N×K] and labels int[N].
+// CrossEntropy is the mean cross-entropy, a scalar, of logits [N×K] and labels
+// int[N] or targets float[N×K].
 func (g *Graph) CrossEntropy(name string, logits, labels *Value) *Value {
 	return g.apply1(name, CrossEntropy{}, logits, labels)
 }
 
-// CrossEntropyGrad is (softmax(logits) − onehot(label))·dloss/N; operands
-// logits, labels, dloss.
+// CrossEntropyGrad is (softmax(logits) − onehot(label))·dloss/N, of soft targets
+// (softmax(logits)·Σ target − target)·dloss/N; operands logits, labels or targets,
+// dloss.
 type CrossEntropyGrad struct{}
 
 func (CrossEntropyGrad) Infer(in []Type) ([]Type, error) {
-	if err := operands(in, Float, Int, Float); err != nil {
+	if len(in) != 3 {
+		return nil, fmt.Errorf("takes 3 operands, not %d", len(in))
+	}
+	if err := operands(in, Float, in[1].DType, Float); err != nil {
 		return nil, err
 	}
 	if _, err := (CrossEntropy{}).Infer(in[:2]); err != nil {

@@ -137,7 +137,9 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		}
 		switch s.Op.(type) {
 		case graph.CrossEntropy, graph.CrossEntropyGrad:
-			x.checks = append(x.checks, check{s.Name, s.Kind(), c.ints[s.In[1]], s.In[0].Shape[1]})
+			if s.In[1].DType == graph.Int {
+				x.checks = append(x.checks, check{s.Name, s.Kind(), c.ints[s.In[1]], s.In[0].Shape[1]})
+			}
 		}
 	}
 	for _, in := range p.Inputs {

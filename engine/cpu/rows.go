@@ -74,10 +74,22 @@ func (c *compiler) crossEntropy(s *plan.Step) work {
 	terms := make([]float64, rows)
 	return plain(func() func() {
 		logits, labels, loss := c.f(s.In[0]), c.ints[s.In[1]], c.f(s.Out[0])
+		term := func(row []float32, i int) float64 { return logSumExp(row, 1) - float64(row[labels[i]]) }
+		if s.In[1].DType == graph.Float {
+			targets := c.f(s.In[1])
+			term = func(row []float32, i int) float64 {
+				lse, sum := logSumExp(row, 1), 0.0
+				for j, t := range targets[i*n : (i+1)*n] {
+					if t != 0 { // 0·∞ is no term
+						sum += float64(t) * (lse - float64(row[j]))
+					}
+				}
+				return sum
+			}
+		}
 		each := c.blocks(rows, rowBlock(n), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				row := logits[i*n : (i+1)*n]
-				terms[i] = logSumExp(row, 1) - float64(row[labels[i]])
+				terms[i] = term(logits[i*n:(i+1)*n], i)
 			}
 		})
 		return func() {
@@ -94,7 +106,24 @@ func (c *compiler) crossEntropy(s *plan.Step) work {
 func (c *compiler) crossEntropyGrad(s *plan.Step) work {
 	rows, n := s.In[0].Shape[0], s.In[0].Shape[1]
 	return plain(func() func() {
-		logits, labels, dloss, dx := c.f(s.In[0]), c.ints[s.In[1]], c.f(s.In[2]), c.f(s.Out[0])
+		logits, dloss, dx := c.f(s.In[0]), c.f(s.In[2]), c.f(s.Out[0])
+		if s.In[1].DType == graph.Float {
+			targets := c.f(s.In[1])
+			return c.blocks(rows, rowBlock(n), func(lo, hi int) {
+				scale := float64(dloss[0]) / float64(rows)
+				for i := lo; i < hi; i++ {
+					row, target, d := logits[i*n:(i+1)*n], targets[i*n:(i+1)*n], dx[i*n:(i+1)*n]
+					lse, total := logSumExp(row, 1), 0.0
+					for _, t := range target {
+						total += float64(t)
+					}
+					for j, v := range row {
+						d[j] = float32((math.Exp(float64(v)-lse)*total - float64(target[j])) * scale)
+					}
+				}
+			})
+		}
+		labels := c.ints[s.In[1]]
 		return c.blocks(rows, rowBlock(n), func(lo, hi int) {
 			scale := float64(dloss[0]) / float64(rows)
 			for i := lo; i < hi; i++ {

@@ -10,33 +10,42 @@ import (
 func loss(n *graph.Node) kernel {
 	switch o := n.Op.(type) {
 	case graph.CrossEntropy:
-		classes := n.In[0].Shape[1]
+		rows, classes := n.In[0].Shape[0], n.In[0].Shape[1]
 		return func(in []tensor) ([]tensor, error) {
-			if err := engine.CheckLabels(in[1].n, classes); err != nil {
+			targets, err := targets(in[1], classes)
+			if err != nil {
 				return nil, err
 			}
 			sum := 0.0
-			for r, label := range in[1].n {
+			for r := range rows {
 				logits := in[0].f[r*classes : (r+1)*classes]
-				sum += logSumExp(logits, -1) - logits[label]
+				lse := logSumExp(logits, -1)
+				for k, t := range targets[r*classes : (r+1)*classes] {
+					if t != 0 { // 0·∞ is no term
+						sum += t * (lse - logits[k])
+					}
+				}
 			}
-			return floats([]float64{sum / float64(len(in[1].n))}), nil
+			return floats([]float64{sum / float64(rows)}), nil
 		}
 	case graph.CrossEntropyGrad:
 		rows, classes := n.In[0].Shape[0], n.In[0].Shape[1]
 		return func(in []tensor) ([]tensor, error) {
-			if err := engine.CheckLabels(in[1].n, classes); err != nil {
+			targets, err := targets(in[1], classes)
+			if err != nil {
 				return nil, err
 			}
 			scale := in[2].f[0] / float64(rows)
 			dx := make([]float64, rows*classes)
-			for r, label := range in[1].n {
-				logits, d := in[0].f[r*classes:(r+1)*classes], dx[r*classes:(r+1)*classes]
-				lse := logSumExp(logits, -1)
-				for k, v := range logits {
-					d[k] = math.Exp(v-lse) * scale
+			for r := range rows {
+				logits, target := in[0].f[r*classes:(r+1)*classes], targets[r*classes:(r+1)*classes]
+				lse, total := logSumExp(logits, -1), 0.0
+				for _, t := range target {
+					total += t
 				}
-				d[label] -= scale
+				for k, v := range logits {
+					dx[r*classes+k] = (math.Exp(v-lse)*total - target[k]) * scale
+				}
 			}
 			return floats(dx), nil
 		}
@@ -57,6 +66,21 @@ func loss(n *graph.Node) kernel {
 		return k
 	}
 	return update(n)
+}
+
+// targets are those of a cross-entropy: soft ones, or 1 at each row's label.
+func targets(t tensor, classes int) ([]float64, error) {
+	if t.f != nil {
+		return t.f, nil
+	}
+	if err := engine.CheckLabels(t.n, classes); err != nil {
+		return nil, err
+	}
+	out := make([]float64, len(t.n)*classes)
+	for r, label := range t.n {
+		out[r*classes+int(label)] = 1
+	}
+	return out, nil
 }
 
 // contrast works by one row of similarities at a time. The lse of an anchor

@@ -405,6 +405,13 @@ func (b *builder) loss() {
 			labels := b.labels(s[0], s[1])
 			b.op(name, graph.CrossEntropy{}, logits, labels)
 			b.op(name, graph.CrossEntropyGrad{}, logits, labels, scalar(-0.7))
+			quarters := func() float64 { return float64(b.IntN(3)) / 4 } // some are 0
+			for zeros, draw := range []func() float64{b.Float64, quarters} {
+				name := fmt.Sprintf("%s,soft,zeros=%t", name, zeros == 1)
+				targets := b.draw(draw, s[0], s[1]) // need not sum up to 1
+				b.op(name, graph.CrossEntropy{}, logits, targets)
+				b.op(name, graph.CrossEntropyGrad{}, logits, targets, scalar(-0.7))
+			}
 			teacher := b.draw(func() float64 { return scale * b.NormFloat64() }, s[0], s[1])
 			for _, temperature := range []float64{1, 3} {
 				name := fmt.Sprintf("%s,temperature%g", name, temperature)

@@ -144,9 +144,9 @@ func (s *single) bound(in, out []engine.Tensor) [][]float64 {
 	case graph.L2NormalizeGrad:
 		return [][]float64{l2GradBound(f, in[0].Shape[1], o.Eps)}
 	case graph.CrossEntropy:
-		return [][]float64{{crossEntropyBound(f[0], in[0].Shape)}}
+		return [][]float64{{crossEntropyBound(f[0], in[1], in[0].Shape)}}
 	case graph.CrossEntropyGrad:
-		return [][]float64{crossEntropyGradBound(f[0], in[1].Data.([]int32), in[0].Shape, f[2][0])}
+		return [][]float64{crossEntropyGradBound(f[0], in[1], in[0].Shape, f[2][0])}
 	case graph.Distill:
 		return [][]float64{{distillBound(f[0], f[1], in[0].Shape, o.Temperature)}}
 	case graph.DistillGrad:
@@ -286,25 +286,45 @@ func largestOf(v []float64) float64 {
 	return m
 }
 
+// targetRows are a cross-entropy's soft targets, or 1 at each row's label, and the
+// sum of each row; extra is of how many numbers an engine makes such a sum.
+func targetRows(t engine.Tensor, s graph.Shape) (targets, sums []float64, extra int) {
+	sums = make([]float64, s[0])
+	if labels, ok := t.Data.([]int32); ok {
+		targets = make([]float64, s.Size())
+		for r, label := range labels {
+			targets[r*s[1]+int(label)], sums[r] = 1, 1
+		}
+		return targets, sums, 0
+	}
+	targets = t.Float64s()
+	for i, v := range targets {
+		sums[i/s[1]] += v
+	}
+	return targets, sums, s[1]
+}
+
 // crossEntropyBound: a row's lse and logit are off by roundings of numbers as
-// large as the largest logit, plus that of a sum of exponentials.
-func crossEntropyBound(logits []float64, s graph.Shape) float64 {
-	return terms(s[0]+s[1]) * (2*largestOf(logits) + math.Log(float64(s[1])) + 1)
+// large as the largest logit, plus that of a sum of exponentials; soft targets
+// weight a sum of such terms.
+func crossEntropyBound(logits []float64, labels engine.Tensor, s graph.Shape) float64 {
+	_, sums, extra := targetRows(labels, s)
+	return largestOf(sums) * terms(s[0]+s[1]+extra) * (2*largestOf(logits) + math.Log(float64(s[1])) + 1)
 }
 
 // crossEntropyGradBound: a probability is exp of a difference; an error in the
-// difference is a relative error of the probability.
-func crossEntropyGradBound(logits []float64, labels []int32, s graph.Shape, dloss float64) []float64 {
+// difference is a relative error of the probability, which the sum of the row's
+// targets multiplies.
+func crossEntropyGradBound(logits []float64, labels engine.Tensor, s graph.Shape, dloss float64) []float64 {
 	rows, classes := s[0], s[1]
 	out := make([]float64, len(logits))
 	scale := math.Abs(dloss) / float64(rows)
+	targets, sums, extra := targetRows(labels, s)
 	for r := range rows {
 		row := logits[r*classes : (r+1)*classes]
-		p := softmax(row, -1)
-		for k := range row {
-			out[r*classes+k] = scale * p[k] * (terms(classes) + 8*unit*largestOf(row))
+		for k, p := range softmax(row, -1) {
+			out[r*classes+k] = scale * (sums[r]*p*(terms(classes+extra)+8*unit*largestOf(row)) + 4*unit*targets[r*classes+k])
 		}
-		out[r*classes+int(labels[r])] += scale * 4 * unit
 	}
 	return out
 }
