@@ -166,7 +166,7 @@ func Override(c *Run, s Sources) error {
 	last := map[string]source{}
 	var others []string
 	for _, x := range given {
-		if x.setting.Group != machine {
+		if !x.setting.OfMachine() {
 			if x.from != x.setting.Env() && !slices.Contains(others, x.where) {
 				others = append(others, x.where)
 			}

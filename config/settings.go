@@ -38,6 +38,10 @@ func (s *Setting) Flag() string { return strings.ReplaceAll(s.Key, "_", "-") }
 // Env is the name of the setting's environment variable.
 func (s *Setting) Env() string { return EnvPrefix + strings.ToUpper(s.Key) }
 
+// OfMachine is whether no result depends on the setting: a run that is resumed
+// may change it.
+func (s *Setting) OfMachine() bool { return s.Group == machine }
+
 // Settings lists the settings in the order of files and help.
 func Settings() []*Setting { return table }
 

@@ -78,7 +78,9 @@ func readEntries(name string, text []byte) ([]entry, error) {
 		line, context := broken.Mark.Line, ""
 		if broken.ContextMsg != "" {
 			context = " " + broken.ContextMsg
-			if broken.ContextMark.Line > 0 { // where it begins tells more than where the reader gave up
+			// Where it begins tells more than where the reader gave up, but for text
+			// that goes on over lines unintended.
+			if broken.ContextMark.Line > 0 && !strings.Contains(context, "plain scalar") {
 				line = broken.ContextMark.Line
 			}
 		}
@@ -305,9 +307,19 @@ func eachNode[T any](to *[]T, n *yaml.Node, parse func(string) (T, error)) error
 // Marshal writes a configuration as YAML, each setting with what it is. Parse
 // makes the same Run of it, but that lists of nothing become nil, and that the
 // network's image height and width are Image. It fails for numbers that no
-// configuration can have (infinite, NaN) and for other heights and widths.
-func Marshal(c Run) ([]byte, error) {
-	return Resolved{Run: c}.Marshal()
+// configuration can have (infinite, NaN) and for other heights and widths. The
+// lines of head come first, as remarks.
+func Marshal(c Run, head ...string) ([]byte, error) {
+	text, err := Resolved{Run: c}.Marshal()
+	if err != nil || len(head) == 0 {
+		return text, err
+	}
+	var b bytes.Buffer
+	for _, line := range head {
+		fmt.Fprintf(&b, "# %s\n", printable(line))
+	}
+	b.WriteByte('\n')
+	return append(b.Bytes(), text...), nil
 }
 
 // Marshal writes the configuration as YAML, each setting with what it is and,

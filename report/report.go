@@ -173,6 +173,15 @@ func facts(m run.Manifest) [][2]string {
 			t.Steps, time.Duration(t.Seconds*float64(time.Second)).Round(time.Second), t.ImagesPerSecond(c.Batch), 100*t.Waited/t.Seconds, float64(t.Peak)/1e6)
 	}
 	add("begun", "%s, by selfcon %s, seed %d", m.Created.UTC().Format("2006-01-02 15:04 MST"), m.Version, c.Seed)
+	if m.Machine != nil {
+		add("machine", "%s", m.Machine)
+	}
+	for _, p := range m.Later {
+		add(fmt.Sprintf("from step %d on", p.Steps), "%s", p)
+	}
+	if m.Data != nil {
+		add("data's fingerprint", "%s", m.Data)
+	}
 	return out
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"selfcon/checkpoint"
 	"selfcon/config"
+	"selfcon/data"
+	"selfcon/internal/machine"
 	"selfcon/model"
 	"selfcon/run"
 	"selfcon/tensorboard"
@@ -28,7 +30,10 @@ func folder(t *testing.T) string {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m := run.NewManifest(nil, nil, "test")
+	m, err := run.NewManifest(nil, nil, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
 	m.Config = config.Default()
 	m.Config.Data, m.Config.Image, m.Config.Epochs, m.Config.Batch = `imagefolder:<script>alert("x")</script>`, 32, 3, 8
 	net, err := model.New(model.Config{Arch: "resnet18", Width: 2, Exits: []int{2}, Sub: model.SubFC, ImageHeight: 32, ImageWidth: 32, ImageChannels: 3})
@@ -38,6 +43,9 @@ func folder(t *testing.T) string {
 	m.Config.Model = net.Config
 	m.Classes, m.Done = []string{"<b>cat</b>", "dog & co"}, true
 	m.Cost = run.Cost{Seconds: 10, Waited: 1, Steps: 30, Peak: 1e8}
+	m.Machine = &machine.Machine{CPU: "A <fast> one", Cores: 3, OS: "X", Arch: "amd64", Go: "go1"}
+	m.Data = &data.Fingerprint{Sum: "0123abcd", Covers: data.CoversPixels, Splits: []data.SplitFingerprint{{Name: "train", Images: 40}}}
+	m.Later = []run.Part{{Steps: 7, Version: "test2", Engine: "cpu x", Machine: *m.Machine}}
 	write := func(name string, v any) {
 		if err := checkpoint.WriteJSON(filepath.Join(dir, name), v); err != nil {
 			t.Fatal(err)
@@ -102,6 +110,7 @@ func TestWrite(t *testing.T) {
 	for _, want := range []string{
 		"a &lt;run&gt; &amp; more", "81.25 %", "12.50 %", "&lt;b&gt;cat&lt;/b&gt;", "dog &amp; co", "Effective rank", "Alignment", "Validation, top-1",
 		"data:image/png;base64,", "prefers-color-scheme: dark", "Confusion of the backbone", ">9<", "30 steps", "features at sub-network 2 by class", "3 epochs",
+		"A &lt;fast&gt; one, 3 cores", "by selfcon test, seed 1", "0123abcd (all pixels of 40 images)", "from step 7 on", "selfcon test2, cpu x, ",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not have %q", want)

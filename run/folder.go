@@ -95,7 +95,10 @@ func (f *Folder) create(dir string) (err error) {
 	if err := os.Chmod(f.Dir, 0o755); err != nil {
 		return err
 	}
-	if err := checkpoint.WriteJSON(filepath.Join(f.Dir, ManifestFile), f.Manifest); err != nil {
+	if err := f.Manifest.Write(f.Dir); err != nil {
+		return err
+	}
+	if err := writeConfig(f.Dir, f.Manifest); err != nil {
 		return err
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // the empty one
@@ -360,7 +363,7 @@ func (f *Folder) Finish(t *train.Trainer) error {
 		return fmt.Errorf("%s: %w; %s: when this is mended, go on with: selfcon train --resume %s", what, err, f.whole(), f.Dir)
 	}
 	f.Manifest.Done = true
-	if err := checkpoint.WriteJSON(filepath.Join(f.Dir, ManifestFile), f.Manifest); err != nil {
+	if err := f.Manifest.Write(f.Dir); err != nil {
 		return fmt.Errorf("the run is trained and saved, but it could not be noted that it is done: %w", err)
 	}
 	return nil

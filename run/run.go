@@ -3,6 +3,7 @@
 package run
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,13 +13,16 @@ import (
 
 	"selfcon/checkpoint"
 	"selfcon/config"
+	"selfcon/data"
 	"selfcon/engine"
+	"selfcon/internal/machine"
 	"selfcon/train"
 )
 
 // The files of a run's folder.
 const (
 	ManifestFile   = "run.json"          // Manifest
+	ConfigFile     = "config.yaml"       // a copy of its settings, for people and for --config
 	ModelFile      = "model.safetensors" // parameters and running statistics, the reference's names
 	MetricsFile    = "metrics.jsonl"     // a line an epoch
 	SummaryFile    = "summary.csv"       // the same for a spreadsheet
@@ -28,8 +32,9 @@ const (
 	ResultsFile    = "probe.json"        // their accuracies
 )
 
-// manifestFormat is the Manifest.Format that this program writes and reads.
-const manifestFormat = 1
+// manifestFormat is the Manifest.Format that this program writes; it reads the
+// older ones too. Format 1 had neither Machine, Later nor Data.
+const manifestFormat = 2
 
 // Manifest describes a run; it lies in the run's folder as run.json.
 type Manifest struct {
@@ -45,7 +50,26 @@ type Manifest struct {
 	From    string       `json:"from,omitempty"` // the run whose encoder this one began with
 	Init    string       `json:"init,omitempty"` // the file or run whose weights this one began with, as far as they fit
 
+	Machine *machine.Machine  `json:"machine,omitempty"`          // that it began on
+	Later   []Part            `json:"later,omitempty"`            // by what other programs and machines it was gone on with
+	Data    *data.Fingerprint `json:"data_fingerprint,omitempty"` // as it began; nil: begun by a program that took none
+
 	Imported *Imported `json:"imported,omitempty"` // nil: trained here
+}
+
+// Part is a part of a training that another program or machine did than the one
+// before.
+type Part struct {
+	Time    time.Time       `json:"time"`  // when it began
+	Steps   int             `json:"steps"` // that were done by then
+	Version string          `json:"selfcon"`
+	Engine  string          `json:"engine"`
+	Machine machine.Machine `json:"machine"`
+}
+
+// String is who did the part.
+func (p Part) String() string {
+	return fmt.Sprintf("selfcon %s, %s, %s", p.Version, p.Engine, p.Machine)
 }
 
 // Imported is where a run that was not trained here comes from. Its model holds
@@ -89,22 +113,32 @@ func (c Cost) ImagesPerSecond(batch int) float64 {
 
 // NewManifest describes a run that is about to start, or, without an engine, one
 // that is imported, and without a setup, one that has no data yet.
-func NewManifest(s *train.Setup, e engine.Engine, version string) Manifest {
-	name := ""
+func NewManifest(s *train.Setup, e engine.Engine, version string) (Manifest, error) {
+	m := Manifest{Format: manifestFormat, Version: version, Created: now()}
 	if e != nil {
-		name = e.Name()
+		here := machine.Here()
+		m.Engine, m.Machine = e.Name(), &here
 	}
-	m := Manifest{Format: manifestFormat, Version: version, Engine: name, Created: time.Now().UTC().Truncate(time.Second)}
-	m.SetData(s)
-	return m
+	return m, m.SetData(s)
 }
 
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
 // SetData gives a run its configuration and what follows from its data; nil:
-// none yet.
-func (m *Manifest) SetData(s *train.Setup) {
-	if s != nil {
-		m.Config, m.Classes, m.Images = s.Config, s.Classes, s.Counts()
+// none yet. An error is the data's.
+func (m *Manifest) SetData(s *train.Setup) error {
+	if s == nil {
+		return nil
 	}
+	f, err := s.Data.Fingerprint()
+	m.Config, m.Classes, m.Images, m.Data = s.Config, s.Classes, s.Counts(), &f
+	return err
+}
+
+// Write writes the manifest into a run's folder, in the present format.
+func (m Manifest) Write(dir string) error {
+	m.Format = manifestFormat
+	return checkpoint.WriteJSON(filepath.Join(dir, ManifestFile), m)
 }
 
 // Fresh is base, or base-2, base-3, … : the first that is not there.
@@ -122,14 +156,25 @@ func Fresh(base string) string {
 func Open(dir string) (Manifest, error) {
 	m := Manifest{Config: config.Default()} // of settings that older programs did not have
 	path := filepath.Join(dir, ManifestFile)
-	err := checkpoint.ReadJSON(path, &m)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return m, &config.Error{Setting: "run", Reason: fmt.Sprintf("%s is not the folder of a run: it has no %s", dir, ManifestFile)}
-	case err != nil:
+	}
+	if err != nil {
 		return m, err
-	case m.Format != manifestFormat:
-		return m, checkpoint.Invalidf("%s: format %d; this program reads format %d", path, m.Format, manifestFormat)
+	}
+	var later struct {
+		Format int `json:"format"`
+	}
+	if json.Unmarshal(text, &later) == nil && later.Format > manifestFormat { // whose fields are not known here
+		return m, checkpoint.Invalidf("%s: format %d, which a later selfcon wrote; this one reads formats 1 to %d: update it", path, later.Format, manifestFormat)
+	}
+	if err := checkpoint.ReadJSON(path, &m); err != nil {
+		return m, err
+	}
+	switch {
+	case m.Format < 1:
+		return m, checkpoint.Invalidf("%s: format %d: must be 1 to %d", path, m.Format, manifestFormat)
 	case len(m.Classes) < 2 && !m.needsData():
 		return m, checkpoint.Invalidf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
 	}

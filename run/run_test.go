@@ -55,6 +55,15 @@ func newTrainer(t *testing.T, s *train.Setup, threads int) *train.Trainer {
 	return tr
 }
 
+func manifest(t *testing.T, tr *train.Trainer) Manifest {
+	t.Helper()
+	m, err := NewManifest(tr.Setup, tr.Engine, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // losses trains and returns every step's loss.
 func losses(t *testing.T, tr *train.Trainer) []float64 {
 	t.Helper()
@@ -135,7 +144,7 @@ func goOn(t *testing.T, dir string, change func(*config.Run), threads, stop, eve
 	tr := newTrainer(t, small(t, change), threads)
 	f, err := Reopen(dir)
 	if _, missing := os.Stat(dir); missing != nil {
-		f, err = Create(dir, NewManifest(tr.Setup, tr.Engine, "test"))
+		f, err = Create(dir, manifest(t, tr))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -354,7 +363,7 @@ func TestKeep(t *testing.T) {
 func TestFolderRefuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "runs", "a")
 	tr := newTrainer(t, small(t, nil), 1)
-	m := NewManifest(tr.Setup, tr.Engine, "test")
+	m := manifest(t, tr)
 	f, err := Create(dir, m)
 	if err != nil {
 		t.Fatal(err)
@@ -473,7 +482,7 @@ func TestLoadModel(t *testing.T) {
 		tr := newTrainer(t, small(t, func(r *config.Run) { r.Method, r.Average = c.method, c.average }), 2)
 		losses(t, tr)
 		dir := filepath.Join(t.TempDir(), "run")
-		m := NewManifest(tr.Setup, tr.Engine, "test")
+		m := manifest(t, tr)
 		f, err := Create(dir, m)
 		if err != nil {
 			t.Fatal(err)

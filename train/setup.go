@@ -22,6 +22,7 @@ type Setup struct {
 	// own validation split), to choose by; Test is for the last word, nil if the
 	// data has none.
 	Train, Val, Test data.Dataset
+	Data             data.Splits // as opened, before images were held or left out
 	Classes          []string
 	Notes            []string // what a person should know about the data
 }
@@ -44,7 +45,7 @@ func NewSetup(c config.Run) (*Setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Setup{Train: splits.Train, Val: splits.Val, Test: splits.Test, Classes: splits.Train.Classes(), Notes: splits.Notes}
+	s := &Setup{Data: splits, Train: splits.Train, Val: splits.Val, Test: splits.Test, Classes: splits.Train.Classes(), Notes: splits.Notes}
 	if len(s.Classes) < 2 {
 		return nil, &data.Error{Path: c.Data, Reason: fmt.Sprintf("%d class; at least 2 are needed to tell apart", len(s.Classes))}
 	}

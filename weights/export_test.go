@@ -24,7 +24,10 @@ import (
 // statistics are not the usual zeros and ones.
 func trained(t *testing.T, network model.Config) (dir string, m run.Manifest) {
 	t.Helper()
-	m = run.NewManifest(nil, nil, "test")
+	m, err := run.NewManifest(nil, nil, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
 	m.Config = config.Default()
 	network.ImageHeight, network.ImageWidth, network.ImageChannels = 32, 32, 3
 	net, err := model.New(network)

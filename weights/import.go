@@ -88,5 +88,5 @@ func (f *File) Import(dir string, m run.Manifest) error {
 	if err := checkpoint.WriteTensors(filepath.Join(dir, run.ModelFile), out); err != nil {
 		return err
 	}
-	return checkpoint.WriteJSON(filepath.Join(dir, run.ManifestFile), m)
+	return m.Write(dir)
 }

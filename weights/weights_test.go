@@ -76,7 +76,9 @@ func imported(t *testing.T, path string, side int) (dir string, f *File, m run.M
 	if err != nil {
 		t.Fatal(err)
 	}
-	m = run.NewManifest(nil, nil, "test")
+	if m, err = run.NewManifest(nil, nil, "test"); err != nil {
+		t.Fatal(err)
+	}
 	m.Config, _ = f.Settings(network)
 	if side > 0 {
 		m.Config.Image, m.Config.Model.ImageHeight, m.Config.Model.ImageWidth = side, side, side

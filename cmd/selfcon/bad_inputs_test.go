@@ -196,6 +196,7 @@ func TestBadInputs(t *testing.T) {
 	}{
 		{"The command line", commandLine()},
 		{"Settings", wrongSettings()},
+		{"Configuration files", c.configurations()},
 		{"Folders of images", c.folders()},
 		{"Image files", c.images(samples(t, repo))},
 		{"Archives and shards", c.archives()},
@@ -336,6 +337,63 @@ func wrongSettings() []badInput {
 		out = append(out, badInput{r[0], "train --data sample " + r[1], exitUsage})
 	}
 	return out
+}
+
+func (c corner) configurations() []badInput {
+	bomb := "data: sample\nclasses:\n  - &a [x, x, x, x, x, x, x, x, x, x]\n" // 10^10 words, if it were unfolded
+	for i := range 9 {
+		bomb += fmt.Sprintf("  - &%c [%s]\n", 'b'+i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c, ", 'a'+i), 10), ", "))
+	}
+	c.must(os.MkdirAll("empty-config", 0o755))
+	c.write("good.yaml", []byte("data: sample\nepochs: 2\nbatch: 16\n"))
+	var out []badInput
+	for i, f := range []struct{ what, text string }{
+		{"a setting that is not there", "data: sample\n\n# how long\nepoch: 3\n"},
+		{"a setting twice", "epochs: 3\ndata: sample\nepochs: 4\n"},
+		{"text for a number", "data: sample\nepochs: three\n"},
+		{"a number in quotes", "data: sample\nepochs: \"3\"\n"},
+		{"a number for a word", "data: sample\nmethod: 5\n"},
+		{"a word for true or false", "data: sample\nflip: yes\n"},
+		{"one number for a list", "data: sample\nexits: 2\n"},
+		{"a list for one number", "data: sample\nlr: [0.1, 0.01]\n"},
+		{"a list with a word in it", "data: sample\nexits: [1, two]\n"},
+		{"a number out of range", "data: sample\nmomentum: 1.5\n"},
+		{"a whole number far too large", "data: sample\nepochs: 99999999999999999999\n"},
+		{"a number that is not finite", "data: sample\nlr: .inf\n"},
+		{"a word that is not among those", "data: sample\nschedule: linear\n"},
+		{"nothing for a number", "data: sample\nepochs:\n"},
+		{"null for what can't be", "data: sample\nbatch: null\n"},
+		{"settings that contradict each other", "data: sample\nschedule: step\n"},
+		{"nested settings", "data: sample\nmodel:\n  arch: resnet18\n"},
+		{"a preset that is not there in a file", "preset: small-sampel-ce\ndata: sample\n"},
+		{"a list for a file", "- data\n- sample\n"},
+		{"text for a file", "just some words\n"},
+		{"JSON with a setting that is not there", "{\"data\": \"sample\", \"epoch\": 3}\n"},
+		{"a bracket that does not close", "data: sample\nexits: [1, 2\n"},
+		{"a quote that is not closed", "data: \"sample\nepochs: 3\n"},
+		{"a tab before a setting", "data: sample\n\tepochs: 3\n"},
+		{"a setting without its colon", "data sample\nepochs: 3\n"},
+		{"two documents", "data: sample\n---\nepochs: 3\n"},
+		{"an anchor and an alias", "data: &d sample\ncache: *d\n"},
+		{"a merge key", "data: sample\n<<: {epochs: 3}\n"},
+		{"a bomb of aliases", bomb},
+		{"lists within lists without end", "data: sample\nexits: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "\n"},
+		{"a tag", "data: !!python/object/apply:os.system [ls]\n"},
+		{"bytes that are no text", "data: sample\nepochs: 3\ncache: \xff\xfe\n"},
+		{"a file of zeros", strings.Repeat("\x00", 100)},
+		{"a file far too long", "data: sample\n" + strings.Repeat("# more\n", 1<<19)},
+	} {
+		name := fmt.Sprintf("c%d.yaml", i)
+		c.write(name, []byte(f.text))
+		out = append(out, badInput{f.what, "train --config " + name, exitUsage})
+	}
+	return append(out,
+		badInput{"a configuration that is not there", "train --config no.yaml", exitUsage},
+		badInput{"a folder for a configuration", "train --config empty-config", exitUsage},
+		badInput{"a configuration and an unknown key=value", "train --config good.yaml epoch=3", exitUsage},
+		badInput{"a configuration and a wrong key=value", "train --config good.yaml epochs=0.5", exitUsage},
+		badInput{"a good configuration and a flag against it", "train --config good.yaml --micro-batch 5", exitUsage},
+		badInput{"a good file for another command", "config --config good.yaml --preset nothing", exitUsage})
 }
 
 func (c corner) folders() []badInput {
@@ -645,9 +703,42 @@ func (c corner) runs() []badInput {
 	}
 	undone("r-cut", edit("r-cut", run.ManifestFile, half))
 	undone("r-empty", edit("r-empty", run.ManifestFile, func([]byte) []byte { return nil }))
-	undone("r-format", edit("r-format", run.ManifestFile, replace(`"format": 1`, `"format": 99`)))
-	undone("r-field", edit("r-field", run.ManifestFile, replace(`"format": 1`, `"fromat": 1`)))
+	undone("r-format", edit("r-format", run.ManifestFile, replace(`"format": 2`, `"format": 99`)))
+	undone("r-field", edit("r-field", run.ManifestFile, replace(`"format": 2`, `"fromat": 2`)))
+	undone("r-setting", edit("r-setting", run.ManifestFile, replace(`"momentum": 0.9`, `"momentum": 9`)))
 	undone("r-count", edit("r-count", run.ManifestFile, replace(`"train": `, `"train": 1`)))
+	// Runs whose data somebody has changed since.
+	var others []badInput
+	for i, f := range []struct {
+		what   string
+		change func(dir string)
+	}{
+		{"an image more than the run began with", func(dir string) { c.write(dir+"/train/dog/3.png", aPNG(8, 8)) }},
+		{"an image less than the run began with", func(dir string) { c.must(os.Remove(dir + "/train/dog/2.png")) }},
+		{"an image that was moved to another class", func(dir string) { c.must(os.Rename(dir+"/train/cat/2.png", dir+"/train/dog/0.png")) }},
+		{"an image of another name", func(dir string) { c.must(os.Rename(dir+"/train/dog/2.png", dir+"/train/dog/22.png")) }},
+		{"images of another size", func(dir string) { c.write(dir+"/train/dog/2.png", aPNG(9, 9)) }},
+		{"an image with other bytes", func(dir string) {
+			raw := aPNG(8, 8)
+			raw[len(raw)-1] ^= 1
+			c.write(dir+"/train/dog/2.png", raw)
+		}},
+		{"a class that was renamed", func(dir string) {
+			c.must(os.Rename(dir+"/train/dog", dir+"/train/wolf"))
+			c.must(os.Rename(dir+"/test/dog", dir+"/test/wolf"))
+		}},
+		{"a test split that is gone", func(dir string) { c.must(os.RemoveAll(dir + "/test")) }},
+		{"data that is gone", func(dir string) { c.must(os.RemoveAll(dir)) }},
+	} {
+		dir, data := fmt.Sprintf("r-data%d", i), fmt.Sprintf("data%d", i)
+		c.photos(data, nil)
+		if _, stderr, code := call(c.t.Context(), strings.Fields("train --data imagefolder:"+data+" --image 8 --width 1 --batch 2 --epochs 1 --validate-every 0 --lr 0.01 --out "+dir)...); code != exitDone {
+			c.t.Fatal(stderr)
+		}
+		edit(dir, run.ManifestFile, replace(`"done": true`, `"done": false`))()
+		f.change(data)
+		others = append(others, badInput{f.what, "train --resume " + dir, exitBadData})
+	}
 	undone("r-model", edit("r-model", run.ModelFile, half))
 	undone("r-nomodel", func() { c.must(os.Remove("r-nomodel/" + run.ModelFile)) })
 	undone("r-swapped", edit("r-swapped", run.ModelFile, func([]byte) []byte {
@@ -656,7 +747,7 @@ func (c corner) runs() []badInput {
 	undone("r-probe", func() { c.write("r-probe/"+run.ProbeFile, []byte("hello")) })
 	c.write("one.png", aPNG(8, 8))
 	c.write("inthe/way", []byte("a file"))
-	return []badInput{
+	return append([]badInput{
 		{"a run that is not there", "train --resume runs/no", exitUsage},
 		{"a folder that is no run", "probe photos", exitUsage},
 		{"going on with a run that is done", "train --resume done", exitUsage},
@@ -667,7 +758,8 @@ func (c corner) runs() []badInput {
 		{"an empty description", "train --resume r-empty", exitBadData},
 		{"a run of a later program", "train --resume r-format", exitBadData},
 		{"a description with a field that is not known", "probe r-field", exitBadData},
-		{"other data than the run began with", "train --resume r-count", exitUsage},
+		{"a setting in the description that can't be", "train --resume r-setting", exitBadData},
+		{"numbers of images that are not the data's", "train --resume r-count", exitBadData},
 		{"a model cut short", "probe r-model", exitBadData},
 		{"a run without a model", "probe r-nomodel", exitFailed},
 		{"another network's model", "probe r-swapped", exitBadData},
@@ -675,5 +767,5 @@ func (c corner) runs() []badInput {
 		{"classifying with a run that was not probed", "predict --run done one.png", exitUsage},
 		{"exporting what is no run", "export photos", exitUsage},
 		{"fine-tuning what is no run", "finetune empty", exitUsage},
-	}
+	}, others...)
 }

@@ -140,7 +140,10 @@ func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run
 	if err := run.Begin(t, from); err != nil {
 		return nil, err
 	}
-	now := run.NewManifest(s, e, versionString())
+	now, err := run.NewManifest(s, e, versionString())
+	if err != nil {
+		return nil, err
+	}
 	if now.From, err = filepath.Abs(from); err != nil {
 		return nil, err
 	}

@@ -105,14 +105,18 @@ func importFile(r *reporter, path, arch, prefix string, image int, given config.
 		if err != nil {
 			return err
 		}
-		m = run.NewManifest(s, nil, versionString())
+		if m, err = run.NewManifest(s, nil, versionString()); err != nil {
+			return err
+		}
 	} else {
 		net, err := model.New(c.Model)
 		if err != nil {
 			return &config.Error{Setting: "image", Reason: err.Error()}
 		}
 		c.Model = net.Config
-		m = run.NewManifest(nil, nil, versionString())
+		if m, err = run.NewManifest(nil, nil, versionString()); err != nil {
+			return err
+		}
 		m.Config = c
 	}
 	if err := run.NewFolder(out); err != nil {

@@ -238,8 +238,10 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 		return nil, err
 	}
 	if m.NeedData(dir) != nil { // imported: from now on this is its data
-		m.SetData(s)
-		if err := checkpoint.WriteJSON(filepath.Join(dir, run.ManifestFile), m); err != nil {
+		if err := m.SetData(s); err != nil {
+			return nil, err
+		}
+		if err := m.Write(dir); err != nil {
 			return nil, err
 		}
 	}

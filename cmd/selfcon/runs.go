@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,7 +20,9 @@ import (
 
 	"selfcon/checkpoint"
 	"selfcon/config"
+	"selfcon/data"
 	"selfcon/eval"
+	"selfcon/internal/machine"
 	"selfcon/report"
 	"selfcon/run"
 )
@@ -58,6 +61,13 @@ type runInfo struct {
 	Peak       int64      `json:"peak_bytes,omitempty"`
 	Created    time.Time  `json:"created"`
 
+	Version     string            `json:"selfcon,omitempty"` // this and the rest: how it began
+	Engine      string            `json:"engine,omitempty"`
+	Seed        uint64            `json:"seed"`
+	Machine     *machine.Machine  `json:"machine,omitempty"`
+	Later       []run.Part        `json:"later,omitempty"`
+	Fingerprint *data.Fingerprint `json:"data_fingerprint,omitempty"`
+
 	config config.Run
 }
 
@@ -82,6 +92,7 @@ func inspect(dir string) (runInfo, error) {
 		i.State = "running"
 	}
 	c := m.Config
+	i.Version, i.Engine, i.Seed, i.Machine, i.Later, i.Fingerprint = m.Version, m.Engine, c.Seed, m.Machine, m.Later, m.Data
 	i.config, i.Method, i.Data, i.Epochs, i.Created = c, c.Method, c.Data, c.Epochs, m.Created
 	i.Network = fmt.Sprintf("%s w%d", c.Model.Arch, c.Model.Width)
 	i.Seconds, i.Peak, i.Speed = m.Cost.Seconds, m.Cost.Peak, m.Cost.ImagesPerSecond(c.Batch)
@@ -210,11 +221,26 @@ func (i runInfo) rows() [][2]string {
 	return out
 }
 
+// origins are what a run began with: what one asks when two do not agree.
+func (i runInfo) origins() [][2]string {
+	out := [][2]string{{"program", "selfcon " + i.Version}, {"engine", i.Engine}, {"seed", strconv.FormatUint(i.Seed, 10)}}
+	if i.Machine != nil {
+		out = append(out, [2]string{"machine", i.Machine.String()})
+	}
+	if i.Fingerprint != nil {
+		out = append(out, [2]string{"data's fingerprint", i.Fingerprint.String()})
+	}
+	for _, p := range i.Later {
+		out = append(out, [2]string{fmt.Sprintf("from step %d on", p.Steps), p.String()})
+	}
+	return out
+}
+
 func runsShowCommand() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "show RUN",
-		Short: "Show a run: its state, results and settings that are not the defaults",
+		Short: "Show a run: its state, results, what it began with and settings that are not the defaults",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := inspect(args[0])
@@ -225,7 +251,7 @@ func runsShowCommand() *cobra.Command {
 				return writeJSON(cmd.OutOrStdout(), i)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			for _, row := range i.rows() {
+			for _, row := range slices.Concat(i.rows(), i.origins()) {
 				if row[1] != "" {
 					fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 				}
@@ -246,7 +272,7 @@ func runsShowCommand() *cobra.Command {
 func runsDiffCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff RUN RUN",
-		Short: "Show the settings in which two runs differ, and their results side by side",
+		Short: "Show the settings in which two runs differ, their results side by side, and where else they differ",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, err := inspect(args[0])
@@ -264,21 +290,25 @@ func runsDiffCommand() *cobra.Command {
 					fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, cmp.Or(x, "–"), cmp.Or(y, "–"))
 				}
 			}
-			theirs := map[string]string{}
-			for _, row := range b.rows() {
-				theirs[row[0]] = row[1]
-			}
-			for _, row := range a.rows() {
-				if y := theirs[row[0]]; row[1] != "" || y != "" {
-					fmt.Fprintf(w, "%s\t%s\t%s\n", row[0], cmp.Or(row[1], "–"), cmp.Or(y, "–"))
+			pairs := func(a, b [][2]string, all bool) {
+				theirs := map[string]string{}
+				for _, row := range b {
+					theirs[row[0]] = row[1]
 				}
-				delete(theirs, row[0])
-			}
-			for _, row := range b.rows() {
-				if y, ok := theirs[row[0]]; ok && y != "" {
-					fmt.Fprintf(w, "%s\t–\t%s\n", row[0], y)
+				for _, row := range a {
+					if y := theirs[row[0]]; row[1] != y || all && y != "" {
+						fmt.Fprintf(w, "%s\t%s\t%s\n", row[0], cmp.Or(row[1], "–"), cmp.Or(y, "–"))
+					}
+					delete(theirs, row[0])
+				}
+				for _, row := range b {
+					if y := theirs[row[0]]; y != "" {
+						fmt.Fprintf(w, "%s\t–\t%s\n", row[0], y)
+					}
 				}
 			}
+			pairs(a.rows(), b.rows(), true)
+			pairs(a.origins(), b.origins(), false)
 			return w.Flush()
 		},
 	}

@@ -215,7 +215,10 @@ func trainRun(ctx context.Context, r *reporter, c config.Run, out string, begin 
 	if err != nil {
 		return "", err
 	}
-	m := run.NewManifest(s, e, versionString())
+	m, err := run.NewManifest(s, e, versionString())
+	if err != nil {
+		return "", err
+	}
 	if begin != nil {
 		if err := initialise(r, e, t, begin); err != nil {
 			return "", err
@@ -309,12 +312,8 @@ func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.So
 	if err != nil {
 		return err
 	}
-	if err := sameClasses(s.Classes, m.Classes); err != nil {
+	if err := m.CheckData(f.Dir, s); err != nil {
 		return err
-	}
-	if now := s.Counts(); now != m.Images {
-		return usagef("the data is not what %s began with: %d training, %d validation and %d test images, not %d, %d and %d",
-			f.Dir, now.Train, now.Val, now.Test, m.Images.Train, m.Images.Val, m.Images.Test)
 	}
 	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
 	if err != nil {
@@ -331,6 +330,9 @@ func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.So
 	}
 	if err != nil {
 		return err
+	}
+	for _, note := range f.GoOn(t, versionString()) {
+		r.warnf("%s", note)
 	}
 	if m.From != "" && !f.Saved() {
 		if err := run.Begin(t, m.From); err != nil {
