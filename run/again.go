@@ -69,36 +69,47 @@ func checkConfig(dir string, m Manifest) (note string, err error) {
 	return fmt.Sprintf("%s was changed: %s%s. To train with the changed ones: selfcon train --config %s", path, strings.Join(changed, ", "), rest, path), nil
 }
 
-// CheckData is a *data.Error if the data in s, which was opened for the run in
-// dir, are not what the run began with; it says what differs.
-func (m Manifest) CheckData(dir string, s *train.Setup) error {
+// Checked is what CheckData found.
+type Checked struct {
+	Now     data.Fingerprint
+	Changes []string // since the run began; they were accepted
+}
+
+// CheckData compares the data in s, which was opened for the run in dir, with
+// what the run began with. A *data.Error says what differs; but that labels,
+// names and bytes do can be accepted, as they must when damaged images were
+// replaced.
+func (m Manifest) CheckData(dir string, s *train.Setup, accept bool) (c Checked, err error) {
+	if c.Now, err = s.Data.Fingerprint(); err != nil {
+		return c, err
+	}
 	var wrong []string
 	if !slices.Equal(s.Classes, m.Classes) {
 		wrong = append(wrong, fmt.Sprintf("classes %s, not %s", someNames(s.Classes), someNames(m.Classes)))
 	}
+	fits := len(wrong) == 0 && s.Counts() == m.Images // the place in the training means the same
 	if m.Data != nil {
-		now, err := s.Data.Fingerprint()
-		if err != nil {
-			return err
-		}
-		for _, d := range m.Data.Differences(now) {
+		for _, d := range m.Data.Differences(c.Now) {
 			if d != "other classes" || len(wrong) == 0 {
 				wrong = append(wrong, d)
 			}
 		}
 	}
-	if now := s.Counts(); len(wrong) == 0 && now != m.Images {
+	if now := s.Counts(); len(wrong) == 0 && !fits {
 		wrong = append(wrong, fmt.Sprintf("%d training, %d validation and %d test images, not %d, %d and %d",
 			now.Train, now.Val, now.Test, m.Images.Train, m.Images.Val, m.Images.Test))
 	}
-	if len(wrong) == 0 {
-		return nil
+	if len(wrong) == 0 || fits && accept {
+		c.Changes = wrong
+		return c, nil
 	}
-	anew := ""
-	if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
-		anew = ", or begin anew with: selfcon train --config " + filepath.Join(dir, ConfigFile)
+	advice := "Put it back as it was"
+	if fits {
+		advice += ", or go on with it as it is: selfcon train --accept-data --resume " + dir
+	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
+		advice += ", or begin anew with: selfcon train --config " + filepath.Join(dir, ConfigFile)
 	}
-	return &data.Error{Path: m.Config.Data, Reason: fmt.Sprintf("is not the data that %s began with: %s. Put it back as it was%s", dir, strings.Join(wrong, "; "), anew)}
+	return c, &data.Error{Path: m.Config.Data, Reason: fmt.Sprintf("is not the data that %s began with: %s. %s", dir, strings.Join(wrong, "; "), advice)}
 }
 
 // someNames joins the first few names.
@@ -111,9 +122,9 @@ func someNames(names []string) string {
 }
 
 // GoOn notes in the run's folder that this program goes on with it here, with a
-// trainer at the place where it does, and that its data is what the trainer has
-// if nothing tells of it yet. What a person should know comes back.
-func (f *Folder) GoOn(t *train.Trainer, version string) (notes []string) {
+// trainer at the place where it does and data that was checked. What a person
+// should know comes back.
+func (f *Folder) GoOn(t *train.Trainer, version string, c Checked) (notes []string) {
 	m := &f.Manifest
 	note, err := checkConfig(f.Dir, *m)
 	if err != nil {
@@ -129,27 +140,27 @@ func (f *Folder) GoOn(t *train.Trainer, version string) (notes []string) {
 	if len(m.Later) > 0 {
 		before = m.Later[len(m.Later)-1]
 	}
-	here := Part{Time: now(), Steps: stepOf(t), Version: version, Engine: t.Engine.Name(), Machine: machine.Here()}
+	here := Part{Time: now(), Steps: stepOf(t), Version: version, Engine: t.Engine.Name(), Machine: machine.Here(), Data: strings.Join(c.Changes, "; ")}
+	const bits = "so it need not end with the bits of a run that was not interrupted"
+	if here.Data != "" {
+		notes = append(notes, fmt.Sprintf("%s goes on with other data than it began with (%s), %s", f.Dir, here.Data, bits))
+	}
 	was, is := kernels(before.Engine), kernels(here.Engine)
 	if was != is {
-		notes = append(notes, fmt.Sprintf("%s trained with %s so far and goes on with %s, which rounds differently: it will not end with the bits of a run that was not interrupted", f.Dir, was, is))
+		notes = append(notes, fmt.Sprintf("%s trained with %s so far and goes on with %s, which rounds differently, %s", f.Dir, was, is, bits))
 	}
 	if before.Version != here.Version {
-		notes = append(notes, fmt.Sprintf("%s was trained by selfcon %s so far and goes on with %s: it may not end with the bits of a run that was not interrupted", f.Dir, before.Version, here.Version))
+		notes = append(notes, fmt.Sprintf("%s was trained by selfcon %s so far and goes on with %s, %s", f.Dir, before.Version, here.Version, bits))
 	}
-	changed := was != is || before.Version != here.Version || before.Machine != here.Machine
-	if changed {
+	if here.Data == "" && was == is && before.Version == here.Version && before.Machine == here.Machine && m.Data != nil {
+		return notes
+	}
+	if m.Data != nil || was != is || before.Version != here.Version || before.Machine != here.Machine {
 		m.Later = append(m.Later, here)
 	}
-	if m.Data == nil {
-		if now, err := t.Setup.Data.Fingerprint(); err == nil { // an image that can't be read is told when it is needed
-			m.Data, changed = &now, true
-		}
-	}
-	if changed {
-		if err := m.Write(f.Dir); err != nil {
-			notes = append(notes, fmt.Sprintf("where it goes on could not be written down: %v", err))
-		}
+	m.Data = &c.Now
+	if err := m.Write(f.Dir); err != nil {
+		notes = append(notes, fmt.Sprintf("where it goes on could not be written down: %v", err))
 	}
 	return notes
 }

@@ -13,6 +13,7 @@ import (
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/internal/machine"
+	"selfcon/train"
 )
 
 // begun is the folder of a run that was stopped after two steps, in a trainer's
@@ -131,7 +132,11 @@ func TestGoOn(t *testing.T) {
 		if _, err := f.Restore(tr); err != nil {
 			t.Fatal(err)
 		}
-		said := f.GoOn(tr, c.version)
+		checked, err := f.Manifest.CheckData(dir, tr.Setup, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := f.GoOn(tr, c.version, checked)
 		if len(said) != min(1, len(c.notes)) {
 			t.Errorf("%s: %q", name, said)
 		}
@@ -140,7 +145,7 @@ func TestGoOn(t *testing.T) {
 				t.Errorf("%s: %q, want %q", name, said, want)
 			}
 		}
-		again := f.GoOn(tr, c.version) // nothing is new any more, but what somebody changed
+		again := f.GoOn(tr, c.version, checked) // nothing is new any more, but what somebody changed
 		if c.file != ConfigFile && len(again) > 0 {
 			t.Errorf("%s: again %q", name, again)
 		}
@@ -181,12 +186,13 @@ func TestOldFormat(t *testing.T) {
 	}
 	s := small(t, nil)
 	s.Train = data.Subset(s.Train, make([]int, s.Train.Len()+1))
-	if err := old.CheckData(dir, s); err == nil || !strings.Contains(err.Error(), "71 training, ") {
+	if _, err := old.CheckData(dir, s, true); err == nil || !strings.Contains(err.Error(), "71 training, ") {
 		t.Errorf("with an image more: %v", err)
 	}
 	tr := newTrainer(t, small(t, nil), 1)
-	if err := old.CheckData(dir, tr.Setup); err != nil {
-		t.Error(err)
+	checked, err := old.CheckData(dir, tr.Setup, false)
+	if err != nil {
+		t.Fatal(err)
 	}
 	f, err := Reopen(dir)
 	if err != nil {
@@ -195,7 +201,7 @@ func TestOldFormat(t *testing.T) {
 	if _, err := f.Restore(tr); err != nil {
 		t.Fatal(err)
 	}
-	if notes := f.GoOn(tr, "test"); len(notes) > 0 {
+	if notes := f.GoOn(tr, "test", checked); len(notes) > 0 {
 		t.Errorf("%q", notes)
 	}
 	f.Close()
@@ -222,24 +228,60 @@ func TestCheckData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := small(t, nil)
-	if err := m.CheckData(dir, s); err != nil {
-		t.Fatal(err)
+	few := data.Subset(small(t, nil).Data.Train, []int{1, 2, 3})
+	shifted := func(s *train.Setup) { // as many images of other labels
+		var other []int
+		for i := range s.Data.Train.Len() {
+			other = append(other, (i+1)%s.Data.Train.Len())
+		}
+		s.Data.Train = data.Subset(s.Data.Train, other)
 	}
-	few := data.Subset(s.Data.Train, []int{1, 2, 3})
 	for name, c := range map[string]struct {
-		change func()
+		change func(*train.Setup)
+		accept bool // what may be
 		want   string
 	}{
-		"fewer":         {func() { s.Data.Train = few }, "3 train images, not 10000"},
-		"other classes": {func() { s.Classes = []string{"cat", "dog"} }, "classes cat, dog, not T-shirt/top, "},
-		"other counts":  {func() { s.Test = few }, "3 test images, not 70"},
+		"fewer":         {func(s *train.Setup) { s.Data.Train = few; s.Train = few }, false, "3 train images, not 10000"},
+		"other classes": {func(s *train.Setup) { s.Classes = []string{"cat", "dog"} }, false, "classes cat, dog, not T-shirt/top, "},
+		"other counts":  {func(s *train.Setup) { s.Test = few }, false, "3 test images, not 70"},
+		"other labels":  {shifted, true, "other labels of the train images"},
 	} {
-		s = small(t, nil)
-		c.change()
+		s := small(t, nil)
+		c.change(s)
+		advice := "--config " + filepath.Join(dir, ConfigFile)
+		if c.accept {
+			advice = "--accept-data --resume " + dir
+		}
 		var bad *data.Error
-		if err := m.CheckData(dir, s); !errors.As(err, &bad) || bad.Path != "sample" || !strings.Contains(bad.Reason, c.want) || !strings.Contains(bad.Reason, "--config "+filepath.Join(dir, ConfigFile)) {
+		if _, err := m.CheckData(dir, s, false); !errors.As(err, &bad) || bad.Path != "sample" || !strings.Contains(bad.Reason, c.want) || !strings.Contains(bad.Reason, advice) {
 			t.Errorf("%s: %v", name, err)
 		}
+		checked, err := m.CheckData(dir, s, true)
+		if (err == nil) != c.accept || c.accept && len(checked.Changes) == 0 {
+			t.Errorf("%s: accepted: %+v, %v", name, checked, err)
+		}
+	}
+
+	// What was accepted is written down, and needs no second word.
+	tr := newTrainer(t, small(t, nil), 1)
+	shifted(tr.Setup)
+	checked, err := m.CheckData(dir, tr.Setup, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Reopen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if notes := f.GoOn(tr, "test", checked); len(notes) != 1 || !strings.Contains(notes[0], "goes on with other data") {
+		t.Errorf("%q", notes)
+	}
+	now, err := Open(dir)
+	if err != nil || len(now.Later) != 1 || !strings.Contains(now.Later[0].Data, "other labels") || now.Data.Sum == m.Data.Sum {
+		t.Errorf("%+v, %v", now, err)
+	}
+	if _, err := now.CheckData(dir, tr.Setup, false); err != nil {
+		t.Error(err)
 	}
 }

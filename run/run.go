@@ -52,24 +52,29 @@ type Manifest struct {
 
 	Machine *machine.Machine  `json:"machine,omitempty"`          // that it began on
 	Later   []Part            `json:"later,omitempty"`            // by what other programs and machines it was gone on with
-	Data    *data.Fingerprint `json:"data_fingerprint,omitempty"` // as it began; nil: begun by a program that took none
+	Data    *data.Fingerprint `json:"data_fingerprint,omitempty"` // as it began, or as was accepted later; nil: begun by a program that took none
 
 	Imported *Imported `json:"imported,omitempty"` // nil: trained here
 }
 
 // Part is a part of a training that another program or machine did than the one
-// before.
+// before, or with other data.
 type Part struct {
 	Time    time.Time       `json:"time"`  // when it began
 	Steps   int             `json:"steps"` // that were done by then
 	Version string          `json:"selfcon"`
 	Engine  string          `json:"engine"`
 	Machine machine.Machine `json:"machine"`
+	Data    string          `json:"data_changed,omitempty"` // how it differs from that of the parts before, where that was accepted
 }
 
 // String is who did the part.
 func (p Part) String() string {
-	return fmt.Sprintf("selfcon %s, %s, %s", p.Version, p.Engine, p.Machine)
+	s := fmt.Sprintf("selfcon %s, %s, %s", p.Version, p.Engine, p.Machine)
+	if p.Data != "" {
+		s += "; other data: " + p.Data
+	}
+	return s
 }
 
 // Imported is where a run that was not trained here comes from. Its model holds

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"hash/crc32"
 	"image"
@@ -26,8 +25,6 @@ import (
 
 	"selfcon/run"
 )
-
-var update = flag.Bool("update", false, "write docs/bad-inputs.md anew")
 
 // badInput is a row of docs/bad-inputs.md.
 type badInput struct {
@@ -300,6 +297,7 @@ func commandLine() []badInput {
 		{"a format without its path", "train --data imagefolder", exitUsage},
 		{"a path that the format does not take", "train --data sample:here", exitUsage},
 		{"a preset that is not there", "train --data sample --preset small-sampel-ce", exitUsage},
+		{"accepting data without a run", "train --data sample --accept-data", exitUsage},
 		{"settings for a run that has its own", "train --resume runs/a --lr 1", exitUsage},
 		{"a log format that is not there", "train --data sample --log-format xml", exitUsage},
 		{"probe without a run", "probe", exitUsage},

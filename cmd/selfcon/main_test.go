@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"image"
 	"image/png"
 	"math"
@@ -22,6 +23,8 @@ import (
 	"selfcon/model"
 	"selfcon/run"
 )
+
+var update = flag.Bool("update", false, "write the docs that tests hold against the program anew")
 
 // call runs the command in-process.
 func call(ctx context.Context, args ...string) (stdout, stderr string, code int) {
@@ -396,7 +399,7 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b")
-	if code != exitUsage || !strings.Contains(stderr, "35 training, 4 validation and 12 test images, not 36, 4 and 12") {
+	if code != exitBadData || !strings.Contains(stderr, "39 train images, not 40") {
 		t.Errorf("resume on fewer images: exit code %d, %q", code, stderr)
 	}
 	if err := os.Rename(away, filepath.Join(light, "a.png")); err != nil {
@@ -416,6 +419,10 @@ func TestInterrupt(t *testing.T) {
 		}
 	}
 	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b")
+	if code != exitBadData || !strings.Contains(stderr, "bytes of train images, not") || !strings.Contains(stderr, "--accept-data") {
+		t.Errorf("resume on other images: exit code %d, %q", code, stderr)
+	}
+	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--accept-data")
 	if code != exitBadData || !strings.Contains(stderr, "damaged") || !strings.Contains(stderr, "go on with: selfcon train --resume runs/b") {
 		t.Errorf("resume on broken images: exit code %d, %q", code, stderr)
 	}
@@ -424,7 +431,7 @@ func TestInterrupt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--threads", "1", "--memory", "least")
+	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--accept-data", "--threads", "1", "--memory", "least")
 	if code != exitDone {
 		t.Fatalf("resume: exit code %d, %q", code, stderr)
 	}

@@ -102,6 +102,7 @@ func completePairs(_ *cobra.Command, _ []string, word string) ([]string, cobra.S
 func trainCommand() *cobra.Command {
 	var t trainSettings
 	out, resume, initial := "", "", ""
+	accept := false
 	cmd := &cobra.Command{
 		Use:   "train --data FORMAT[:PATH] [key=value …]",
 		Short: "Train an encoder on labelled images",
@@ -128,7 +129,10 @@ comes of them.`,
 			r := newReporter(cmd)
 			defer r.end()
 			if resume != "" {
-				return resumeRun(cmd, r, &t, pairs, resume)
+				return resumeRun(cmd, r, &t, pairs, resume, accept)
+			}
+			if accept {
+				return usagef("--accept-data goes with --resume: a new run takes the data as it is")
 			}
 			c, begin, err := beginWith(cmd, r, &t, pairs, initial)
 			if err != nil {
@@ -147,6 +151,7 @@ comes of them.`,
 	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
 	cmd.Flags().StringVar(&initial, "init", "", "begin with the weights in this `file` (safetensors, PyTorch) or run's folder: what fits by name and shape; network and exits are its own unless flags say otherwise")
 	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers, --memory, --save-every and --keep")
+	cmd.Flags().BoolVar(&accept, "accept-data", false, "with --resume: go on although labels, names or bytes of the images are not what the run began with, as when damaged ones were replaced")
 	return cmd
 }
 
@@ -263,7 +268,7 @@ func fillCache(ctx context.Context, r *reporter, c config.Run) error {
 }
 
 // resumeRun goes on with an interrupted run.
-func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string, dir string) error {
+func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string, dir string, accept bool) error {
 	var extra []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if slices.Contains([]string{"config", "preset", "out", "init"}, f.Name) {
@@ -292,7 +297,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 	if err != nil {
 		return err
 	}
-	err = r.into(f, func() error { return resumeIn(cmd.Context(), r, f, sources) })
+	err = r.into(f, func() error { return resumeIn(cmd.Context(), r, f, sources, accept) })
 	if err != nil {
 		return err
 	}
@@ -301,8 +306,9 @@ func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 	return nil
 }
 
-// resumeIn goes on with the run in a folder.
-func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.Sources) error {
+// resumeIn goes on with the run in a folder, also with data that has changed if
+// that is accepted.
+func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.Sources, accept bool) error {
 	m := &f.Manifest
 	c := &m.Config
 	if err := config.Override(c, sources); err != nil {
@@ -312,7 +318,8 @@ func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.So
 	if err != nil {
 		return err
 	}
-	if err := m.CheckData(f.Dir, s); err != nil {
+	checked, err := m.CheckData(f.Dir, s, accept)
+	if err != nil {
 		return err
 	}
 	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
@@ -331,7 +338,7 @@ func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.So
 	if err != nil {
 		return err
 	}
-	for _, note := range f.GoOn(t, versionString()) {
+	for _, note := range f.GoOn(t, versionString(), checked) {
 		r.warnf("%s", note)
 	}
 	if m.From != "" && !f.Saved() {
