@@ -10,8 +10,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"gonum.org/v1/gonum/mathext"
 
 	"selfcon/data"
 )
@@ -172,9 +175,12 @@ func TestMixRecorded(t *testing.T) {
 		if digestFloats(got) != c.Digest {
 			t.Errorf("%+v differs from torchvision's", c)
 		}
-		// The label of image 1 is mixed with that of image 0; torchvision keeps float32.
-		if math.Abs(c.Labels[1]-m.Lambda) > 1e-7 || math.Abs(c.Labels[0]-(1-m.Lambda)) > 1e-7 {
-			t.Errorf("%s: lambda %v, want the labels %v", c.Kind, m.Lambda, c.Labels)
+		targets := make([]float32, 6*6)
+		m.Targets(targets, []int32{0, 1, 2, 3, 4, 5}, 6, 0)
+		for k, want := range c.Labels { // of image 1, which is mixed with image 0
+			if targets[6+k] != float32(want) {
+				t.Errorf("%+v: targets %v, want %v", m, targets[6:12], c.Labels)
+			}
 		}
 	}
 	one := append([]float32(nil), batch[:h*w*ch]...)
@@ -183,19 +189,66 @@ func TestMixRecorded(t *testing.T) {
 		t.Error("the erased image differs from torchvision's")
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	sum := 0.0
 	for range 2000 {
-		m := Mixup(0.2, r)
-		if m.Lambda < 0 || m.Lambda > 1 {
-			t.Fatalf("lambda %v", m.Lambda)
-		}
-		sum += m.Lambda
 		if m := CutMix(1, 20, 30, r); m.Lambda < 0 || m.Lambda > 1 || m.box.top < 0 || m.box.left < 0 || m.box.top+m.box.height > 20 || m.box.left+m.box.width > 30 {
 			t.Fatalf("%+v", m)
 		}
 	}
-	if sum/2000 < 0.45 || sum/2000 > 0.55 { // deviation of Beta(0.2, 0.2) 0.42, of the mean 0.01
-		t.Errorf("mean lambda %v, want about 0.5", sum/2000)
+}
+
+// TestMixDistribution holds draws to the distribution function of Beta(α, α), and
+// a batch that can be mixed both ways to equal chances.
+func TestMixDistribution(t *testing.T) {
+	const n = 4000
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, alpha := range []float64{0.001, 0.05, 0.2, 1, 1.5, 8} {
+		draws := make([]float64, n)
+		for i := range draws {
+			draws[i] = Mixup(alpha, r).Lambda
+		}
+		slices.Sort(draws)
+		for i, x := range draws {
+			// Kolmogorov and Smirnov's distance is above 2.2/√n once in 8,000 times. Very
+			// small alphas have draws that a float64 takes for 0 or 1.
+			if f := mathext.RegIncBeta(alpha, alpha, x); !(x >= 0 && x <= 1) || x > 0 && x < 1 && math.Abs(f-float64(i)/n) > 2.2/math.Sqrt(n) {
+				t.Fatalf("alpha %g: draw %d of %d is %g, where the distribution is %g", alpha, i, n, x, f)
+			}
+		}
+	}
+	cut := 0
+	for range n {
+		if (Mixing{Mixup: 0.2, CutMix: 1}).Draw(8, 8, r).cut {
+			cut++
+		}
+		if (Mixing{Mixup: 0.2}).Draw(8, 8, r).cut || !(Mixing{CutMix: 1}).Draw(8, 8, r).cut {
+			t.Fatal("what is off is drawn")
+		}
+	}
+	if math.Abs(float64(cut)-n/2) > 4*math.Sqrt(n)/2 {
+		t.Errorf("cutmix %d times of %d", cut, n)
+	}
+	if m := (Mixing{}).Draw(8, 8, nil); m != (Mix{Lambda: 1}) || (Mixing{}).On() {
+		t.Errorf("nothing to mix: %+v", m)
+	}
+}
+
+// A batch without its partner, or with all of itself, stays as it is.
+func TestMixNothing(t *testing.T) {
+	odd := float32(math.Inf(1)) // times 0 it would be no number
+	for _, c := range []struct {
+		m Mix
+		n int
+	}{{Mix{Lambda: 0.3}, 1}, {Mix{Lambda: 1}, 2}} {
+		images := []float32{odd, 1, 2, odd}
+		c.m.Apply(images, c.n, 1, 2, 1)
+		if !slices.Equal(images, []float32{odd, 1, 2, odd}) {
+			t.Errorf("%+v of %d images: %v", c.m, c.n, images)
+		}
+	}
+	one := make([]float32, 3)
+	Mix{Lambda: 0.3}.Targets(one, []int32{2}, 3, 0)
+	if !slices.Equal(one, []float32{0, 0, 1}) {
+		t.Errorf("the targets of one image alone: %v", one)
 	}
 }
 

@@ -54,6 +54,8 @@ type Run struct {
 	Blur         float64   `json:"blur"`                   // probability of a Gaussian blur
 	Solarize     float64   `json:"solarize"`               // probability that pixels above half are inverted
 	Erase        float64   `json:"erase"`                  // probability that a rectangle is erased
+	Mixup        float64   `json:"mixup"`                  // batches are blended with themselves, by shares from Beta(mixup, mixup); 0: no
+	CutMix       float64   `json:"cutmix"`                 // rectangles of a batch's images are put into each other, of shares from Beta(cutmix, cutmix); 0: no
 	ValFraction  float64   `json:"val_fraction"`           // of the training set, held out where the data has no validation split
 	Fraction     float64   `json:"fraction"`               // of the training images that are used, class by class, after validation images are held out; 0: all
 	PerClass     int       `json:"per_class"`              // training images of a class that are used; 0: all
@@ -62,6 +64,9 @@ type Run struct {
 	Mean         []float64 `json:"mean"`                   // per channel in [0,1]; nil: known for the data, or measured
 	Std          []float64 `json:"std"`
 	Seed         uint64    `json:"seed"`
+	// LabelSmoothing is the share of a classifier's targets that is spread evenly over
+	// all classes, as by torch's label_smoothing.
+	LabelSmoothing float64 `json:"label_smoothing"`
 	// ValidateEvery is how many epochs lie between two judgements of the network
 	// by the validation images; 0: none; -1: a tenth of all, or more where they are dear.
 	ValidateEvery int `json:"validate_every"`
@@ -150,6 +155,30 @@ func (c Run) LossMethod() (loss.Method, error) {
 	return m, nil
 }
 
+// Mixes says whether images of a batch are mixed with each other, and their labels.
+func (c Run) Mixes() bool { return c.Mixup > 0 || c.CutMix > 0 }
+
+// soften checks what makes soft targets of labels: only cross-entropy takes them.
+func (c Run) soften(m loss.Method) error {
+	if m.OneStage() && !m.Contrastive() {
+		return nil
+	}
+	why := "contrasts images and has no classifier to train"
+	if m.OneStage() {
+		why = "contrasts images of one label as well"
+	}
+	for _, x := range []struct {
+		setting string
+		value   float64
+		what    string
+	}{{"mixup", c.Mixup, "mixes labels"}, {"cutmix", c.CutMix, "mixes labels"}, {"label_smoothing", c.LabelSmoothing, "smooths labels"}} {
+		if x.value > 0 {
+			return bad(x.setting, "%g %s, which only cross-entropy can learn; %s %s: take --method ce, subnet_ce or kd, or leave %s out", x.value, x.what, m.Name, why, x.setting)
+		}
+	}
+	return nil
+}
+
 // Validate checks every setting that can be checked without the data; the
 // error is an *Error.
 func (c Run) Validate() error {
@@ -188,6 +217,9 @@ func (c Run) Validate() error {
 	}
 	if c.Augment == "none" && (len(c.RandAugment) > 0 || c.AutoAugment != "" || c.Blur+c.Solarize+c.Erase > 0) {
 		return bad("augment", "none, and yet more is asked for: take weak or strong for rand_augment, auto_augment, blur, solarize or erase")
+	}
+	if err := c.soften(m); err != nil {
+		return err
 	}
 	if c.Fraction != 0 && c.Fraction != 1 && c.PerClass > 0 {
 		return bad("per_class", "%d, and a fraction of %g: choose one", c.PerClass, c.Fraction)

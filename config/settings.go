@@ -187,6 +187,12 @@ var table = []*Setting{
 		About: "probability that pixels brighter than half are inverted"},
 	{Key: "erase", Group: "Augmentation", Range: from(0).to(1), field: func(c *Run) any { return &c.Erase },
 		About: "probability that a rectangle is erased"},
+	{Key: "mixup", Group: "Augmentation", Range: from(0).to(1000), field: func(c *Run) any { return &c.Mixup },
+		About: "blend each image of a batch, and its label, with another by shares from Beta(mixup, mixup), such as 0.2; for ce, subnet_ce and kd (0: no; with cutmix too, one of both is drawn for each batch)"},
+	{Key: "cutmix", Group: "Augmentation", Range: from(0).to(1000), field: func(c *Run) any { return &c.CutMix },
+		About: "put a rectangle of another image of the batch, and its label's share, into each, of areas from Beta(cutmix, cutmix), such as 1; for ce, subnet_ce and kd (0: no)"},
+	{Key: "label_smoothing", Group: "Augmentation", Range: from(0).below(1), field: func(c *Run) any { return &c.LabelSmoothing },
+		About: "share of a classifier's targets that is spread evenly over all classes, such as 0.1; for ce, subnet_ce and kd"},
 
 	// Machine
 	{Key: "threads", Group: machine, Range: from(0).to(1024), field: func(c *Run) any { return &c.Threads },

@@ -115,6 +115,9 @@ func random(r *rand.Rand) Run {
 	c.Data = words[1+r.IntN(len(words)-1)]
 	c.Model.Arch = []string{"resnet18", "vgg16_bn", "wrn_28_10"}[r.IntN(3)]
 	c.Model.Dropout, c.Model.DropConnect, c.Alpha = nil, nil, nil
+	if m, err := loss.Parse(c.Method); err == nil && (m.Contrastive() || !m.OneStage()) {
+		c.Mixup, c.CutMix, c.LabelSmoothing = 0, 0, 0
+	}
 	if m, err := loss.Parse(c.Method); err == nil && m.NeedsExits() {
 		c.Model.Exits = []int{1, 2}
 		if !m.OneStage() && r.IntN(2) == 0 {

@@ -81,7 +81,8 @@ type Heads struct {
 }
 
 // Add adds the objective to a graph and returns the loss, a scalar. labels is
-// int[B]; for contrasts of graph.SharedLabels float[B × labels].
+// int[B]; for contrasts of graph.SharedLabels float[B × labels]; classifiers can
+// learn soft targets float[B × classes] in their place.
 func (m Method) Add(g *graph.Graph, h Heads, labels *graph.Value, t Temperatures) *graph.Value {
 	var total *graph.Value
 	add := func(name string, l *graph.Value, weight float64) {

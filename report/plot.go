@@ -41,6 +41,7 @@ func plots(epochs []run.Epoch) []plot {
 		{Title: "Learning rate", About: "of each epoch's last step"},
 		{Title: "Images a second", About: "labelled images"},
 		{Title: "Share of time waiting for images", About: "near 0 the network takes the time, near 1 loading and augmenting"},
+		{Title: "Training, top-1", About: "share of training images, as augmented, whose class was found; of mixed images each class counts by its share"},
 	}
 	add := func(plot int, name string, x int, y float64) {
 		p := &all[plot]
@@ -70,6 +71,9 @@ func plots(epochs []run.Epoch) []plot {
 		add(6, "images/s", e.Epoch, e.Speed)
 		if e.Seconds > 0 {
 			add(7, "waiting", e.Epoch, e.Waited/e.Seconds)
+		}
+		if e.Top1 != nil {
+			add(8, "training", e.Epoch, *e.Top1)
 		}
 	}
 	var some []plot

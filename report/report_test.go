@@ -56,7 +56,7 @@ func folder(t *testing.T) string {
 	for i := range 3 {
 		a := 0.5
 		line, err := json.Marshal(run.Epoch{
-			Epoch: i + 1, Step: 10 * (i + 1), Loss: 4 - float64(i), Rate: 0.1, Speed: 100, Seconds: 2, Waited: 0.5,
+			Epoch: i + 1, Step: 10 * (i + 1), Loss: 4 - float64(i), Top1: &a, Rate: 0.1, Speed: 100, Seconds: 2, Waited: 0.5,
 			Exits:      []train.ExitHealth{{Name: "sub-network 2", EffectiveRank: 3, Alignment: &a, Uniformity: -1}, {Name: "backbone", EffectiveRank: 5, Uniformity: -2}},
 			Validation: &train.Validation{Score: 0.5, Exits: []train.ExitScore{{Name: "backbone", Top1: 0.5 + float64(i)/10}}},
 		})
@@ -108,7 +108,7 @@ func TestWrite(t *testing.T) {
 	dir := folder(t)
 	text := written(t, dir)
 	for _, want := range []string{
-		"a &lt;run&gt; &amp; more", "81.25 %", "12.50 %", "&lt;b&gt;cat&lt;/b&gt;", "dog &amp; co", "Effective rank", "Alignment", "Validation, top-1",
+		"a &lt;run&gt; &amp; more", "81.25 %", "12.50 %", "&lt;b&gt;cat&lt;/b&gt;", "dog &amp; co", "Effective rank", "Alignment", "Validation, top-1", "Training, top-1",
 		"data:image/png;base64,", "prefers-color-scheme: dark", "Confusion of the backbone", ">9<", "30 steps", "features at sub-network 2 by class", "3 epochs",
 		"A &lt;fast&gt; one, 3 cores", "by selfcon test, seed 1", "0123abcd (all pixels of 40 images)", "from step 7 on", "selfcon test2, cpu x, ",
 	} {

@@ -18,11 +18,12 @@ import (
 
 // Epoch is a line of the metrics' file: how an epoch went.
 type Epoch struct {
-	Epoch   int       `json:"epoch"` // done, so from 1
-	Step    int       `json:"step"`  // steps done since the run began
-	Time    time.Time `json:"time"`  // when the epoch ended
-	Loss    float64   `json:"loss"`  // mean over the epoch's steps
-	Rate    float64   `json:"lr"`    // of the epoch's last step
+	Epoch   int       `json:"epoch"`                // done, so from 1
+	Step    int       `json:"step"`                 // steps done since the run began
+	Time    time.Time `json:"time"`                 // when the epoch ended
+	Loss    float64   `json:"loss"`                 // mean over the epoch's steps
+	Top1    *float64  `json:"train_top1,omitempty"` // of the training images as they were augmented; nil: nothing classifies
+	Rate    float64   `json:"lr"`                   // of the epoch's last step
 	Speed   float64   `json:"images_per_s"`
 	Seconds float64   `json:"seconds"`           // that the epoch took, without validation
 	Waited  float64   `json:"data_wait_seconds"` // of them
@@ -35,7 +36,7 @@ type Epoch struct {
 func NewEpoch(p train.Progress) Epoch {
 	return Epoch{
 		Epoch: p.Epoch, Step: p.Epoch * p.Batches, Time: time.Now().UTC().Truncate(time.Millisecond),
-		Loss: p.MeanLoss, Rate: p.Rate, Speed: p.ImagesPerSecond, Seconds: p.EpochTook.Seconds(), Waited: p.EpochWaited.Seconds(),
+		Loss: p.MeanLoss, Top1: p.Top1, Rate: p.Rate, Speed: p.ImagesPerSecond, Seconds: p.EpochTook.Seconds(), Waited: p.EpochWaited.Seconds(),
 		Exits: p.Exits, Validation: p.Validation,
 	}
 }
@@ -92,7 +93,12 @@ func writeSummary(dir string, metrics []byte) error {
 	}
 	head := []string{"epoch", "step", "time", "loss", "lr", "images_per_s", "seconds", "data_wait_seconds", "validation"}
 	column := map[string]int{} // of an exit's score
+	trained := 0               // the column of train_top1
 	for _, e := range epochs {
+		if e.Top1 != nil && trained == 0 {
+			trained = len(head)
+			head = append(head, "train_top1")
+		}
 		if e.Validation == nil {
 			continue
 		}
@@ -110,6 +116,9 @@ func writeSummary(dir string, metrics []byte) error {
 	for _, e := range epochs {
 		row := make([]string, len(head))
 		copy(row, []string{strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), e.Time.Format(time.RFC3339), number(e.Loss), number(e.Rate), number(e.Speed), number(e.Seconds), number(e.Waited)})
+		if e.Top1 != nil {
+			row[trained] = number(*e.Top1)
+		}
 		if e.Validation != nil {
 			row[8] = number(e.Validation.Score)
 			for _, x := range e.Validation.Exits {

@@ -104,6 +104,7 @@ func TestResume(t *testing.T) {
 		{"dropout", func(r *config.Run) { r.Model.Arch, r.Model.Exits = "wrn_10_1", []int{1} }, []int{5}},
 		{"drop-connect", func(r *config.Run) { r.Model.Arch, r.Model.Exits = "efficientnet", []int{1} }, []int{5}},
 		{"one stage", func(r *config.Run) { r.Method, r.Average = "selfcon", 0.5 }, []int{5}},
+		{"mixed", func(r *config.Run) { r.Method, r.Mixup, r.CutMix, r.LabelSmoothing = "kd", 0.4, 1, 0.1 }, []int{1, 4, 7}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			whole := newTrainer(t, small(t, c.change), 2)
@@ -214,6 +215,7 @@ func TestValidationAndMetrics(t *testing.T) {
 		{"nearest neighbours of averages", train.MeasureKNN, func(r *config.Run) { r.Average = 0.5 }},
 		{"classifiers", train.MeasureClassifier, func(r *config.Run) { r.Method, r.Average = "kd", 0.5 }},
 		{"one stage", train.MeasureClassifier, func(r *config.Run) { r.Method = "selfcon" }},
+		{"mixed", train.MeasureClassifier, func(r *config.Run) { r.Method, r.Mixup, r.CutMix = "subnet_ce", 0.4, 1 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			judged := func(every int) func(*config.Run) {
@@ -238,7 +240,7 @@ func TestValidationAndMetrics(t *testing.T) {
 				t.Errorf("validation %+v, want the better of two exits on 500 images, by %s", v, c.measure)
 			}
 			for i, e := range epochs {
-				if e.Epoch != i+1 || e.Step != 4*(i+1) || e.Loss <= 0 || e.Rate <= 0 {
+				if e.Epoch != i+1 || e.Step != 4*(i+1) || e.Loss <= 0 || e.Rate <= 0 || (e.Top1 != nil) != (c.measure == train.MeasureClassifier) || e.Top1 != nil && !(*e.Top1 > 0 && *e.Top1 < 1) {
 					t.Errorf("epoch %d: %+v", i+1, e)
 				}
 			}
@@ -257,7 +259,11 @@ func TestValidationAndMetrics(t *testing.T) {
 				}
 			}
 			table, err := os.ReadFile(filepath.Join(parts, SummaryFile))
-			if lines := strings.Split(strings.TrimSpace(string(table)), "\n"); err != nil || len(lines) != 4 || !strings.HasSuffix(lines[0], ",validation,validation sub-network 2,validation backbone") || !strings.HasSuffix(lines[1], ",,,") {
+			head, first := ",validation,validation sub-network 2,validation backbone", ",,,"
+			if e := epochs[0]; e.Top1 != nil {
+				head, first = ",validation,train_top1,validation sub-network 2,validation backbone", fmt.Sprintf(",,%v,,", *e.Top1)
+			}
+			if lines := strings.Split(strings.TrimSpace(string(table)), "\n"); err != nil || len(lines) != 4 || !strings.HasSuffix(lines[0], head) || !strings.HasSuffix(lines[1], first) {
 				t.Errorf("%s: %s (%v)", SummaryFile, table, err)
 			}
 		})

@@ -22,9 +22,11 @@ type Place struct {
 // so that the run goes on as if it had never stopped.
 type State struct {
 	Place
-	// LossSum is that of the epoch's steps so far; Exits are of its last batch,
-	// where all steps are done and only the validation is missing.
+	// LossSum is that of the epoch's steps so far, Hits of how many of their images
+	// the classifier was right; Exits are of the last batch, where all steps are done
+	// and only the validation is missing.
 	LossSum float64      `json:"loss_sum"`
+	Hits    float64      `json:"hits,omitempty"`
 	Exits   []ExitHealth `json:"exits,omitempty"`
 	// Took is how long the epoch's steps have taken so far, Waited how much of it
 	// the step waited for data.
@@ -46,6 +48,7 @@ type Progress struct {
 	Images                 int           // labelled, of those steps
 	Loss                   float64       // of this step
 	MeanLoss               float64       // of the epoch so far
+	Top1                   *float64      // of the epoch's training images so far; nil: nothing classifies
 	Rate                   float64       // learning rate of this step
 	ImagesPerSecond        float64       // labelled images, in the epoch so far
 	EpochTook, EpochWaited time.Duration // by the epoch's steps so far; of it, for data
@@ -117,6 +120,8 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 	judge := newValidator(t)
 	net := t.Setup.Net
 	shape := graph.Shape{t.Setup.Method.Views * c.Batch, net.ImageHeight, net.ImageWidth, net.ImageChannels}
+	backbone := fmt.Sprint(OutputExit, len(net.Exits))
+	var targets []float32
 	start := time.Now()
 	p := Progress{Epochs: c.Epochs, Batches: t.Batches()}
 	if t.Batch > p.Batches {
@@ -125,6 +130,10 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 	// done notes what is known after a step and, at an epoch's end, closes it.
 	done := func() error {
 		p.MeanLoss = t.LossSum / float64(t.Batch)
+		if t.Setup.Method.OneStage() {
+			top1 := t.Hits / float64(t.Batch*c.Batch)
+			p.Top1 = &top1
+		}
 		p.EpochTook, p.EpochWaited, p.Waited = t.Took, t.State.Waited, loader.Waited()
 		p.ImagesPerSecond = float64(t.Batch*c.Batch) / t.Took.Seconds()
 		if p.EpochDone = t.Batch == p.Batches; p.EpochDone {
@@ -165,9 +174,11 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 				return err
 			}
 			p.Rate = schedule.At(t.Epoch, t.Batch, p.Batches)
+			mix := t.Setup.Mix(t.Place)
+			labels := t.Setup.labels(b, mix, &targets)
 			out, err := t.step.Run(map[string]engine.Tensor{
 				InputImages: {Shape: shape, Data: b.Images},
-				InputLabels: engine.Int32(b.Labels, len(b.Labels)),
+				InputLabels: labels,
 				InputRate:   engine.Scalar(p.Rate),
 			})
 			if err != nil {
@@ -182,6 +193,9 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 				t.Exits = watch.health(out, b.Labels)
 			}
 			t.LossSum += p.Loss
+			if t.Setup.Method.OneStage() {
+				t.Hits += hits(out[backbone], b.Labels, mix)
+			}
 			p.Steps++
 			p.Images += c.Batch
 			now, w := time.Now(), loader.Waited()

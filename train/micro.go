@@ -136,7 +136,7 @@ func compileMicro(e engine.Engine, net *model.Network, c StepConfig, micro int) 
 		s.heads = append(s.heads, head{name: h.name, width: width})
 		s.derivatives = append(s.derivatives, head{name: inputDerivative + h.name, width: width})
 	}
-	total := c.Method.Add(g, heads, g.Input(InputLabels, graph.Int, c.Batch), c.Temperatures)
+	total := c.Method.Add(g, heads, c.labels(g), c.Temperatures)
 	g.Output(OutputLoss, total)
 	for i, d := range g.Gradients(total, values) {
 		g.Output(outputDerivative+s.heads[i].name, d)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"selfcon/augment"
 	"selfcon/engine"
 	"selfcon/engine/cpu"
 	"selfcon/engine/oracle"
@@ -53,8 +54,14 @@ func twoSteps(t *testing.T, e engine.Engine, net *model.Network, c StepConfig, m
 		for i := range labels {
 			labels[i] = r.Int32N(3)
 		}
+		given := engine.Int32(labels, c.Batch)
+		if c.Soft {
+			targets := make([]float32, c.Batch*c.Classes)
+			augment.Mix{Lambda: 0.7}.Targets(targets, labels, c.Classes, 0.1)
+			given = engine.Float32(targets, c.Batch, c.Classes)
+		}
 		out, err := step.Run(map[string]engine.Tensor{
-			InputImages: {Shape: shape, Data: images}, InputLabels: engine.Int32(labels, c.Batch), InputRate: engine.Scalar(0.1),
+			InputImages: {Shape: shape, Data: images}, InputLabels: given, InputRate: engine.Scalar(0.1),
 		})
 		if err != nil {
 			t.Fatal(err)

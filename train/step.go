@@ -17,6 +17,7 @@ type StepConfig struct {
 	Temperatures loss.Temperatures
 	Dim          int       // of the projections (contrastive methods)
 	Classes      int       // of the classifier (cross-entropy)
+	Soft         bool      // classifiers learn soft targets, such as mixed labels
 	Batch        int       // images a step; the network sees Method.Views of each
 	Optimizer    Optimizer // of every trainable parameter
 	Heads        bool      // also output each exit's projections or logits
@@ -27,7 +28,7 @@ type StepConfig struct {
 func NewStepConfig(c config.Run, m loss.Method, classes int) StepConfig {
 	return StepConfig{
 		Method: m, Temperatures: loss.Temperatures{Tau: c.Temperature, Base: c.BaseTemperature},
-		Dim: c.ProjectionDim, Classes: classes, Batch: c.Batch,
+		Dim: c.ProjectionDim, Classes: classes, Soft: soft(c), Batch: c.Batch,
 		Optimizer: NewOptimizer(c),
 	}
 }
@@ -37,7 +38,7 @@ func NewStepConfig(c config.Run, m loss.Method, classes int) StepConfig {
 // a parameter as well.
 const (
 	InputImages = "images" // float[Views·Batch × H × W × C], all of view one first
-	InputLabels = "labels" // int[Batch]
+	InputLabels = "labels" // int[Batch]; with Soft, float[Batch × Classes], each row of sum 1
 	InputRate   = "lr"     // float scalar
 	OutputLoss  = "loss"   // float scalar, before the update
 	OutputExit  = "exit."
@@ -54,7 +55,7 @@ func NewStep(net *model.Network, c StepConfig) (*graph.Program, error) {
 	}
 	g := graph.New()
 	heads := forwardHeads(g, net, c, true)
-	total := c.Method.Add(g, heads, g.Input(InputLabels, graph.Int, c.Batch), c.Temperatures)
+	total := c.Method.Add(g, heads, c.labels(g), c.Temperatures)
 	g.Output(OutputLoss, total)
 	rate := g.Input(InputRate, graph.Float)
 	params := g.Trainable()
@@ -75,6 +76,9 @@ func (c StepConfig) check(net *model.Network) error {
 	}
 	if !c.Method.NeedsExits() && len(net.Exits) > 0 {
 		return fmt.Errorf("%s trains the backbone alone: a network with exits after stages %v would have sub-networks without a gradient; leave the exits out", c.Method.Name, net.Exits)
+	}
+	if c.Soft && (c.Method.Contrastive() || !c.Method.OneStage()) {
+		return fmt.Errorf("%s contrasts images by their labels and can't take soft targets; ce, subnet_ce and kd can", c.Method.Name)
 	}
 	return nil
 }

@@ -331,6 +331,11 @@ func wrongSettings() []badInput {
 		{"images too small for the network", "--arch vgg13 --image 8"},
 		{"a share of more than all", "--fraction 1.5"},
 		{"an optimizer that is not there", "--optimizer adam"},
+		{"mixed images for a contrast", "--mixup 0.2"},
+		{"mixed images for a contrast beside cross-entropy", "--method selfcon --cutmix 1"},
+		{"smoothed labels for a contrast", "--method supcon --label-smoothing 0.1"},
+		{"a mixing share of a negative alpha", "--method ce --cutmix -1"},
+		{"labels smoothed away", "--method ce --label-smoothing 1"},
 	} {
 		out = append(out, badInput{r[0], "train --data sample " + r[1], exitUsage})
 	}

@@ -94,6 +94,9 @@ func (b *board) step(p train.Progress) {
 		return
 	}
 	point("epoch/loss", p.MeanLoss)
+	if p.Top1 != nil {
+		point("epoch/train_top1", *p.Top1)
+	}
 	point("epoch/images_per_s", p.ImagesPerSecond)
 	if p.EpochTook > 0 {
 		point("epoch/data_wait", p.EpochWaited.Seconds()/p.EpochTook.Seconds())

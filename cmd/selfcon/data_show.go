@@ -24,16 +24,18 @@ func dataShowCommand() *cobra.Command {
 		Use:   "show FORMAT[:PATH]",
 		Short: "Draw augmented views of some images as a PNG",
 		Long: `Draw what training will see: a row for each of some images, spread evenly over the
-training split, the image itself first and then its augmented views.`,
+training split, the image itself first and then its augmented views. With --mixup or
+--cutmix each column is a batch: a view is mixed with the one above it.`,
 		Example: `  selfcon data show --out views.png imagefolder:photos
-  selfcon data show --augment weak --crop-min 0.5 --image 64 imagefolder:photos`,
+  selfcon data show --augment weak --crop-min 0.5 --image 64 imagefolder:photos
+  selfcon data show --cutmix 1 imagefolder:photos`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if images < 1 || views < 1 || images > 1000 || views > 1000 {
 				return usagef("%d images, %d views: must be from 1 to 1000", images, views)
 			}
 			c.Data = args[0]
-			c.Model.Exits = []int{2}
+			c.Method = "ce" // takes every augmentation
 			s, err := train.NewSetup(c)
 			if err != nil {
 				return err
@@ -54,7 +56,7 @@ training split, the image itself first and then its augmented views.`,
 	f.StringVar(&out, "out", out, "the PNG `file` to write")
 	f.IntVar(&images, "images", images, "how many images")
 	f.IntVar(&views, "views", views, "how many views of each")
-	settingFlags(cmd, &c, "channels", "class_order", "classes", "image", "augment", "crop_min", "flip", "rand_augment", "auto_augment", "blur", "solarize", "erase", "seed")
+	settingFlags(cmd, &c, "channels", "class_order", "classes", "image", "augment", "crop_min", "flip", "rand_augment", "auto_augment", "blur", "solarize", "erase", "mixup", "cutmix", "seed")
 	return cmd
 }
 
@@ -62,7 +64,8 @@ training split, the image itself first and then its augmented views.`,
 // are drawn with larger pixels.
 const cell = 96
 
-// drawViews draws rows of an image and its views.
+// drawViews draws rows of an image and its views, of which a column is mixed as a
+// batch, if batches are.
 func drawViews(s *train.Setup, preset string, images, views int) (image.Image, error) {
 	c := s.Config
 	h, w, ch := c.Model.ImageHeight, c.Model.ImageWidth, c.Model.ImageChannels // a view is h×w×ch
@@ -81,25 +84,32 @@ func drawViews(s *train.Setup, preset string, images, views int) (image.Image, e
 	for i := range all.Pix {
 		all.Pix[i] = 255
 	}
-	buf := make([]float32, h*w*ch)
-	for row := range images {
-		at := row * s.Train.Len() / images
-		im, err := s.Train.Image(at)
-		if err != nil {
+	shown := make([]data.Image, images)
+	at := func(row int) int { return row * s.Train.Len() / images }
+	for row := range shown {
+		if shown[row], err = s.Train.Image(at(row)); err != nil {
 			return nil, err
 		}
-		for col := range views + 1 {
-			t := data.Transform(augmented)
-			if col == 0 {
-				t = plain
+	}
+	buf := make([]float32, images*h*w*ch)
+	for col := range views + 1 {
+		t := data.Transform(augmented)
+		if col == 0 {
+			t = plain
+		}
+		for row, im := range shown {
+			if err := t(buf[row*h*w*ch:(row+1)*h*w*ch], im, rand.New(rand.NewPCG(c.Seed, uint64(at(row))<<16|uint64(col)))); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.Train.Name(at(row)), err)
 			}
-			if err := t(buf, im, rand.New(rand.NewPCG(c.Seed, uint64(at)<<16|uint64(col)))); err != nil {
-				return nil, fmt.Errorf("%s: %w", s.Train.Name(at), err)
-			}
+		}
+		if col > 0 {
+			s.Mix(train.Place{Batch: col}).Apply(buf, images, h, w, ch)
+		}
+		for row := range shown {
 			left, top := gap+col*(w*scale+gap), gap+row*(h*scale+gap)
 			for y := range h * scale {
 				for x := range w * scale {
-					px := buf[(y/scale*w+x/scale)*ch:]
+					px := buf[(row*h*w+y/scale*w+x/scale)*ch:]
 					var rgb [3]uint8
 					for k := range 3 {
 						m := k % ch

@@ -86,6 +86,30 @@ func TestData(t *testing.T) {
 	if err != nil || im.Bounds().Dx() != 5*(96+4)+4 || im.Bounds().Dy() != 3*(96+4)+4 {
 		t.Errorf("drawing of %v, %v", im.Bounds(), err)
 	}
+	// Mixed, the views differ and the images themselves don't.
+	if _, stderr, code := call(t.Context(), "data", "show", "--images", "3", "--views", "4", "--image", "16", "--mixup", "1", "--cutmix", "1", "--out", "mixed.png", "packed:x.pack"); code != exitDone {
+		t.Fatalf("show, mixed: exit code %d, %q", code, stderr)
+	}
+	g, err := os.Open("mixed.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	mixed, err := png.Decode(g)
+	if err != nil || mixed.Bounds() != im.Bounds() {
+		t.Fatalf("drawing of mixed views: %v", err)
+	}
+	for col := range 5 {
+		same := true
+		for y := range im.Bounds().Dy() {
+			for x := col * 100; x < (col+1)*100; x++ {
+				same = same && mixed.At(x, y) == im.At(x, y)
+			}
+		}
+		if same != (col == 0) {
+			t.Errorf("column %d of the drawing of mixed views: like that of plain views: %t", col, same)
+		}
+	}
 	// Training through a cache: made once, the same result as without.
 	args := []string{"train", "--data", spec, "--width", "4", "--epochs", "1", "--batch", "12", "--image", "8"}
 	var sums []string

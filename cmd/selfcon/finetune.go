@@ -23,7 +23,7 @@ import (
 // those of the run whose encoder it begins with.
 var tuneSettings = []string{
 	"epochs", "batch", "micro_batch", "lr", "head_lr", "freeze", "optimizer", "momentum", "nesterov", "beta2", "weight_decay", "no_decay", "average",
-	"schedule", "milestones", "warmup_epochs", "augment", "crop_min", "flip", "rand_augment", "auto_augment", "blur", "solarize", "erase",
+	"schedule", "milestones", "warmup_epochs", "augment", "crop_min", "flip", "rand_augment", "auto_augment", "blur", "solarize", "erase", "mixup", "cutmix", "label_smoothing",
 	"fraction", "per_class", "sampling", "class_images", "validate_every", "threads", "workers", "memory", "save_every", "keep",
 }
 

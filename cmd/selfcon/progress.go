@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -200,6 +201,9 @@ func (r *reporter) training(p train.Progress) {
 		fmt.Sprintf("epoch %d/%d", epoch, p.Epochs), short(p.Left()) + " left", fmt.Sprintf("loss %.4f", p.MeanLoss),
 		fmt.Sprintf("%.0f images/s", now.images), fmt.Sprintf("%.0f%% waiting for data", 100*now.wait), fmt.Sprintf("lr %.4g", p.Rate),
 	}
+	if p.Top1 != nil {
+		parts = slices.Insert(parts, 3, fmt.Sprintf("train top-1 %.1f %%", 100**p.Top1))
+	}
 	line := strings.Join(parts, "  ")
 	if p.EpochDone {
 		r.enter(line)
@@ -218,6 +222,9 @@ func (r *reporter) training(p train.Progress) {
 		}
 		fields := []any{"epoch", epoch, "epochs", p.Epochs, "step", done, "steps", total, "loss", p.MeanLoss, "lr", p.Rate,
 			"images_per_s", round(now.images), "data_wait", round(now.wait), "seconds_left", round(p.Left().Seconds())}
+		if p.Top1 != nil {
+			fields = append(fields, "train_top1", round(*p.Top1))
+		}
 		if p.Exits != nil {
 			fields = append(fields, "exits", p.Exits)
 		}

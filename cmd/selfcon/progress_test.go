@@ -105,6 +105,14 @@ func TestLines(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
+	out.Reset()
+	p, top1 := progress(1, 0, time.Second, 0), 0.625
+	p.Top1 = &top1
+	r = &reporter{out: &out}
+	r.training(p)
+	if want := "loss 3.5000  train top-1 62.5 %  256 images/s"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
 }
 
 func TestQuiet(t *testing.T) {
