@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"selfcon/checkpoint"
 	"selfcon/config"
@@ -44,9 +48,10 @@ type saveResult struct {
 	err   error
 }
 
-// unused refuses a folder that is there and not empty.
-func unused(dir string) error {
+// unused refuses a folder that is there and has more in it than the given names.
+func unused(dir string, but ...string) error {
 	entries, err := os.ReadDir(dir)
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return slices.Contains(but, e.Name()) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, syscall.ENOTDIR):
@@ -68,8 +73,26 @@ func NewFolder(dir string) error {
 	return os.MkdirAll(dir, 0o755)
 }
 
+// Claim keeps other processes out of a folder of what is no run itself until what
+// it gives is closed. The folder is known by a file that the caller writes into it
+// after that; one without it must not be there or be empty. doing is what the
+// others are told.
+func Claim(dir, file, doing string) (io.Closer, error) {
+	_, err := os.Stat(filepath.Join(dir, file))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		if err = unused(dir, lockName); err == nil {
+			err = os.MkdirAll(dir, 0o755)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lock(dir, doing)
+}
+
 // Create makes a new folder for a run, whole or not at all: dir itself, which
-// must not be there or be empty.
+// must not be there or be empty. What processes that were killed while they made
+// one of this name have left beside it is cleared away.
 func Create(dir string, m Manifest) (*Folder, error) {
 	if err := unused(dir); err != nil {
 		return nil, err
@@ -78,20 +101,30 @@ func Create(dir string, m Manifest) (*Folder, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return nil, err
 	}
-	fresh, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+"-")
-	if err != nil {
-		return nil, err
-	}
-	f := &Folder{Dir: fresh, Manifest: m}
-	err = f.create(dir)
-	if err != nil {
+	clearUnborn(dir)
+	for tries := 1; ; tries++ {
+		fresh, err := os.MkdirTemp(parent, unbornPrefix(dir))
+		if err != nil {
+			return nil, err
+		}
+		f := &Folder{Dir: fresh, Manifest: m}
+		if err = f.create(dir); err == nil {
+			return f, nil
+		}
 		f.Close()
-		return nil, errors.Join(err, os.RemoveAll(fresh))
+		err = errors.Join(err, os.RemoveAll(fresh))
+		// Another process that makes a folder of this name may have cleared ours
+		// away before it had its lock.
+		if cleared := errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*config.Error)); !cleared || tries == 3 {
+			return nil, err
+		}
 	}
-	return f, nil
 }
 
 func (f *Folder) create(dir string) (err error) {
+	if f.lock, err = lock(f.Dir, training); err != nil { // so that nobody clears it away
+		return err
+	}
 	if err := os.Chmod(f.Dir, 0o755); err != nil {
 		return err
 	}
@@ -104,15 +137,76 @@ func (f *Folder) create(dir string) (err error) {
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // the empty one
 		return err
 	}
+	if runtime.GOOS == "windows" { // which renames no folder with an open file in it
+		f.lock.Close()
+	}
 	if err := os.Rename(f.Dir, dir); err != nil {
 		return err
 	}
 	f.Dir = dir
-	if f.lock, err = lock(dir); err != nil {
-		return err
+	if runtime.GOOS == "windows" {
+		if f.lock, err = lock(dir, training); err != nil {
+			return err
+		}
 	}
 	f.Log.open(dir)
 	return nil
+}
+
+// training is what a process does in a run's folder.
+const training = "training"
+
+// unbornPrefix is what the name of a folder begins with, beside dir, that is to
+// become dir; digits follow.
+func unbornPrefix(dir string) string { return "." + filepath.Base(dir) + "-" }
+
+// unbornFor is how long a folder that is to become a run's may take where there
+// is no lock: older programs took it later, some file systems have none.
+const unbornFor = time.Minute
+
+// clearUnborn removes the folders that were to become dir and whose processes
+// are gone. What can't be removed is in nobody's way.
+func clearUnborn(dir string) {
+	parent := filepath.Dir(filepath.Clean(dir))
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		digits, ok := strings.CutPrefix(e.Name(), unbornPrefix(dir))
+		path := filepath.Join(parent, e.Name())
+		if ok && e.IsDir() && digits != "" && strings.Trim(digits, "0123456789") == "" && abandoned(path) {
+			os.RemoveAll(path)
+		}
+	}
+}
+
+// abandoned is whether a folder has nothing in it but what Create puts there, and
+// its process is gone.
+func abandoned(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if name != lockName && name != ManifestFile && name != ConfigFile && !strings.HasPrefix(name, "."+ManifestFile) && !strings.HasPrefix(name, "."+ConfigFile) {
+			return false
+		}
+	}
+	if len(entries) == 0 {
+		return true
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
+	if err == nil {
+		defer f.Close()
+		err = lockFile(f)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoLocks) {
+		st, err := os.Stat(dir)
+		return err == nil && time.Since(st.ModTime()) > unbornFor
+	}
+	return err == nil
 }
 
 // Reopen opens the folder of a run that is not done, to go on with it, and
@@ -121,7 +215,7 @@ func Reopen(dir string) (*Folder, error) {
 	if _, err := Open(dir); err != nil { // no lock in a folder that is none of ours
 		return nil, err
 	}
-	held, err := lock(dir)
+	held, err := lock(dir, training)
 	if err != nil {
 		return nil, err
 	}

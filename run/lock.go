@@ -16,10 +16,16 @@ import (
 // ends; the file stays.
 const lockName = ".lock"
 
-var errLocked = errors.New("locked")
+// What lockFile may say besides the errors of the machine.
+var (
+	errLocked  = errors.New("locked")
+	errNoLocks = errors.New("the file system has no locks")
+)
 
-// lock keeps other processes from training in dir until the file is closed.
-func lock(dir string) (*os.File, error) {
+// lock keeps other processes from doing something in dir, such as training,
+// until the file is closed. Where the file system has no locks there is nothing
+// to be had, and the work goes on without.
+func lock(dir, doing string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -29,9 +35,9 @@ func lock(dir string) (*os.File, error) {
 	if errors.Is(err, errLocked) {
 		who, _ := io.ReadAll(io.LimitReader(f, 200)) // the error below is what matters
 		f.Close()
-		return nil, &config.Error{Setting: "run", Reason: fmt.Sprintf("another process is training in %s: %s", dir, strings.TrimSpace(string(who)))}
+		return nil, &config.Error{Setting: "run", Reason: fmt.Sprintf("another process is %s in %s: %s", doing, dir, strings.TrimSpace(string(who)))}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoLocks) {
 		f.Close()
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}

@@ -9,15 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile takes the lock on a file without waiting. Where the file system has
-// no locks there is nothing to be had, and the run goes on without.
+// lockFile takes the lock on a file without waiting.
 func lockFile(f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return errLocked
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOLCK), errors.Is(err, unix.EINVAL):
-		return nil
+		return errNoLocks
 	}
 	return err
 }

@@ -521,3 +521,94 @@ func TestLoadModel(t *testing.T) {
 		}
 	}
 }
+
+// What a process that was killed while it made a run's folder has left is cleared
+// away by the next of that name; what may be somebody's stays.
+func TestUnborn(t *testing.T) {
+	parent := t.TempDir()
+	make := func(name string, old bool, files ...string) string {
+		dir := filepath.Join(parent, name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if err := os.WriteFile(filepath.Join(dir, f), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if old {
+			if err := os.Chtimes(dir, time.Time{}, time.Now().Add(-2*unbornFor)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	gone := []string{
+		make(".a-1", false, lockName), make(".a-22", false, lockName, ManifestFile, ConfigFile), make(".a-333", false, lockName, "."+ManifestFile+"123"), make(".a-4", false), make(".a-44", true, ManifestFile),
+	}
+	alive := make(".a-5", true)
+	held, err := lock(alive, training)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	stays := []string{
+		alive, make(".a-6", false, ManifestFile), make(".a-7", true, lockName, "photos.zip"), make(".a-2-8", true, lockName), make(".a-", true, lockName), make(".b-9", true, lockName), make("a-1", true, lockName),
+	}
+	tr := newTrainer(t, small(t, nil), 1)
+	f, err := Create(filepath.Join(parent, "a"), manifest(t, tr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, dir := range gone {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there (%v)", dir, err)
+		}
+	}
+	for _, dir := range stays {
+		if _, err := os.Stat(dir); err != nil {
+			t.Error(err)
+		}
+	}
+	entries, err := os.ReadDir(parent)
+	if err != nil || len(entries) != len(stays)+1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if !Busy(f.Dir) {
+		t.Errorf("%s has its lock no more", f.Dir)
+	}
+}
+
+// A claimed folder is one process's.
+func TestClaim(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "c")
+	for range 2 { // the second time with the lock's file in it and nothing else
+		held, err := Claim(dir, "plan.json", "comparing")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wrong *config.Error
+		if _, err := Claim(dir, "plan.json", "comparing"); !errors.As(err, &wrong) || !strings.Contains(err.Error(), fmt.Sprintf("another process is comparing in %s: process %d on ", dir, os.Getpid())) {
+			t.Errorf("%v", err)
+		}
+		held.Close()
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mine.txt"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Claim(dir, "plan.json", "comparing"); err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("%v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "plan.json"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	held, err := Claim(dir, "plan.json", "comparing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.Close()
+	if _, err := Claim(filepath.Join(dir, "mine.txt", "x"), "plan.json", "comparing"); err == nil || !strings.Contains(err.Error(), "can't be a folder") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,13 +1,7 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package main
 
-import (
-	"os"
-	"os/exec"
-)
+import "os/exec"
 
-// Here Ctrl-C comes to every process of the console, and there is no other way
-// to ask one to stop.
-func separate(*exec.Cmd)    {}
-func interrupt(*os.Process) {}
+func separate(*exec.Cmd) {} // there is no Ctrl-C for several processes

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"os"
 	"os/exec"
 	"syscall"
 )
@@ -11,5 +10,3 @@ import (
 // separate keeps a terminal's Ctrl-C from a process: this one passes it on, so
 // that it comes once.
 func separate(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
-
-func interrupt(p *os.Process) { p.Signal(os.Interrupt) }

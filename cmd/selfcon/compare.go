@@ -159,6 +159,11 @@ func (o *comparison) run(ctx context.Context, r *reporter, cmd *cobra.Command) (
 	if err := o.budgets(ctx, r, first); err != nil {
 		return nil, err
 	}
+	held, err := run.Claim(o.out, planFile, "comparing")
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close()
 	plan, err := o.adopt(now)
 	if err != nil {
 		return nil, err
@@ -328,9 +333,6 @@ func (o *comparison) adopt(now comparePlan) (comparePlan, error) {
 	var then comparePlan
 	err := checkpoint.ReadJSON(path, &then)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := run.NewFolder(o.out); err != nil {
-			return now, err
-		}
 		return now, checkpoint.WriteJSON(path, now)
 	}
 	if err != nil {
@@ -455,7 +457,8 @@ func (e childError) Error() string {
 }
 
 // child runs this program in a process of its own, so that its memory is that of
-// the training alone. When ctx ends the process is asked to stop and waited for.
+// the training alone. When ctx ends the process is asked to stop and waited for;
+// when this process ends otherwise, the child stops too.
 func child(ctx context.Context, stderr io.Writer, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -463,11 +466,16 @@ func child(ctx context.Context, stderr io.Writer, args ...string) error {
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Stderr = stderr
+	cmd.Env = append(os.Environ(), lifeline+"=1")
 	separate(cmd)
+	line, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { interrupt(cmd.Process) })
+	stop := context.AfterFunc(ctx, func() { line.Close() })
 	defer stop()
 	err = cmd.Wait()
 	var exit *exec.ExitError

@@ -183,6 +183,9 @@ func same(t *testing.T, dir string, want outcome) {
 	if got.metrics != want.metrics {
 		t.Errorf("%s: metrics\n%s\nof the undisturbed run\n%s", dir, got.metrics, want.metrics)
 	}
+	if there(filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")) {
+		t.Errorf("%s: left its unborn folder behind", dir)
+	}
 	for _, place := range []string{dir, filepath.Join(dir, "checkpoints")} {
 		entries, err := os.ReadDir(place)
 		for _, e := range entries {
@@ -675,4 +678,35 @@ func TestTwoProcesses(t *testing.T) {
 	runs(t, exitUsage, tiny+"--out "+dir, dir+" is there already and not empty")
 	p.Process.Signal(os.Interrupt)
 	expect(t, p, exitInterrupted)
+}
+
+// TestCompareKilled: a comparison's folder has one owner, and when that is killed
+// the training that it has started saves and ends too; then the comparison goes on.
+func TestCompareKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the program")
+	}
+	dir := filepath.Join(t.TempDir(), "c")
+	args := "compare --data sample --methods ce,supcon-s --image 8 --width 2 --per-class 16 --batch 32 --epochs 100000 --seeds 1 --lr 0.01 --save-every 1ms --out " + dir
+	training := filepath.Join(dir, "ce-100000ep-s1")
+	p := start(t, args)
+	if !p.when(func() bool { return there(filepath.Join(training, "checkpoints/step-*")) }) {
+		t.Fatalf("ended early: %s", &p.said)
+	}
+	runs(t, exitUsage, args, "another process is comparing in "+dir+": process "+strconv.Itoa(p.Process.Pid))
+	p.Process.Kill()
+	expect(t, p, -1, "interrupted after step") // the training has the same stderr, so that this waits for it
+	if m, err := run.Open(training); err != nil || m.Done || run.Busy(training) {
+		t.Errorf("done %v, busy %v, %v", m.Done, run.Busy(training), err)
+	}
+	p = start(t, args)
+	if !p.when(func() bool { return run.Busy(training) }) {
+		t.Fatalf("ended early: %s", &p.said)
+	}
+	time.Sleep(100 * time.Millisecond)
+	p.Process.Signal(os.Interrupt)
+	expect(t, p, exitInterrupted, "1 of 2: ce-100000ep-s1, resumed", "interrupted after step", "the same command goes on")
+	if run.Busy(training) {
+		t.Error("the training goes on")
+	}
 }

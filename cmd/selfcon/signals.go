@@ -2,14 +2,37 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 )
 
+// lifeline in the environment tells a process of this program that its standard
+// input is a pipe whose other end the process that started it holds. When that
+// closes it, or ends in whatever way, the process stops as after a signal. This
+// works on every system, unlike Linux's signal at the parent's death, which
+// comes at that of a thread.
+const lifeline = "SELFCON_LIFELINE"
+
+// cut gives a channel that is closed when the lifeline is; nil without one.
+func cut(in io.Reader) <-chan struct{} {
+	if os.Getenv(lifeline) == "" {
+		return nil
+	}
+	os.Unsetenv(lifeline) // it is none of a process that this one starts
+	gone := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, in) // whatever ends it
+		close(gone)
+	}()
+	return gone
+}
+
 // untilSignal gives a context that the first interrupt ends, so that the command
 // stops in good order and saves; a second one calls quit, which ends the program.
-// SIGHUP counts unless nohup has the program ignore it.
+// SIGHUP counts unless nohup has the program ignore it. The end of a lifeline
+// counts as the first interrupt.
 func untilSignal(quit func()) context.Context {
 	ignoreSizeLimit()
 	wanted := []os.Signal{os.Interrupt, syscall.SIGTERM}
@@ -19,8 +42,12 @@ func untilSignal(quit func()) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, wanted...)
+	gone := cut(os.Stdin)
 	go func() {
-		<-signals
+		select {
+		case <-signals:
+		case <-gone:
+		}
 		cancel()
 		<-signals
 		quit()
