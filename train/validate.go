@@ -96,7 +96,7 @@ func (v *validator) after(ctx context.Context, epoch int) (*Validation, error) {
 	if v.t.Setup.Method.OneStage() {
 		out.Measure, judge = MeasureClassifier, v.classifiers
 	}
-	err := v.t.averaged(func() (err error) {
+	err := v.t.Averaged(func() (err error) {
 		out.Exits, err = judge(ctx)
 		return err
 	})
@@ -207,9 +207,9 @@ func largest(values []float32) int {
 	return best
 }
 
-// averaged calls f while the variables hold their moving averages, where the
+// Averaged calls f while the variables hold their moving averages, where the
 // run keeps them: those are what it is judged by.
-func (t *Trainer) averaged(f func() error) (err error) {
+func (t *Trainer) Averaged(f func() error) (err error) {
 	if t.Setup.Config.Average == 0 {
 		return f()
 	}

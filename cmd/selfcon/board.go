@@ -115,9 +115,11 @@ func (b *board) step(p train.Progress) {
 	}
 }
 
-// embed writes the features of some validation images for the embedding projector.
-func (b *board) embed(ctx context.Context, e engine.Engine, s *train.Setup) {
-	err := b.project(ctx, e, s)
+// embed writes the features of some validation images for the embedding
+// projector, by the weights that the run is judged by: the averaged ones, where
+// it keeps them.
+func (b *board) embed(ctx context.Context, t *train.Trainer) {
+	err := t.Averaged(func() error { return b.project(ctx, t.Engine, t.Setup) })
 	if ctx.Err() == nil {
 		b.check(err)
 	}

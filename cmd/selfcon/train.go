@@ -429,7 +429,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	if err := save(f.Finish); err != nil {
 		return err
 	}
-	look.embed(ctx, e, s)
+	look.embed(ctx, t)
 	r.tell("trained", fmt.Sprintf("trained %d epochs in %s", c.Epochs, short(time.Since(start))),
 		"run", f.Dir, "epochs", c.Epochs, "seconds", round(time.Since(start).Seconds()))
 	if share := last.Waited.Seconds() / last.Elapsed.Seconds(); share > 0.1 {
