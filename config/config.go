@@ -85,15 +85,33 @@ var Samplings = []string{"shuffle", "balanced", "weighted"}
 // ScalingBatch is the batch that a rate to be scaled linearly is meant for.
 const ScalingBatch = 256
 
+// DefaultOptimizer is the optimizer to begin with for a method: on small networks
+// AdamW serves contrasts of sub-networks better, SGD the backbone's alone and
+// classifiers (docs/results.md).
+func DefaultOptimizer(method string) string {
+	if m, err := loss.Parse(method); err == nil && m.NeedsExits() && !m.OneStage() {
+		return "adamw"
+	}
+	return "sgd"
+}
+
 // DefaultRate is a learning rate to begin with for an optimizer.
 func DefaultRate(optimizer string) float64 {
 	switch optimizer {
 	case "adamw":
-		return 0.001
+		return 0.005
 	case "lars":
 		return 0.3
 	}
 	return 0.1
+}
+
+// DefaultDecay is a weight decay to begin with for an optimizer.
+func DefaultDecay(optimizer string) float64 {
+	if optimizer == "adamw" {
+		return 0.01
+	}
+	return 1e-4
 }
 
 // How many epochs are made of Epochs 0. Contrast needs steps, whatever the size
@@ -106,16 +124,28 @@ const (
 
 // Default is a configuration for images of the user's own on a CPU: the
 // paper's method and augmentation, with steps small and many enough to learn
-// from some thousands of images, and a warm-up, without which small networks
-// can stay at the loss of uniform features (see docs/log.md).
+// from some thousands of images, a warm-up, without which small networks can
+// stay at the loss of uniform features (see docs/log.md), and the sub-network
+// and optimizer that did best (see docs/results.md). Of another method it is
+// DefaultOf's.
 func Default() Run {
 	return Run{
-		Method: "selfcon-s", Model: model.Config{Arch: "resnet18", Sub: model.SubFC, Width: 64},
+		Method: "selfcon-s", Model: model.Config{Arch: "resnet18", Sub: model.SubSmall, Width: 64},
 		Temperature: 0.1, BaseTemperature: 0.07, ProjectionDim: 128,
-		Batch: 64, Rate: DefaultRate("sgd"), RateScaling: "none", Optimizer: "sgd", Momentum: 0.9, Beta2: 0.999, Trust: 0.001,
-		WeightDecay: 1e-4, NoDecay: "none", Schedule: "cosine", WarmupEpochs: -1,
+		Batch: 64, Rate: DefaultRate("adamw"), RateScaling: "none", Optimizer: "adamw", Momentum: 0.9, Beta2: 0.999, Trust: 0.001,
+		WeightDecay: DefaultDecay("adamw"), NoDecay: "none", Schedule: "cosine", WarmupEpochs: -1,
 		ClassOrder: "lexicographic", Sampling: "shuffle", Fraction: 1, Augment: "strong", CropMin: 0.2, Flip: true, ValFraction: 0.1, Seed: 1, ValidateEvery: -1, SaveEvery: "5m", Keep: 2,
 	}
+}
+
+// DefaultOf is Default for another method, whose optimizer it has, or for
+// another optimizer, if one is given, with its rate and decay. Exits are those of
+// Default, none: they depend on the network.
+func DefaultOf(method, optimizer string) Run {
+	c := Default()
+	c.Method, c.Optimizer = method, cmp.Or(optimizer, DefaultOptimizer(method))
+	c.Rate, c.WeightDecay = DefaultRate(c.Optimizer), DefaultDecay(c.Optimizer)
+	return c
 }
 
 // The values of settings that have few.

@@ -132,7 +132,7 @@ func Presets() []Preset {
 // preset is a setting with a network and a method; ok is false if the setting
 // has no course for the method.
 func (s setting) preset(network string, m loss.Method) (p Preset, ok bool) {
-	c := Default() // momentum, weight decay, temperatures, projections, cosine, strong augmentation: the paper's
+	c := DefaultOf(m.Name, "sgd") // momentum, weight decay, temperatures, projections, cosine, strong augmentation: the paper's
 	c.Data, c.Image, c.Method = s.data, s.image, m.Name
 	c.Model.Arch, c.Model.Sub, c.Model.ImageHeight, c.Model.ImageWidth = network, s.sub, s.image, s.image
 	if m.NeedsExits() {
@@ -153,11 +153,10 @@ func (s setting) preset(network string, m loss.Method) (p Preset, ok bool) {
 }
 
 // small is a narrow network with steps that a CPU makes thousands of in
-// minutes; docs/log.md says how it was chosen.
+// minutes; docs/log.md and docs/results.md say how it was chosen.
 func small(method string) Run {
-	c := Default()
-	c.Method = method
-	c.Model.Width, c.Model.Sub = 8, model.SubSmall
+	c := DefaultOf(method, "")
+	c.Model.Width = 8
 	if m, err := loss.Parse(method); err == nil && m.NeedsExits() {
 		c.Model.Exits = model.DefaultExits(c.Model.Arch)
 	}
@@ -182,8 +181,8 @@ func FindPreset(name string) (Preset, error) {
 	return Preset{}, bad("preset", "unknown name %q%s (selfcon presets lists all)", name, hint)
 }
 
-// Quickstart trains a small network on the embedded sample in about two
-// minutes of two cores.
+// Quickstart trains a small network on the embedded sample in about a
+// minute of two cores.
 func Quickstart() Run {
 	p, err := FindPreset(quickstart)
 	if err != nil {

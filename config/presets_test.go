@@ -114,6 +114,7 @@ func TestPublishedPresets(t *testing.T) {
 func TestQuickstart(t *testing.T) {
 	want := Default()
 	want.Data, want.Method = "sample", "selfcon-s"
+	want.Optimizer, want.Rate, want.WeightDecay = "adamw", 0.005, 0.01
 	want.Model = model.Config{Arch: "resnet18", Width: 8, Exits: []int{2}, Sub: model.SubSmall}
 	want.Augment, want.CropMin = "weak", 0.5
 	want.Epochs, want.WarmupEpochs, want.ValFraction = 20, 2, 0.05

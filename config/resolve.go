@@ -125,17 +125,29 @@ func Resolve(s Sources) (Resolved, error) {
 }
 
 // follow fills in what follows from other settings where nobody said otherwise:
-// the learning rate from the optimizer, the exits from the network and the
-// method. A preset has its own as long as these are the preset's.
+// the optimizer from the method, the learning rate and decay from the optimizer,
+// the exits from the network and the method. A preset has its own as long as
+// these are the preset's, and its optimizer for other methods too.
 func (r *Resolved) follow(given map[string]source, begin *model.Config) {
 	is := func(key string) bool { _, ok := given[key]; return ok }
 	c := &r.Run
-	if !is("lr") && (r.Preset == nil || is("optimizer")) {
-		if c.Rate = DefaultRate(c.Optimizer); c.Rate != Default().Rate {
-			r.From["lr"] = "as usual with " + c.Optimizer
-		} else {
-			delete(r.From, "lr")
+	d := Default()
+	usual := func(key string, differs bool, with string) {
+		if delete(r.From, key); differs {
+			r.From[key] = "as usual with " + with
 		}
+	}
+	if !is("optimizer") && r.Preset == nil {
+		c.Optimizer = DefaultOptimizer(c.Method)
+		usual("optimizer", c.Optimizer != d.Optimizer, c.Method)
+	}
+	if !is("lr") && (r.Preset == nil || is("optimizer")) {
+		c.Rate = DefaultRate(c.Optimizer)
+		usual("lr", c.Rate != d.Rate, c.Optimizer)
+	}
+	if !is("weight_decay") && (r.Preset == nil || is("optimizer")) {
+		c.WeightDecay = DefaultDecay(c.Optimizer)
+		usual("weight_decay", c.WeightDecay != d.WeightDecay, c.Optimizer)
 	}
 	if x, ok := given["exits"]; (!ok || x.null) && (r.Preset == nil || is("arch") || is("method") || ok) {
 		c.Model.Exits = nil

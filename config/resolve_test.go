@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"selfcon/loss"
 	"selfcon/model"
 )
 
@@ -55,14 +56,14 @@ func TestFollow(t *testing.T) {
 		exits   []int
 		arch    string
 	}{
-		{"", nil, 0.1, []int{2}, "resnet18"},
-		{"optimizer=adamw", nil, 0.001, []int{2}, "resnet18"},
+		{"", nil, 0.005, []int{2}, "resnet18"},
+		{"optimizer=sgd", nil, 0.1, []int{2}, "resnet18"},
 		{"optimizer=adamw lr=0.3", nil, 0.3, []int{2}, "resnet18"},
 		{"method=supcon", nil, 0.1, nil, "resnet18"},
-		{"exits=1,3", nil, 0.1, []int{1, 3}, "resnet18"},
-		{"", begin, 0.1, []int{1}, "resnet34"},
+		{"exits=1,3", nil, 0.005, []int{1, 3}, "resnet18"},
+		{"", begin, 0.005, []int{1}, "resnet34"},
 		{"method=ce", begin, 0.1, nil, "resnet34"},
-		{"arch=resnet18", begin, 0.1, []int{2}, "resnet18"},
+		{"arch=resnet18", begin, 0.005, []int{2}, "resnet18"},
 		{"preset=small-sample-selfcon-s", begin, 0, nil, "resnet18"},
 	} {
 		r, err := Resolve(Sources{Pairs: strings.Fields(c.pairs), Network: c.network})
@@ -127,4 +128,77 @@ func TestOverride(t *testing.T) {
 	if err := Override(&c, Sources{Flags: []Flag{{"keep", "0"}}}); err == nil || !strings.HasPrefix(err.Error(), "--keep: 0") {
 		t.Errorf("%v", err)
 	}
+}
+
+// The optimizer follows from the method, rate and decay from the optimizer,
+// unless given; a preset's stay.
+func TestOptimizerFollows(t *testing.T) {
+	for _, x := range []struct {
+		pairs       []string
+		optimizer   string
+		rate, decay float64
+		from        []string // of optimizer, lr and weight_decay
+	}{
+		{nil, "adamw", 0.005, 0.01, []string{"", "", ""}},
+		{[]string{"method=selfcon-mu"}, "adamw", 0.005, 0.01, []string{"", "", ""}},
+		{[]string{"method=supcon"}, "sgd", 0.1, 1e-4, []string{"as usual with supcon", "as usual with sgd", "as usual with sgd"}},
+		{[]string{"method=ce"}, "sgd", 0.1, 1e-4, []string{"as usual with ce", "as usual with sgd", "as usual with sgd"}},
+		{[]string{"method=selfcon", "lr=0.8"}, "sgd", 0.8, 1e-4, []string{"as usual with selfcon", "key=value", "as usual with sgd"}},
+		{[]string{"method=ce", "optimizer=adamw"}, "adamw", 0.005, 0.01, []string{"key=value", "", ""}},
+		{[]string{"optimizer=sgd", "weight_decay=0"}, "sgd", 0.1, 0, []string{"key=value", "as usual with sgd", "key=value"}},
+		{[]string{"optimizer=lars"}, "lars", 0.3, 1e-4, []string{"key=value", "as usual with lars", "as usual with lars"}},
+		{[]string{"preset=cifar100-resnet18-ce", "method=supcon"}, "sgd", 0.8, 1e-4, nil},
+		{[]string{"preset=cifar100-resnet18-ce", "optimizer=adamw"}, "adamw", 0.005, 0.01, nil},
+	} {
+		r, err := Resolve(Sources{Pairs: x.pairs})
+		if err != nil {
+			t.Errorf("%v: %v", x.pairs, err)
+			continue
+		}
+		if c := r.Run; c.Optimizer != x.optimizer || c.Rate != x.rate || c.WeightDecay != x.decay {
+			t.Errorf("%v: %s, rate %g, decay %g; want %s, %g, %g", x.pairs, c.Optimizer, c.Rate, c.WeightDecay, x.optimizer, x.rate, x.decay)
+		}
+		if from := []string{r.From["optimizer"], r.From["lr"], r.From["weight_decay"]}; x.from != nil && !slices.Equal(from, x.from) {
+			t.Errorf("%v: from %q, want %q", x.pairs, from, x.from)
+		}
+	}
+	for _, m := range loss.Methods() { // what a run is without flags is what its method's default says
+		r, err := Resolve(Sources{Pairs: []string{"method=" + m.Name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := DefaultOf(m.Name, "")
+		if m.NeedsExits() {
+			want.Model.Exits = model.DefaultExits(want.Model.Arch)
+		}
+		for _, s := range Settings() {
+			if got := s.Text(&r.Run); got != s.Text(&want) {
+				t.Errorf("%s: %s is %s, want %s", m.Name, s.Key, got, s.Text(&want))
+			}
+		}
+	}
+}
+
+// All of the paper's presets have the paper's optimizer, whatever the defaults.
+func TestPaperOptimizer(t *testing.T) {
+	n := 0
+	for _, p := range Presets() {
+		if c := p.Run; p.Probe.Epochs > 0 {
+			n++
+			if c.Optimizer != "sgd" || c.Momentum != 0.9 || c.WeightDecay != 1e-4 || c.Augment != "strong" && !mustParse(t, c.Method).OneStage() {
+				t.Errorf("%s: %s, momentum %g, decay %g, augment %s", p.Name, c.Optimizer, c.Momentum, c.WeightDecay, c.Augment)
+			}
+		}
+	}
+	if n < 50 {
+		t.Errorf("%d presets of the paper", n)
+	}
+}
+
+func mustParse(t *testing.T, method string) loss.Method {
+	m, err := loss.Parse(method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

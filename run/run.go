@@ -160,6 +160,7 @@ func Fresh(base string) string {
 // Open reads a run's manifest.
 func Open(dir string) (Manifest, error) {
 	m := Manifest{Config: config.Default()} // of settings that older programs did not have
+	m.Config.Optimizer = "sgd"              // the only one there was
 	path := filepath.Join(dir, ManifestFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -25,6 +25,7 @@ import (
 func small(t *testing.T, change func(*config.Run)) *train.Setup {
 	t.Helper()
 	c := config.Quickstart()
+	c.Optimizer, c.Rate, c.WeightDecay = "sgd", 0.1, 1e-4
 	c.Model.Width, c.Epochs, c.Batch, c.ValidateEvery = 4, 3, 16, 0
 	if change != nil {
 		change(&c)

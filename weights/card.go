@@ -190,7 +190,8 @@ var local = []string{"cache", "cache_side", "threads", "workers", "memory", "mea
 // command is the command that trained a run, without the paths of its machine.
 func command(c config.Run) string {
 	c.Data = dataFormat(c)
-	def := config.Default()
+	def := config.DefaultOf(c.Method, c.Optimizer)
+	def.Method, def.Optimizer = config.Default().Method, config.DefaultOptimizer(c.Method)
 	words := []string{"selfcon train"}
 	for _, s := range config.Settings() {
 		if v := s.Text(&c); v != s.Text(&def) && !slices.Contains(local, s.Key) && len(v) < 200 {

@@ -219,3 +219,31 @@ print(json.dumps([f[0].tolist() for f in net(x)]))
 		}
 	}
 }
+
+// The command on a card trains what the run was trained by: what it leaves out
+// are the defaults of the run's method and optimizer.
+func TestCardCommand(t *testing.T) {
+	for _, x := range []struct{ method, optimizer string }{
+		{"selfcon-s", "adamw"}, {"selfcon-s", "sgd"}, {"supcon", "adamw"}, {"supcon", "lars"}, {"ce", "sgd"}, {"ce", "adamw"},
+	} {
+		for _, rate := range []float64{0, 0.1, 0.005} {
+			c := config.DefaultOf(x.method, x.optimizer)
+			c.Data = "sample"
+			if rate > 0 {
+				c.Rate = rate
+			}
+			if x.method == "selfcon-s" {
+				c.Model.Exits = []int{2}
+			}
+			words := strings.Fields(command(c))[2:]
+			var flags []config.Flag
+			for i := 0; i < len(words); i += 2 {
+				flags = append(flags, config.Flag{Name: strings.TrimPrefix(words[i], "--"), Value: words[i+1]})
+			}
+			r, err := config.Resolve(config.Sources{Flags: flags})
+			if err != nil || r.Run.Optimizer != c.Optimizer || r.Run.Method != c.Method || r.Run.Rate != c.Rate || r.Run.WeightDecay != c.WeightDecay {
+				t.Errorf("%q gives %s by %s at %g with decay %g; want %s by %s at %g with %g (%v)", command(c), r.Run.Method, r.Run.Optimizer, r.Run.Rate, r.Run.WeightDecay, c.Method, c.Optimizer, c.Rate, c.WeightDecay, err)
+			}
+		}
+	}
+}

@@ -27,12 +27,12 @@ const (
 // network, the side of its images, and mean and deviation if they are known. Its
 // data is not. The notes say what was concluded from what, a line each.
 func (f *File) Settings(network model.Config) (c config.Run, notes []string) {
-	c = config.Default()
-	c.Model = network
-	c.Method = "supcon"
+	method := "supcon"
 	if len(network.Exits) > 0 {
-		c.Method = "selfcon-s"
+		method = "selfcon-s"
 	}
+	c = config.DefaultOf(method, "")
+	c.Model = network
 	for _, t := range f.Tensors {
 		if t.Name == "head.2.weight" && len(t.Shape) == 2 {
 			c.ProjectionDim = t.Shape[0]

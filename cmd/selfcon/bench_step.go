@@ -101,7 +101,8 @@ with sub-networks have one, fc, half-way.`,
 // run measures, and returns the program as a table if it should be explained.
 func (b *stepBench) run(ctx context.Context, explain bool) (string, error) {
 	const channels, classes = 3, 100
-	c := config.Default()
+	c := config.DefaultOf(b.Method, "sgd") // the paper's step, as in all figures so far
+	c.Model.Sub = model.SubFC
 	c.Data, c.Method, c.Batch, c.Image, c.Threads, c.Rate = "random", b.Method, b.Batch, b.Image, b.Threads, 0.05
 	c.Memory, c.MicroBatch = b.Memory, b.Micro
 	c.Model.Arch, c.Model.Width = b.Arch, b.Width

@@ -29,7 +29,7 @@ var tuneSettings = []string{
 
 // tuning is a configuration to fine-tune with.
 func tuning() config.Run {
-	c := config.Default()
+	c := config.DefaultOf("ce", "sgd")
 	c.Epochs, c.Rate, c.HeadRate, c.WarmupEpochs = 10, 0.01, 0.1, 1
 	c.Augment, c.CropMin = "weak", 0.5
 	return c
@@ -98,6 +98,9 @@ func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
 		if !cmd.Flags().Changed("head-lr") {
 			c.HeadRate = config.DefaultRate(c.Optimizer)
 		}
+	}
+	if !cmd.Flags().Changed("weight-decay") {
+		c.WeightDecay = config.DefaultDecay(c.Optimizer)
 	}
 	c.Data, c.ClassOrder, c.ClassList, c.Cache, c.CacheSide = of.Data, of.ClassOrder, of.ClassList, of.Cache, of.CacheSide
 	c.Image, c.Model, c.Mean, c.Std = of.Image, of.Model, of.Mean, of.Std

@@ -53,7 +53,7 @@ func TestApplyPreset(t *testing.T) {
 		{"--method supcon", func(c *config.Run) { c.Method, c.Model.Exits = "supcon", nil }},
 		{"--arch vgg16_bn", func(c *config.Run) { c.Model.Arch, c.Model.Exits = "vgg16_bn", []int{3} }},
 		{"--arch vgg16_bn --exits 1,2", func(c *config.Run) { c.Model.Arch, c.Model.Exits = "vgg16_bn", []int{1, 2} }},
-		{"--optimizer adamw", func(c *config.Run) { c.Optimizer, c.Rate = "adamw", 0.001 }},
+		{"--optimizer adamw", func(c *config.Run) { c.Optimizer, c.Rate, c.WeightDecay = "adamw", 0.005, 0.01 }},
 		{"--optimizer lars --lr 2", func(c *config.Run) { c.Optimizer, c.Rate = "lars", 2 }},
 		{"--alpha 0.25 --flip=false --rand-augment 2,9", func(c *config.Run) {
 			a := 0.25

@@ -21,7 +21,7 @@ func quickstartCommand() *cobra.Command {
 	out := ""
 	cmd := &cobra.Command{
 		Use:   "quickstart",
-		Short: "Train and judge a small network on images inside the program, in two minutes",
+		Short: "Train and judge a small network on images inside the program, in a minute",
 		Long: `Train a small ResNet-18 with one sub-network by SelfCon-S on a real sample of
 Fashion-MNIST that is part of the program, judge every exit with a linear
 classifier, and print the result beside two references: a linear classifier on

@@ -31,7 +31,7 @@ It then judges every exit with linear probes, and classifies with any of them.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data,
 130 interrupted (what was learnt is saved).`,
-		Example: `  selfcon quickstart                                   # two minutes, nothing to download
+		Example: `  selfcon quickstart                                   # a minute, nothing to download
   selfcon train --data imagefolder:photos --width 8    # your own images, a small network
   selfcon probe runs/photos-selfcon-s
   selfcon predict --run runs/photos-selfcon-s cat.jpg`,

@@ -84,7 +84,8 @@ func run() int {
 // compare trains every variant, prints the figures and writes the files.
 func compare(ctx context.Context, w io.Writer, steps, width int, dir string) error {
 	c := config.Quickstart()
-	c.Model.Width = width
+	d := config.DefaultOf(c.Method, "sgd") // whose steps are proportional to the gradients, errors and all
+	c.Model.Width, c.Optimizer, c.Rate, c.WeightDecay = width, d.Optimizer, d.Rate, d.WeightDecay
 	var curves []curve
 	for _, v := range variants {
 		losses, name, err := trainLosses(ctx, c, v, steps)
