@@ -168,8 +168,8 @@ func (r *Resolved) follow(given map[string]source, begin *model.Config) {
 const fromWeights = "as the weights it begins with"
 
 // Override changes a run that has begun: of its settings, those of the machine,
-// on which the results do not depend. Of the environment only these are heeded;
-// another one as key=value or a flag is an *Error.
+// on which the results do not depend, and where its data lie. Of the environment
+// only the machine's are heeded; another one as key=value or a flag is an *Error.
 func Override(c *Run, s Sources) error {
 	given, _, _, err := s.list()
 	if err != nil {
@@ -178,8 +178,9 @@ func Override(c *Run, s Sources) error {
 	last := map[string]source{}
 	var others []string
 	for _, x := range given {
-		if !x.setting.OfMachine() {
-			if x.from != x.setting.Env() && !slices.Contains(others, x.where) {
+		inEnvironment := x.from == x.setting.Env()
+		if !x.setting.OfMachine() && (inEnvironment || x.setting.Key != "data") {
+			if !inEnvironment && !slices.Contains(others, x.where) {
 				others = append(others, x.where)
 			}
 			continue

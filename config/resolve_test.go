@@ -114,13 +114,16 @@ func TestOverride(t *testing.T) {
 	c := Quickstart()
 	whole := c
 	before := fmt.Sprint(c)
-	err := Override(&c, Sources{Environ: []string{"SELFCON_EPOCHS=9", "SELFCON_WORKERS=3"}, Pairs: []string{"threads=1"}, Flags: []Flag{{"keep", "5"}}})
+	err := Override(&c, Sources{Environ: []string{"SELFCON_EPOCHS=9", "SELFCON_WORKERS=3", "SELFCON_DATA=elsewhere"}, Pairs: []string{"threads=1"}, Flags: []Flag{{"keep", "5"}}})
 	if err != nil || c.Epochs != whole.Epochs || c.Threads != 1 || c.Workers != 3 || c.Keep != 5 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	c.Threads, c.Workers, c.Keep = whole.Threads, whole.Workers, whole.Keep
 	if fmt.Sprint(c) != before {
 		t.Errorf("%v, was %s", c, before)
+	}
+	if err := Override(&c, Sources{Flags: []Flag{{"data", "idx:elsewhere"}}}); err != nil || c.Data != "idx:elsewhere" {
+		t.Errorf("%s, %v", c.Data, err)
 	}
 	if err := Override(&c, Sources{Pairs: []string{"epochs=1"}, Flags: []Flag{{"lr", "1"}}}); err == nil || !strings.Contains(err.Error(), "leave out epochs=1, --lr") {
 		t.Errorf("%v", err)

@@ -42,8 +42,8 @@ func writeConfig(dir string, m Manifest) error {
 
 // checkConfig says what somebody has changed in the copy of a run's settings,
 // expecting perhaps that the run would go by it, and writes the copy if there is
-// none.
-func checkConfig(dir string, m Manifest) (note string, err error) {
+// none, or if nobody has and the data have moved from where it says.
+func checkConfig(dir string, m Manifest, from string) (note string, err error) {
 	path := filepath.Join(dir, ConfigFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,10 +58,15 @@ func checkConfig(dir string, m Manifest) (note string, err error) {
 		return fmt.Sprintf("%v%s", err, rest), nil
 	}
 	var changed []string
+	then := m.Config
+	then.Data = cmp.Or(from, then.Data)
 	for _, s := range config.Settings() {
-		if a, b := s.Text(&m.Config), s.Text(&c); a != b && !s.OfMachine() {
+		if a, b := s.Text(&then), s.Text(&c); a != b && !s.OfMachine() {
 			changed = append(changed, fmt.Sprintf("%s is %s, not %s", s.Key, cmp.Or(b, "none"), cmp.Or(a, "none")))
 		}
+	}
+	if len(changed) == 0 && from != "" {
+		return "", writeConfig(dir, m)
 	}
 	if len(changed) == 0 {
 		return "", nil
@@ -73,13 +78,19 @@ func checkConfig(dir string, m Manifest) (note string, err error) {
 type Checked struct {
 	Now     data.Fingerprint
 	Changes []string // since the run began; they were accepted
+	From    string   // where the data lay before, if elsewhere
 }
 
-// CheckData compares the data in s, which was opened for the run in dir, with
-// what the run began with. A *data.Error says what differs; but that labels,
+// CheckData compares the data in s, which was opened for the run in dir, perhaps
+// from another place, with what the run began with. A *data.Error says what differs; but that labels,
 // names and bytes do can be accepted, as they must when damaged images were
 // replaced.
 func (m Manifest) CheckData(dir string, s *train.Setup, accept bool) (c Checked, err error) {
+	if s.Config.Data != m.Config.Data {
+		if c.From = m.Config.Data; m.Data == nil {
+			return c, &config.Error{Setting: "data", Reason: fmt.Sprintf("%s was begun by a program that took no fingerprint of its data, so that nothing tells whether this is the same: put it back to %s", dir, m.Config.Data)}
+		}
+	}
 	if c.Now, err = s.Data.Fingerprint(); err != nil {
 		return c, err
 	}
@@ -104,12 +115,18 @@ func (m Manifest) CheckData(dir string, s *train.Setup, accept bool) (c Checked,
 		return c, nil
 	}
 	advice := "Put it back as it was"
+	if c.From != "" {
+		advice = "Name the place of that"
+	}
 	if fits {
 		advice += ", or go on with it as it is: selfcon train --accept-data --resume " + dir
+		if c.From != "" {
+			advice += " --data " + s.Config.Data
+		}
 	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
 		advice += ", or begin anew with: selfcon train --config " + filepath.Join(dir, ConfigFile)
 	}
-	return c, &data.Error{Path: m.Config.Data, Reason: fmt.Sprintf("is not the data that %s began with: %s. %s", dir, strings.Join(wrong, "; "), advice)}
+	return c, &data.Error{Path: s.Config.Data, Reason: fmt.Sprintf("is not the data that %s began with: %s. %s", dir, strings.Join(wrong, "; "), advice)}
 }
 
 // someNames joins the first few names.
@@ -126,7 +143,7 @@ func someNames(names []string) string {
 // should know comes back.
 func (f *Folder) GoOn(t *train.Trainer, version string, c Checked) (notes []string) {
 	m := &f.Manifest
-	note, err := checkConfig(f.Dir, *m)
+	note, err := checkConfig(f.Dir, *m, c.From)
 	if err != nil {
 		note = err.Error()
 	}
@@ -152,11 +169,15 @@ func (f *Folder) GoOn(t *train.Trainer, version string, c Checked) (notes []stri
 	if before.Version != here.Version {
 		notes = append(notes, fmt.Sprintf("%s was trained by selfcon %s so far and goes on with %s, %s", f.Dir, before.Version, here.Version, bits))
 	}
-	if here.Data == "" && was == is && before.Version == here.Version && before.Machine == here.Machine && m.Data != nil {
-		return notes
+	if c.From != "" {
+		notes = append(notes, fmt.Sprintf("the data of %s lie at %s now, no longer at %s", f.Dir, m.Config.Data, c.From))
 	}
-	if m.Data != nil || was != is || before.Version != here.Version || before.Machine != here.Machine {
+	another := here.Data != "" || was != is || before.Version != here.Version || before.Machine != here.Machine
+	if another {
 		m.Later = append(m.Later, here)
+	}
+	if !another && c.From == "" && m.Data != nil {
+		return notes // nothing is new
 	}
 	m.Data = &c.Now
 	if err := m.Write(f.Dir); err != nil {

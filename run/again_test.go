@@ -285,3 +285,41 @@ func TestCheckData(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Data that has moved is the same data, and from then on it is where it is.
+func TestMovedData(t *testing.T) {
+	dir := begun(t)
+	moved := small(t, nil)
+	moved.Config.Data = "idx:/elsewhere"
+	f, err := Reopen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	old := f.Manifest
+	old.Data = nil
+	var wrong *config.Error
+	if _, err := old.CheckData(dir, moved, true); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "put it back to sample") {
+		t.Errorf("without a fingerprint: %v", err)
+	}
+	checked, err := f.Manifest.CheckData(dir, moved, false)
+	if err != nil || checked.From != "sample" {
+		t.Fatalf("%+v, %v", checked, err)
+	}
+	f.Manifest.Config = moved.Config
+	tr := newTrainer(t, moved, 1)
+	if notes := f.GoOn(tr, "test", checked); len(notes) != 1 || !strings.Contains(notes[0], "at idx:/elsewhere now, no longer at sample") {
+		t.Errorf("%q", notes)
+	}
+	m, err := Open(dir)
+	if err != nil || m.Config.Data != "idx:/elsewhere" || len(m.Later) > 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, ConfigFile)); err != nil || !strings.Contains(string(text), "\ndata: \"idx:/elsewhere\"\n") && !strings.Contains(string(text), "\ndata: idx:/elsewhere\n") {
+		t.Errorf("%s, %v", text, err)
+	}
+	moved.Data.Train = data.Subset(moved.Data.Train, make([]int, moved.Data.Train.Len()))
+	if _, err := m.CheckData(dir, moved, false); err == nil || !strings.Contains(err.Error(), "other labels") {
+		t.Errorf("%v", err)
+	}
+}

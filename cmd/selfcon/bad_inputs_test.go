@@ -742,6 +742,8 @@ func (c corner) runs() []badInput {
 		f.change(data)
 		others = append(others, badInput{f.what, "train --resume " + dir, exitBadData})
 	}
+	others = append(others, badInput{"other data for a run", "train --resume r-data1 --data imagefolder:data0", exitBadData},
+		badInput{"changed data in another place", "train --resume r-data1 --data imagefolder:data5", exitBadData})
 	undone("r-model", edit("r-model", run.ModelFile, half))
 	undone("r-nomodel", func() { c.must(os.Remove("r-nomodel/" + run.ModelFile)) })
 	undone("r-swapped", edit("r-swapped", run.ModelFile, func([]byte) []byte {

@@ -392,6 +392,22 @@ func TestInterrupt(t *testing.T) {
 	if code != exitInterrupted || !strings.Contains(stderr, "selfcon train --resume runs/b") {
 		t.Fatalf("interrupted: exit code %d, %q", code, stderr)
 	}
+	// Images that have moved are the same, wherever they are; the run can be gone
+	// on with at once.
+	gone := photos
+	photos += "-moved"
+	if err := os.Rename(gone, photos); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code = call(t.Context(), "train", "--resume", "runs/b"); code != exitBadData || !strings.Contains(stderr, "no such file or folder; if the data have moved") {
+		t.Errorf("resume on images that have moved: exit code %d, %q", code, stderr)
+	}
+	if _, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--data", "sample"); code != exitBadData || !strings.Contains(stderr, "Name the place of that, or begin anew") {
+		t.Errorf("resume on other data: exit code %d, %q", code, stderr)
+	}
+	if _, stderr, code = call(ctx, "train", "--resume", "runs/b", "--data", "imagefolder:"+photos); code != exitInterrupted || !strings.Contains(stderr, "no longer at imagefolder:"+gone) {
+		t.Errorf("resume on images that have moved, named: exit code %d, %q", code, stderr)
+	}
 	// Other images than the run began with are refused.
 	light := filepath.Join(photos, "train/light")
 	away := filepath.Join(t.TempDir(), "a.png")

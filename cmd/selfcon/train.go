@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -150,7 +151,7 @@ comes of them.`,
 	t.declare(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
 	cmd.Flags().StringVar(&initial, "init", "", "begin with the weights in this `file` (safetensors, PyTorch) or run's folder: what fits by name and shape; network and exits are its own unless flags say otherwise")
-	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers, --memory, --save-every and --keep")
+	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers, --memory, --save-every, --keep, and --data if the images have moved")
 	cmd.Flags().BoolVar(&accept, "accept-data", false, "with --resume: go on although labels, names or bytes of the images are not what the run began with, as when damaged ones were replaced")
 	return cmd
 }
@@ -310,11 +311,16 @@ func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 // that is accepted.
 func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.Sources, accept bool) error {
 	m := &f.Manifest
-	c := &m.Config
-	if err := config.Override(c, sources); err != nil {
+	c := m.Config
+	if err := config.Override(&c, sources); err != nil {
 		return err
 	}
-	s, err := train.NewSetup(*c)
+	c.Data = absolute(c.Data)
+	s, err := train.NewSetup(c)
+	var gone *data.Error
+	if errors.As(err, &gone) && errors.Is(err, fs.ErrNotExist) && c.Data == m.Config.Data {
+		err = &data.Error{Path: gone.Path, Reason: gone.Reason + "; if the data have moved, say where they are: selfcon train --resume " + f.Dir + " --data FORMAT:PATH", Err: gone.Err}
+	}
 	if err != nil {
 		return err
 	}
@@ -322,6 +328,7 @@ func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.So
 	if err != nil {
 		return err
 	}
+	m.Config = c
 	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})
 	if err != nil {
 		return err
