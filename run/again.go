@@ -116,7 +116,7 @@ func (m Manifest) CheckData(dir string, s *train.Setup, accept bool) (c Checked,
 	}
 	advice := "Put it back as it was"
 	if c.From != "" {
-		advice = "Name the place of that"
+		advice = "Say where that lies"
 	}
 	if fits {
 		advice += ", or go on with it as it is: selfcon train --accept-data --resume " + dir

@@ -402,7 +402,7 @@ func TestInterrupt(t *testing.T) {
 	if _, stderr, code = call(t.Context(), "train", "--resume", "runs/b"); code != exitBadData || !strings.Contains(stderr, "no such file or folder; if the data have moved") {
 		t.Errorf("resume on images that have moved: exit code %d, %q", code, stderr)
 	}
-	if _, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--data", "sample"); code != exitBadData || !strings.Contains(stderr, "Name the place of that, or begin anew") {
+	if _, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--data", "sample"); code != exitBadData || !strings.Contains(stderr, "Say where that lies, or begin anew") {
 		t.Errorf("resume on other data: exit code %d, %q", code, stderr)
 	}
 	if _, stderr, code = call(ctx, "train", "--resume", "runs/b", "--data", "imagefolder:"+photos); code != exitInterrupted || !strings.Contains(stderr, "no longer at imagefolder:"+gone) {
