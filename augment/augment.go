@@ -155,8 +155,8 @@ func (c Config) Validate() error {
 	if !(c.Jitter.Hue >= 0 && c.Jitter.Hue <= 0.5) {
 		bad("Jitter.Hue %v: a part of the colour circle, must be in [0, 0.5]", c.Jitter.Hue)
 	}
-	if a := c.RandAugment; a.N < 0 || a.N > maxRandOps || a.Magnitude < 0 || a.Magnitude >= randBins {
-		bad("RandAugment of %d operations of magnitude %d: must be from 0 to %d, and from 0 to %d", a.N, a.Magnitude, maxRandOps, randBins-1)
+	if err := c.RandAugment.Check(); err != nil {
+		bad("RandAugment of %w", err)
 	}
 	if _, ok := autoPolicies[c.AutoAugment]; c.AutoAugment != "" && !ok {
 		bad("unknown AutoAugment policy %q%s", c.AutoAugment, suggest.Among(c.AutoAugment, AutoPolicies()))

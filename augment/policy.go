@@ -15,6 +15,14 @@ type RandAugment struct{ N, Magnitude int }
 // maxRandOps bounds RandAugment.N.
 const maxRandOps = 16
 
+// Check says which of the two numbers can't be.
+func (a RandAugment) Check() error {
+	if a.N < 0 || a.N > maxRandOps || a.Magnitude < 0 || a.Magnitude >= randBins {
+		return fmt.Errorf("%d operations of magnitude %d: must be from 0 to %d, and from 0 to %d", a.N, a.Magnitude, maxRandOps, randBins-1)
+	}
+	return nil
+}
+
 // opKind is an operation of RandAugment and AutoAugment.
 type opKind uint8
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"selfcon/augment"
 	"selfcon/loss"
 	"selfcon/model"
 )
@@ -245,6 +246,20 @@ func (c Run) Validate() error {
 	if len(c.RandAugment) != 0 && len(c.RandAugment) != 2 {
 		return bad("rand_augment", "%v: must be the number of operations and their magnitude, such as 2,9", c.RandAugment)
 	}
+	if len(c.RandAugment) == 2 {
+		if err := (augment.RandAugment{N: c.RandAugment[0], Magnitude: c.RandAugment[1]}).Check(); err != nil {
+			return bad("rand_augment", "%v", err)
+		}
+		if c.AutoAugment != "" {
+			return bad("rand_augment", "%v, and auto_augment %s: choose one", c.RandAugment, c.AutoAugment)
+		}
+	}
+	if c.Model.ImageChannels == 2 {
+		return bad("channels", "2: must be 1 (grey) or 3 (RGB), or 0 for those that the data has")
+	}
+	if err := c.CheckPixels(c.Model.ImageChannels); err != nil {
+		return err
+	}
 	if c.Augment == "none" && (len(c.RandAugment) > 0 || c.AutoAugment != "" || c.Blur+c.Solarize+c.Erase > 0) {
 		return bad("augment", "none, and yet more is asked for: take weak or strong for rand_augment, auto_augment, blur, solarize or erase")
 	}
@@ -287,6 +302,32 @@ func (c Run) Validate() error {
 		if _, err := model.New(n); err != nil {
 			return bad(x.setting, "%v", err)
 		}
+	}
+	net, err := model.New(n)
+	if err != nil {
+		return bad("model", "%v", err)
+	}
+	if stages := net.Positions() + 1; c.Freeze > stages {
+		return bad("freeze", "%d: %s has %d stages", c.Freeze, c.Model.Arch, stages)
+	}
+	return nil
+}
+
+// CheckPixels says whether mean and standard deviation are those of images with
+// so many channels; 0: it isn't known yet.
+func (c Run) CheckPixels(channels int) error {
+	switch m, s := len(c.Mean), len(c.Std); {
+	case m == 0 && s == 0:
+	case s == 0:
+		return bad("mean", "%v, and no std: one needs the other, a value a channel each", c.Mean)
+	case m == 0:
+		return bad("std", "%v, and no mean: one needs the other, a value a channel each", c.Std)
+	case m != s:
+		return bad("std", "%v: must be as many values as mean has, %d", c.Std, m)
+	case m != 1 && m != 3:
+		return bad("mean", "%v: must be one value for grey images, three for RGB", c.Mean)
+	case channels > 0 && m != channels:
+		return bad("mean", "%v: must be one value a channel, and the channels of the images are %d (channels=%d would make them %d)", c.Mean, channels, m, m)
 	}
 	return nil
 }

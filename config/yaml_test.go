@@ -102,10 +102,6 @@ func random(r *rand.Rand) Run {
 			*p = &v
 		case *bool:
 			*p = r.IntN(2) == 0
-		case *[]float64:
-			for range 1 + r.IntN(4) {
-				*p = append(*p, number(s))
-			}
 		case *[]string:
 			for range 1 + r.IntN(40) {
 				*p = append(*p, words[1+r.IntN(len(words)-1)])
@@ -146,6 +142,15 @@ func random(r *rand.Rand) Run {
 	}
 	if c.Model.ImageChannels == 2 {
 		c.Model.ImageChannels = 3
+	}
+	c.Freeze = r.IntN(4)
+	channels := []int{0, 1, 3}[r.IntN(3)]
+	c.Mean, c.Std = nil, nil
+	for range channels {
+		c.Mean, c.Std = append(c.Mean, number(byKey["mean"])), append(c.Std, number(byKey["std"]))
+	}
+	if c.Model.ImageChannels != 0 && channels != 0 {
+		c.Model.ImageChannels = channels
 	}
 	c.Model.ImageHeight, c.Model.ImageWidth = c.Image, c.Image
 	return c

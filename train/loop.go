@@ -86,6 +86,9 @@ func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 	if c.Batch > s.Train.Len() {
 		return nil, &config.Error{Setting: "batch", Reason: fmt.Sprintf("%d is more than the %d training images", c.Batch, s.Train.Len())}
 	}
+	if _, err := s.Loader(s.Train, c.Batch, true); err != nil { // what would end it at its first step
+		return nil, err
+	}
 	t := &Trainer{Setup: s, Engine: e}
 	var err error
 	step := NewStepConfig(c, s.Method, len(s.Classes))

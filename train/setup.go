@@ -70,9 +70,6 @@ func NewSetup(c config.Run) (*Setup, error) {
 	if s.Net, err = model.New(c.Model); err != nil {
 		return nil, &config.Error{Setting: "model", Reason: err.Error()}
 	}
-	if last := s.Net.Positions() + 1; c.Freeze > last {
-		return nil, &config.Error{Setting: "freeze", Reason: fmt.Sprintf("%d: %s has %d stages", c.Freeze, c.Model.Arch, last)}
-	}
 	if _, err := s.Net.Costs(); err != nil {
 		return nil, &config.Error{Setting: "image", Reason: fmt.Sprintf("%d: too small for %s: %v", c.Model.ImageHeight, c.Model.Arch, err)}
 	}
@@ -154,6 +151,9 @@ func (s *Setup) resolve(c *config.Run) error {
 	}
 	facts, known := data.FactsOf(c.Data)
 	c.Model.ImageChannels = first.Channels
+	if err := c.CheckPixels(first.Channels); err != nil {
+		return err
+	}
 	if c.Image == 0 {
 		if c.Image, err = commonSide(s.Train); err != nil {
 			return err
@@ -165,7 +165,7 @@ func (s *Setup) resolve(c *config.Run) error {
 	}
 	c.Model.ImageHeight, c.Model.ImageWidth = c.Image, c.Image
 	switch {
-	case c.Mean != nil || c.Std != nil:
+	case c.Mean != nil:
 	case known && len(facts.Mean) == first.Channels:
 		c.Mean, c.Std = facts.Mean, facts.Std
 	default:

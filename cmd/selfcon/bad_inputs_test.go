@@ -325,6 +325,19 @@ func wrongSettings() []badInput {
 		{"no exits for a method that needs them", "--method selfcon-s --exits none"},
 		{"a network far too wide", "--width 100000000000"},
 		{"two channels", "--channels 2"},
+		{"a mean without its deviation", "--mean 0.5,0.5,0.5"},
+		{"a deviation without its mean", "--std 0.2"},
+		{"more means than deviations", "--mean 0.5,0.5,0.5 --std 0.2"},
+		{"two means", "--mean 0.5,0.5 --std 0.2,0.2"},
+		{"one mean for RGB", "--channels 3 --mean 0.5 --std 0.2"},
+		{"three means for images that turn out grey", "--mean 0.5,0.5,0.5 --std 0.2,0.2,0.2"},
+		{"a magnitude of RandAugment that is not there", "--rand-augment 2,99"},
+		{"more operations of RandAugment than there are", "--rand-augment 99,2"},
+		{"one number for RandAugment", "--rand-augment 2"},
+		{"RandAugment and AutoAugment", "--rand-augment 2,9 --auto-augment cifar10"},
+		{"a blur of images that are too small for it", "--image 1 --arch resnet18 --blur 0.5"},
+		{"more frozen stages than there are", "--freeze 9"},
+		{"a balanced batch that the classes do not fill", "--sampling balanced --class-images 2 --batch 32"},
 		{"a negative number of threads", "--threads -1"},
 		{"a time without its unit", "--save-every 5"},
 		{"no checkpoint to keep", "--keep 0"},
@@ -338,6 +351,14 @@ func wrongSettings() []badInput {
 		{"labels smoothed away", "--method ce --label-smoothing 1"},
 	} {
 		out = append(out, badInput{r[0], "train --data sample " + r[1], exitUsage})
+	}
+	for _, r := range [][2]string{
+		{"two channels, asked for the configuration", "channels=2"},
+		{"a mean alone, asked for the configuration", "mean=0.5"},
+		{"a magnitude that is not there, asked for the configuration", "rand_augment=2,99"},
+		{"a ninth stage, asked for the configuration", "freeze=9"},
+	} {
+		out = append(out, badInput{r[0], "config " + r[1], exitUsage})
 	}
 	return out
 }

@@ -666,6 +666,59 @@ func TestSignals(t *testing.T) {
 	same(t, dir, want)
 }
 
+// TestDeadReader: nobody reads what the program prints any more (a pager that was
+// left, head): a training goes on to its end, with all lines in its log, and other
+// commands end in peace.
+func TestDeadReader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the program")
+	}
+	want := wanted(t)
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "run")
+	lines, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, tiny+"--log-format json --out "+dir, func(c *exec.Cmd) { c.Stdout, c.Stderr = to, to })
+	to.Close()
+	if _, err := lines.Read(make([]byte, 100)); err != nil { // as head -1
+		t.Fatal(err)
+	}
+	lines.Close()
+	expect(t, p, exitDone)
+	same(t, dir, want)
+	if log, err := os.ReadFile(filepath.Join(dir, run.LogFile)); err != nil || !strings.Contains(string(log), "epoch 8/8") || !strings.Contains(string(log), "trained 8 epochs") {
+		t.Errorf("%s, %v", log, err)
+	}
+	for _, args := range []string{"version", "help", "presets"} {
+		lines, to, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines.Close()
+		p := start(t, args, func(c *exec.Cmd) { c.Stdout = to })
+		to.Close()
+		expect(t, p, exitDone)
+		if p.said.Len() > 0 {
+			t.Errorf("%s: said %q", args, &p.said)
+		}
+	}
+}
+
+// TestFullOutput: a result that could not be printed is a failure.
+func TestFullOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if testing.Short() || err != nil {
+		t.Skipf("starts the program, with a device that is always full: %v", err)
+	}
+	defer full.Close()
+	for _, args := range []string{"version", "help", "models", "config", tiny + "--out " + filepath.Join(t.TempDir(), "run")} {
+		p := start(t, args, func(c *exec.Cmd) { c.Stdout = full })
+		expect(t, p, exitFailed, "no space left on device")
+	}
+}
+
 // TestTwoProcesses: a folder has one owner.
 func TestTwoProcesses(t *testing.T) {
 	if testing.Short() {

@@ -24,12 +24,16 @@ const (
 )
 
 func main() {
-	cmd := root(os.Stdout, os.Stderr)
+	out := &output{to: os.Stdout}
+	cmd := root(out, os.Stderr)
 	ctx := untilSignal(func() {
 		fmt.Fprintln(os.Stderr, "\nselfcon: interrupted twice: stopped at once, without saving")
 		os.Exit(exitInterrupted)
 	})
 	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		err = out.err
+	}
 	code := exitCode(err)
 	if code == exitInterrupted && !errors.As(err, new(interrupted)) {
 		err = errors.New("interrupted") // and not: context canceled

@@ -34,7 +34,7 @@ func cut(in io.Reader) <-chan struct{} {
 // SIGHUP counts unless nohup has the program ignore it. The end of a lifeline
 // counts as the first interrupt.
 func untilSignal(quit func()) context.Context {
-	ignoreSizeLimit()
+	stayAlive()
 	wanted := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
 		wanted = append(wanted, syscall.SIGHUP)
