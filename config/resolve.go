@@ -35,7 +35,7 @@ type Resolved struct {
 	Run    Run
 	Preset *Preset           // that it begins with; nil: none
 	From   map[string]string // by key: where a value that is not the default comes from
-	Notes  []string          // environment variables that look like a mistyped setting's
+	Notes  []string          // environment variables of EnvPrefix that nothing heeds
 }
 
 // NeedData says what a run lacks of its data, which Resolve lets be missing: the
@@ -101,6 +101,7 @@ func Resolve(s Sources) (Resolved, error) {
 			}
 		}
 	}
+	base := r.Run
 	last := map[string]source{}
 	for _, x := range given {
 		if err := x.set(&r.Run); err != nil {
@@ -121,6 +122,14 @@ func Resolve(s Sources) (Resolved, error) {
 	if err := check.Validate(); err != nil {
 		return r, locate(err, last)
 	}
+	if err := r.Run.CheckGiven(base, func(key string) bool { _, ok := last[key]; return ok }); err != nil {
+		return r, locate(err, last)
+	}
+	plain, idle := r.Run.Plain()
+	for _, key := range idle {
+		delete(r.From, key)
+	}
+	r.Run = plain
 	return r, nil
 }
 
@@ -250,9 +259,12 @@ func (s Sources) list() (out []source, preset presetName, notes []string, err er
 		}
 		key := strings.ToLower(rest)
 		if key != presetKey && (byKey[key] == nil || rest != strings.ToUpper(rest)) {
-			// Other variables are none of ours, or of the tests and the kernels.
-			if n, ok := nearestKey(key); ok {
-				notes = append(notes, fmt.Sprintf("the environment variable %s is no setting and is not heeded; did you mean %s%s?", name, EnvPrefix, strings.ToUpper(n)))
+			if !ours(rest) {
+				hint := ""
+				if n, ok := nearestKey(key); ok {
+					hint = fmt.Sprintf("; did you mean %s%s?", EnvPrefix, strings.ToUpper(n))
+				}
+				notes = append(notes, fmt.Sprintf("the environment variable %s is no setting and is not heeded%s", printable(name), hint))
 			}
 			continue
 		}
@@ -272,6 +284,12 @@ func (s Sources) list() (out []source, preset presetName, notes []string, err er
 		add(strings.ReplaceAll(f.Name, "-", "_"), "--"+f.Name, "--"+f.Name, f.Value)
 	}
 	return out, preset, notes, nil
+}
+
+// ours says whether an environment variable that is no setting is one that
+// something else in the program or its tests heeds; docs/configuration.md lists them.
+func ours(rest string) bool {
+	return slices.Contains([]string{"KERNELS", "PYTHON", "LIFELINE", "CONV", "JPEGS"}, rest) || strings.HasPrefix(rest, "TEST_")
 }
 
 // unknownKey says of a key that is none which one was meant.

@@ -102,9 +102,9 @@ func TestWhere(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	// Of other variables only those that look like a setting's are told of.
-	r, err := Resolve(Sources{Environ: []string{"SELFCON_EPOCH=3", "SELFCON_Epochs=3", "SELFCON_KERNELS=generic", "SELFCON_PYTHON=python3"}})
-	if err != nil || r.Run.Epochs != Default().Epochs || len(r.Notes) != 2 || !strings.Contains(r.Notes[0], "SELFCON_EPOCH is no setting and is not heeded; did you mean SELFCON_EPOCHS?") {
+	// Other variables are told of, if nothing else heeds them.
+	r, err := Resolve(Sources{Environ: []string{"SELFCON_EPOCH=3", "SELFCON_Epochs=3", "SELFCON_WHATEVER=3", "SELFCON_KERNELS=generic", "SELFCON_PYTHON=python3", "SELFCON_TEST_SEED=1", "SELFCONE=1"}})
+	if err != nil || r.Run.Epochs != Default().Epochs || len(r.Notes) != 3 || r.Notes[2] != "the environment variable SELFCON_WHATEVER is no setting and is not heeded" || !strings.Contains(r.Notes[0], "SELFCON_EPOCH is no setting and is not heeded; did you mean SELFCON_EPOCHS?") {
 		t.Errorf("%q, %v", r.Notes, err)
 	}
 }

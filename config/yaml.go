@@ -310,6 +310,7 @@ func eachNode[T any](to *[]T, n *yaml.Node, parse func(string) (T, error)) error
 // configuration can have (infinite, NaN) and for other heights and widths. The
 // lines of head come first, as remarks.
 func Marshal(c Run, head ...string) ([]byte, error) {
+	c, _ = c.Plain()
 	text, err := Resolved{Run: c}.Marshal()
 	if err != nil || len(head) == 0 {
 		return text, err

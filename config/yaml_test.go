@@ -153,6 +153,10 @@ func random(r *rand.Rand) Run {
 		c.Model.ImageChannels = channels
 	}
 	c.Model.ImageHeight, c.Model.ImageWidth = c.Image, c.Image
+	if c.Epochs > 0 && c.Schedule == "step" {
+		c.Epochs = max(c.Epochs, 200)
+	}
+	c, _ = c.Plain()
 	return c
 }
 
@@ -178,6 +182,7 @@ func TestMarshalParse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.Run, _ = p.Run.Plain()
 		if got, err := Parse("c.yaml", text); err != nil || !reflect.DeepEqual(got, p.Run) {
 			t.Errorf("%s: %v: %+v\ncame back as %+v", p.Name, err, p.Run, got)
 		}

@@ -41,6 +41,7 @@ func NewSetup(c config.Run) (*Setup, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	c, _ = c.Plain()
 	splits, _, err := OpenData(context.Background(), c, nil)
 	if err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func NewSetup(c config.Run) (*Setup, error) {
 	s.Net.Seed, s.Net.Frozen = c.Seed, c.Freeze
 	switch {
 	case c.ValidateEvery > 0 && s.Val == nil:
-		return nil, &config.Error{Setting: "validate-every", Reason: fmt.Sprintf("%d, but there are no validation images: the data needs a validation split, or val-fraction holds some out", c.ValidateEvery)}
+		return nil, &config.Error{Setting: "validate_every", Reason: fmt.Sprintf("%d, but there are no validation images: the data needs a validation split, or val_fraction holds some out", c.ValidateEvery)}
 	case s.Val == nil:
 		c.ValidateEvery = 0
 	case c.ValidateEvery < 0:
@@ -162,6 +163,9 @@ func (s *Setup) resolve(c *config.Run) error {
 	if c.Epochs == 0 {
 		steps := max(1, s.Train.Len()/c.Batch)
 		c.Epochs = max(config.MinEpochs, (config.MinSteps+steps-1)/steps)
+		if err := c.CheckLength(); err != nil {
+			return err
+		}
 	}
 	c.Model.ImageHeight, c.Model.ImageWidth = c.Image, c.Image
 	switch {

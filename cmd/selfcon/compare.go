@@ -277,7 +277,7 @@ func (o *comparison) arguments(method string) ([]string, error) {
 		}
 	}
 	o.settings.VisitAll(func(f *pflag.Flag) {
-		if !f.Changed || own[f.Name] || f.Name == "exits" && !m.NeedsExits() {
+		if !f.Changed || own[f.Name] || f.Name == "exits" && !m.NeedsExits() || unheeded(method, f.Name) {
 			return
 		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
@@ -289,6 +289,12 @@ func (o *comparison) arguments(method string) ([]string, error) {
 		args = append(args, "--"+f.Name+"="+f.Value.String())
 	})
 	return append(args, last...), nil
+}
+
+// unheeded is whether a setting of all methods is none for this one.
+func unheeded(method, flag string) bool {
+	key := strings.ReplaceAll(flag, "-", "_")
+	return config.FindSetting(key) != nil && !config.MethodHeeds(method, key)
 }
 
 // parseTraining reads the flags of selfcon train.

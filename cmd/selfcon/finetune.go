@@ -115,7 +115,13 @@ func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
 	if _, err := loss.Parse(c.Method); err != nil {
 		return c, err
 	}
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return c, err
+	}
+	return c, c.CheckGiven(tuning(), func(key string) bool {
+		f := cmd.Flags().Lookup(config.FindSetting(key).Flag())
+		return f != nil && f.Changed
+	})
 }
 
 // finetune trains by a configuration from a run's encoder into a new folder, and

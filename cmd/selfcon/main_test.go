@@ -101,7 +101,7 @@ func TestWrongUse(t *testing.T) {
 		{"train --data sample --augment stong", exitUsage, `did you mean "strong"?`},
 		{"train --data sample --memory leats", exitUsage, `did you mean "least"?`},
 		{"train --data sample --threads -1", exitUsage, "threads: -1"},
-		{"train --data sample --channels 2", exitUsage, "channels must be 1 (grey), 3 (RGB)"},
+		{"train --data sample --channels 2", exitUsage, "must be 1 (grey) or 3 (RGB)"},
 		{"train --data sample --out " + empty, exitUsage, "not empty"},
 		{"train --resume " + empty, exitUsage, "not the folder of a run"},
 		{"train --resume x --lr 1", exitUsage, "leave out --lr"},
