@@ -67,6 +67,7 @@ func TestApplyPreset(t *testing.T) {
 		}
 		want := p.Run
 		x.change(&want)
+		want, _ = want.Plain()
 		cmd := &cobra.Command{}
 		var settings trainSettings
 		settings.declare(cmd)
