@@ -113,7 +113,7 @@ func textValue(tag, text string) message {
 }
 
 func settingsValue(settings map[string]any, start float64) message {
-	m := value("_hparams_/session_start_info")
+	m := value(SettingsTag)
 	m.bytes(8, noTensor())
 	m.bytes(9, metadata("hparams", hparams(settings, start)))
 	return m

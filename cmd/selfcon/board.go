@@ -6,6 +6,7 @@ import (
 	"image"
 	"image/png"
 	"io"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -38,18 +39,52 @@ const (
 	boardViews  = 8    // of each
 )
 
+// viewsTag is the tag of the augmented views.
+const viewsTag = "views"
+
 // newBoard begins the files of a training that goes on after a number of steps.
+// What is written at a run's beginning is written where the files lack it: a
+// process that was killed early may not have come to it.
 func newBoard(r *reporter, f *run.Folder, t *train.Trainer) *board {
 	c := t.Setup.Config
 	b := &board{r: r, dir: f.Dir, steps: t.Batches(), every: max(1, c.Epochs*t.Batches()/boardPoints)}
 	done := t.Epoch*t.Batches() + t.Batch
+	lacks := func(tag string) bool {
+		if done == 0 { // TensorBoard forgets what is there of step 1
+			return true
+		}
+		there, err := tensorboard.Holds(f.Dir, tag)
+		b.check(err)
+		return !there
+	}
+	needViews, needSettings := lacks(viewsTag), lacks(tensorboard.SettingsTag)
 	w, err := tensorboard.Create(f.Dir, int64(done)+1)
 	if b.check(err); err == nil {
 		b.w = w
 	}
-	if done > 0 {
+	if needSettings && b.w != nil {
+		b.check(b.w.Settings(boardSettings(c)))
+	}
+	picture := filepath.Join(b.dir, report.ViewsFile)
+	if _, err := os.Stat(picture); err == nil && !needViews {
 		return b
 	}
+	im, err := drawViews(t.Setup, c.Augment, boardRows, boardViews)
+	if b.check(err); err != nil {
+		return b
+	}
+	b.check(checkpoint.Write(picture, func(w io.Writer) error { return png.Encode(w, im) }))
+	if needViews && b.w != nil {
+		b.check(b.w.Image(viewsTag, 1, im))
+	}
+	if b.w != nil {
+		b.check(b.w.Flush())
+	}
+	return b
+}
+
+// boardSettings are a run's settings, numbers as such.
+func boardSettings(c config.Run) map[string]any {
 	settings := map[string]any{}
 	for _, s := range config.Settings() {
 		text := s.Text(&c)
@@ -58,17 +93,7 @@ func newBoard(r *reporter, f *run.Folder, t *train.Trainer) *board {
 			settings[s.Key] = v
 		}
 	}
-	im, err := drawViews(t.Setup, c.Augment, boardRows, boardViews)
-	if b.check(err); err == nil {
-		b.check(checkpoint.Write(filepath.Join(b.dir, report.ViewsFile), func(w io.Writer) error { return png.Encode(w, im) }))
-	}
-	if b.w != nil {
-		b.check(b.w.Settings(settings))
-		if im != nil {
-			b.check(b.w.Image("views", 1, im))
-		}
-	}
-	return b
+	return settings
 }
 
 // check warns of the first failure.
