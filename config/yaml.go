@@ -271,6 +271,9 @@ func (s *Setting) wordsWanted(n *yaml.Node) string {
 	if s.Values != nil {
 		return "one of " + strings.Join(s.Values(), ", ")
 	}
+	if s.Key == "save_every" {
+		return "a time with its unit, such as 5m or 30s"
+	}
 	if n.Kind == yaml.ScalarNode && n.Value != "" {
 		return "text; write " + strconv.Quote(n.Value) + " in quotes"
 	}

@@ -141,7 +141,7 @@ func load(dir string) (*contents, error) {
 		return nil, err
 	default:
 		if err := json.Unmarshal(text, &j); err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, run.ResultsFile), err)
+			return nil, checkpoint.Invalidf("%s: damaged: %w; make it anew with selfcon probe", filepath.Join(dir, run.ResultsFile), err)
 		}
 		p.judged(&j)
 	}

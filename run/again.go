@@ -14,6 +14,7 @@ import (
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/internal/machine"
+	"selfcon/internal/shell"
 	"selfcon/train"
 )
 
@@ -71,7 +72,7 @@ func checkConfig(dir string, m Manifest, from string) (note string, err error) {
 	if len(changed) == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("%s was changed: %s%s. To train with the changed ones: selfcon train --config %s", path, strings.Join(changed, ", "), rest, path), nil
+	return fmt.Sprintf("%s was changed: %s%s. To train with the changed ones: selfcon train --config %s", path, strings.Join(changed, ", "), rest, shell.Quote(path)), nil
 }
 
 // Checked is what CheckData found.
@@ -119,12 +120,12 @@ func (m Manifest) CheckData(dir string, s *train.Setup, accept bool) (c Checked,
 		advice = "Say where that lies"
 	}
 	if fits {
-		advice += ", or go on with it as it is: selfcon train --accept-data --resume " + dir
+		advice += ", or go on with it as it is: selfcon train --accept-data --resume " + shell.Quote(dir)
 		if c.From != "" {
-			advice += " --data " + s.Config.Data
+			advice += " --data " + shell.Quote(s.Config.Data)
 		}
 	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
-		advice += ", or begin anew with: selfcon train --config " + filepath.Join(dir, ConfigFile)
+		advice += ", or begin anew with: selfcon train --config " + shell.Quote(filepath.Join(dir, ConfigFile))
 	}
 	return c, &data.Error{Path: s.Config.Data, Reason: fmt.Sprintf("is not the data that %s began with: %s. %s", dir, strings.Join(wrong, "; "), advice)}
 }

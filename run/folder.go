@@ -18,6 +18,7 @@ import (
 
 	"selfcon/checkpoint"
 	"selfcon/config"
+	"selfcon/internal/shell"
 	"selfcon/train"
 )
 
@@ -454,13 +455,22 @@ func (f *Folder) Finish(t *train.Trainer) error {
 		if s, again := takeSnapshot(t, f.Manifest, f.metrics); again == nil && writeModel(f.Dir, s.model(f.Manifest)) == nil {
 			what = fmt.Sprintf("the run is trained and its model saved, %s, but not the rest", filepath.Join(f.Dir, ModelFile))
 		}
-		return fmt.Errorf("%s: %w; %s: when this is mended, go on with: selfcon train --resume %s", what, err, f.whole(), f.Dir)
+		return fmt.Errorf("%s: %w; %s: when this is mended, go on with: selfcon train --resume %s", what, err, f.whole(), shell.Quote(f.Dir))
 	}
 	f.Manifest.Done = true
 	if err := f.Manifest.Write(f.Dir); err != nil {
 		return fmt.Errorf("the run is trained and saved, but it could not be noted that it is done: %w", err)
 	}
 	return nil
+}
+
+// Writable is an error if no file can be made in dir.
+func Writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // remove deletes a file if there is one.

@@ -5,7 +5,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -76,7 +75,7 @@ func parseEpochs(path string, text []byte) ([]Epoch, error) {
 		}
 		var e Epoch
 		if err := json.Unmarshal(line, &e); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", path, len(out)+1, err)
+			return nil, checkpoint.Invalidf("%s:%d: damaged: %w; must be a JSON object a line, as the training wrote it", path, len(out)+1, err)
 		}
 		out = append(out, e)
 	}

@@ -11,6 +11,7 @@ import (
 	"selfcon/checkpoint"
 	"selfcon/engine"
 	"selfcon/graph"
+	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/train"
 )
@@ -31,8 +32,11 @@ func LoadModel(dir string, m Manifest, e engine.Engine) (*model.Network, error) 
 	}
 	path := filepath.Join(dir, ModelFile)
 	f, err := checkpoint.ReadTensors(path)
+	if errors.Is(err, fs.ErrNotExist) && m.Done {
+		return nil, checkpoint.Invalidf("%s has no %s any more, though it is done: put the file back, or train again with: selfcon train --config %s", dir, ModelFile, shell.Quote(filepath.Join(dir, ConfigFile)))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s has no %s yet: the run was stopped before its first checkpoint; go on with: selfcon train --resume %s", dir, ModelFile, dir)
+		return nil, fmt.Errorf("%s has no %s yet: the run was stopped before its first checkpoint; go on with: selfcon train --resume %s", dir, ModelFile, shell.Quote(dir))
 	}
 	if err != nil {
 		return nil, err

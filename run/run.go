@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"selfcon/checkpoint"
@@ -16,6 +17,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/internal/machine"
+	"selfcon/internal/shell"
 	"selfcon/train"
 )
 
@@ -96,7 +98,7 @@ func (m Manifest) NeedData(dir string) error {
 	if !m.needsData() {
 		return nil
 	}
-	return &config.Error{Setting: "data", Reason: fmt.Sprintf("%s was imported and has no data yet; first: selfcon probe --data FORMAT:PATH %s", dir, dir)}
+	return &config.Error{Setting: "data", Reason: fmt.Sprintf("%s was imported and has no data yet; first: selfcon probe --data FORMAT:PATH %s", dir, shell.Quote(dir))}
 }
 
 // Cost is what a training has taken so far, all its parts together if it was
@@ -106,6 +108,22 @@ type Cost struct {
 	Waited  float64 `json:"data_wait_seconds"` // of them, for images
 	Steps   int     `json:"steps"`
 	Peak    int64   `json:"peak_bytes"` // the largest peak resident set of a process that trained it
+}
+
+// Spent is what the run in dir has cost up to its newest checkpoint, which is more
+// than its manifest knows of a run that was interrupted or is in work.
+func (m Manifest) Spent(dir string) Cost {
+	points, err := steps(dir)
+	if err != nil || m.Done {
+		return m.Cost
+	}
+	for _, n := range slices.Backward(points) {
+		var s checkpointState
+		if checkpoint.ReadJSON(filepath.Join(dir, CheckpointsDir, stepName(n), PlaceFile), &s) == nil { // otherwise damaged: --resume deals with it
+			return s.Cost
+		}
+	}
+	return m.Cost
 }
 
 // ImagesPerSecond is the training's speed in labelled images, for a batch.

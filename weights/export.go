@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ var resnetModule []byte
 // Write writes the weights of the run in dir into the folder out, which must be
 // new: the weights, the linear classifiers of its probe, for ResNets a module of
 // PyTorch that loads them, and a model card.
-func (x Export) Write(dir, out string, m run.Manifest) error {
+func (x Export) Write(dir, out string, m run.Manifest) (failed error) {
 	f, err := checkpoint.ReadTensors(filepath.Join(dir, run.ModelFile))
 	if err != nil {
 		return err
@@ -76,10 +77,15 @@ func (x Export) Write(dir, out string, m run.Manifest) error {
 		return err
 	}
 	if err := run.NewFolder(out); err != nil {
-		return usage{err}
+		return err
 	}
+	defer func() {
+		if failed != nil { // no half of an export
+			failed = errors.Join(failed, os.RemoveAll(out))
+		}
+	}()
 	if x.Format == "pth" {
-		err = checkpoint.Write(filepath.Join(out, TorchFile), func(w io.Writer) error { return torchfile.Write(w, tensors, m.Config.Epochs) })
+		err = checkpoint.Write(filepath.Join(out, TorchFile), func(w io.Writer) error { return torchfile.Write(w, tensors, m.Config.Epochs, metadata(m)) })
 	} else {
 		err = checkpoint.WriteTensors(filepath.Join(out, SafeFile), checkpoint.File{Metadata: metadata(m), Tensors: tensors})
 	}

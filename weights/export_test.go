@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,9 @@ func TestExportImports(t *testing.T) {
 		back, f, _ := imported(t, filepath.Join(out, c.file), 32)
 		if want := map[bool]Naming{true: Torchvision, false: Reference}[c.export.Torchvision]; f.Naming != want {
 			t.Errorf("%s: read as %q, must be %q", name, f.Naming, want)
+		}
+		if _, mean, std, ok := f.recorded(); !ok || !slices.Equal(mean, m.Config.Mean) || !slices.Equal(std, m.Config.Std) {
+			t.Errorf("%s: mean %v and deviation %v, not %v and %v", name, mean, std, m.Config.Mean, m.Config.Std)
 		}
 		want, got := features(t, dir), features(t, back)
 		if c.export.Torchvision {

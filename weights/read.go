@@ -5,6 +5,7 @@
 package weights
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +47,7 @@ type File struct {
 	Left    []string           // names of the others, as in the file
 
 	Options  map[string]any    // the command line that a PyTorch checkpoint keeps
-	Metadata map[string]string // of a safetensors file
+	Metadata map[string]string // of a safetensors file, or of one that Export has written
 }
 
 // Naming is whose names a file has.
@@ -98,12 +99,17 @@ func (f *File) read() ([]checkpoint.Named, error) {
 			return nil, f.wrong(err)
 		}
 		defer t.Close()
-		f.Options = t.Options()
+		f.Options, f.Metadata = t.Options(), t.Metadata()
 		tensors, err := t.Tensors()
 		if err != nil {
 			return nil, &Error{f.Path, err.Error(), err}
 		}
 		return tensors, nil
+	}
+	// Python's pickles begin with the mark of their version; what follows in a
+	// safetensors file are the length's other bytes, which are 0.
+	if len(begin) > 2 && begin[0] == 0x80 && begin[1] >= 2 && begin[1] <= 5 && !bytes.Equal(begin[2:min(8, len(begin))], make([]byte, min(8, len(begin))-2)) {
+		return nil, &Error{f.Path, "is a bare Python pickle, of which nothing is executed here: save the network's state_dict with torch.save (.pth) or as safetensors", nil}
 	}
 	f.Format = "safetensors"
 	s, err := checkpoint.ReadTensors(f.Path)

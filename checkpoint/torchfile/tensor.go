@@ -326,3 +326,24 @@ func (f *File) Options() map[string]any {
 	}
 	return out
 }
+
+// Metadata are the texts that Write has been given; nil if there are none.
+func (f *File) Metadata() map[string]string {
+	root, ok := f.Root.(*pickle.Dict)
+	if !ok {
+		return nil
+	}
+	d, ok := root.Get(metadataKey).(*pickle.Dict)
+	if !ok {
+		return nil
+	}
+	out := map[string]string{}
+	for i, k := range d.Keys {
+		name, named := k.(string)
+		text, ok := d.Values[i].(string)
+		if named && ok {
+			out[name] = text
+		}
+	}
+	return out
+}

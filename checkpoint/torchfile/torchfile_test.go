@@ -249,7 +249,7 @@ func TestWrite(t *testing.T) {
 		{Name: "none", Tensor: engine.Float32([]float32{}, 0, 2)},
 	}
 	var b bytes.Buffer
-	if err := Write(&b, tensors, 7); err != nil {
+	if err := Write(&b, tensors, 7, map[string]string{"mean": "[0.5]", "ünï": "x"}); err != nil {
 		t.Fatal(err)
 	}
 	f, err := read(bytes.NewReader(b.Bytes()), int64(b.Len()))
@@ -259,6 +259,9 @@ func TestWrite(t *testing.T) {
 	got, err := f.Tensors()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if m := f.Metadata(); len(m) != 2 || m["mean"] != "[0.5]" || m["ünï"] != "x" {
+		t.Errorf("metadata %v", m)
 	}
 	if diff := cmp.Diff(tensors, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -272,7 +275,7 @@ func TestWrite(t *testing.T) {
 		{Name: "a", Tensor: engine.Tensor{Shape: graph.Shape{1}, Data: []float64{1}}},
 		{Name: "a", Tensor: engine.Float32([]float32{1}, 2)},
 	} {
-		if err := Write(&b, []checkpoint.Named{bad}, 0); err == nil {
+		if err := Write(&b, []checkpoint.Named{bad}, 0, nil); err == nil {
 			t.Errorf("%v: no error", bad)
 		}
 	}

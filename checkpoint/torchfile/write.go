@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"selfcon/checkpoint"
@@ -17,10 +19,13 @@ import (
 // memory.
 const align = 64
 
-// Write writes tensors as torch.save({"model": {name: tensor, …}, "epoch": epoch})
-// does: what the paper's reference code keeps, without its options and
+// metadataKey is what Write's metadata lie under.
+const metadataKey = "selfcon"
+
+// Write writes tensors as torch.save({"model": {name: tensor, …}, "epoch": epoch,
+// "selfcon": {key: text, …}}) does: what the paper's reference code keeps, without its options and
 // optimizer. torch.load reads it with weights_only=True.
-func Write(w io.Writer, tensors []checkpoint.Named, epoch int) error {
+func Write(w io.Writer, tensors []checkpoint.Named, epoch int, metadata map[string]string) error {
 	z := &archive{w: zip.NewWriter(w)}
 	var p pickler
 	p.WriteString("\x80\x02}(")
@@ -39,7 +44,13 @@ func Write(w io.Writer, tensors []checkpoint.Named, epoch int) error {
 	p.WriteString("u")
 	p.text("epoch")
 	p.int(epoch)
-	p.WriteString("u.")
+	p.text(metadataKey)
+	p.WriteString("}(")
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		p.text(key)
+		p.text(metadata[key])
+	}
+	p.WriteString("uu.")
 	if err := z.add("data.pkl", p.Bytes()); err != nil {
 		return err
 	}

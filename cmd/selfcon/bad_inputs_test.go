@@ -418,6 +418,7 @@ func (c corner) configurations() []badInput {
 		{"bytes that are no text", "data: sample\nepochs: 3\ncache: \xff\xfe\n"},
 		{"a file of zeros", strings.Repeat("\x00", 100)},
 		{"a file far too long", "data: sample\n" + strings.Repeat("# more\n", 1<<19)},
+		{"a time without its unit in a file", "data: sample\nsave_every: 5\n"},
 	} {
 		name := fmt.Sprintf("c%d.yaml", i)
 		c.write(name, []byte(f.text))
@@ -692,6 +693,7 @@ func (c corner) weights() []badInput {
 	c.write("kind.safetensors", safetensors(`{"a":{"dtype":"Q7","shape":[4],"data_offsets":[0,16]}}`, 16))
 	c.write("overlap.safetensors", safetensors(`{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[4],"data_offsets":[8,24]}}`, 24))
 	c.write("huge.safetensors", safetensors(`{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}}`, 16))
+	c.write("bare.pkl", []byte("\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00}\x94."))
 	c.write("strange.safetensors", safetensors(`{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`, 16))
 	var out []badInput
 	for _, r := range [][2]string{
@@ -700,10 +702,11 @@ func (c corner) weights() []badInput {
 		{"a file of torch.save cut short", "cut.pth"}, {"a checkpoint without tensors", "none.pth"}, {"a number for a checkpoint", "number.pth"}, {"a list within itself", "loop.pth"},
 		{"safetensors cut short", "cut.safetensors"}, {"safetensors with a header larger than the file", "head.safetensors"}, {"safetensors with a broken header", "json.safetensors"},
 		{"safetensors of a type that is not there", "kind.safetensors"}, {"safetensors that overlap", "overlap.safetensors"}, {"safetensors with a shape of 2⁶⁴ numbers", "huge.safetensors"},
-		{"weights of a network that is not known", "strange.safetensors"}, {"a folder for weights", "empty"},
+		{"weights of a network that is not known", "strange.safetensors"}, {"a folder for weights", "empty"}, {"a bare pickle for weights", "bare.pkl"},
 	} {
 		out = append(out, badInput{r[0], "import --out imported " + r[1], exitBadData})
 	}
+	out = append(out, badInput{"images that no memory holds", "import --image 100000 --out imported strange.safetensors", exitUsage})
 	return out
 }
 
@@ -782,6 +785,9 @@ func (c corner) runs() []badInput {
 	undone("r-swapped", edit("r-swapped", run.ModelFile, func([]byte) []byte {
 		return safetensors(`{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`, 16)
 	}))
+	undone("r-metrics", edit("r-metrics", run.MetricsFile, func(raw []byte) []byte { return append([]byte("garbage\n"), raw...) }))
+	c.must(os.CopyFS("r-gone", os.DirFS("done")))
+	c.must(os.Remove("r-gone/" + run.ModelFile))
 	undone("r-probe", func() { c.write("r-probe/"+run.ProbeFile, []byte("hello")) })
 	c.write("one.png", aPNG(8, 8))
 	c.write("inthe/way", []byte("a file"))
@@ -800,6 +806,10 @@ func (c corner) runs() []badInput {
 		{"numbers of images that are not the data's", "train --resume r-count", exitBadData},
 		{"a model cut short", "probe r-model", exitBadData},
 		{"a run without a model", "probe r-nomodel", exitFailed},
+		{"a run that is done, without its model", "probe r-gone", exitBadData},
+		{"damaged metrics, to show", "runs show r-metrics", exitBadData},
+		{"damaged metrics, to report", "runs report r-metrics", exitBadData},
+		{"damaged metrics, judged all the same", "probe --epochs 1 r-metrics", exitBadData},
 		{"another network's model", "probe r-swapped", exitBadData},
 		{"damaged classifiers", "predict --run r-probe one.png", exitBadData},
 		{"classifying with a run that was not probed", "predict --run done one.png", exitUsage},

@@ -8,6 +8,7 @@ import (
 
 	"selfcon/augment"
 	"selfcon/data"
+	"selfcon/internal/shell"
 )
 
 func dataPackCommand() *cobra.Command {
@@ -43,7 +44,7 @@ channels bytes each. train --cache does the same by itself.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %.1f MB; next: selfcon train --data packed:%s\n", args[1], float64(st.Size())/1e6, args[1])
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %.1f MB; next: selfcon train --data packed:%s\n", args[1], float64(st.Size())/1e6, shell.Quote(args[1]))
 			return err
 		},
 	}

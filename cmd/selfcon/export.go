@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"selfcon/checkpoint"
+	"selfcon/internal/shell"
 	"selfcon/internal/suggest"
 	"selfcon/run"
 	"selfcon/weights"
@@ -49,7 +50,7 @@ classifiers go along.`,
 			err = checkpoint.ReadJSON(filepath.Join(dir, run.ResultsFile), &res)
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
-				r.notef("the card says nothing of how good it is; first: selfcon probe %s", dir)
+				r.notef("the card says nothing of how good it is; first: selfcon probe %s", shell.Quote(dir))
 			case err != nil:
 				return err
 			case len(res.Table) > 0:

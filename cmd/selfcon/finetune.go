@@ -11,6 +11,7 @@ import (
 	"selfcon/config"
 	"selfcon/engine/cpu"
 	"selfcon/eval"
+	"selfcon/internal/shell"
 	"selfcon/loss"
 	"selfcon/report"
 	"selfcon/run"
@@ -77,7 +78,7 @@ was, to compare with.`,
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), res)
 			}
-			r.sayf("next: selfcon predict --run %s IMAGE…", out)
+			r.sayf("next: selfcon predict --run %s IMAGE…", shell.Quote(out))
 			_, err = io.WriteString(cmd.OutOrStdout(), fmt.Sprintf("%s\n%s, %d images\n%s", out, res.Split, res.Images, res.Own))
 			return err
 		},

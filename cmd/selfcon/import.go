@@ -1,13 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"selfcon/config"
+	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/run"
 	"selfcon/train"
@@ -45,8 +49,8 @@ them.`,
 					return &config.Error{Setting: "arch", Reason: err.Error()}
 				}
 			}
-			if image < 0 {
-				return usagef("image: %d is no number of pixels", image)
+			if err := config.FindSetting("image").SetText(new(config.Run), strconv.Itoa(image), nil); err != nil {
+				return &config.Error{Setting: "image", Reason: err.Error()}
 			}
 			if out == "" {
 				base := filepath.Base(args[0])
@@ -58,9 +62,9 @@ them.`,
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), out)
 			if c.Data == "" {
-				r.sayf("next: selfcon probe --data FORMAT:PATH %s", out)
+				r.sayf("next: selfcon probe --data FORMAT:PATH %s", shell.Quote(out))
 			} else {
-				r.sayf("next: selfcon probe %s", out)
+				r.sayf("next: selfcon probe %s", shell.Quote(out))
 			}
 			return nil
 		},
@@ -122,5 +126,8 @@ func importFile(r *reporter, path, arch, prefix string, image int, given config.
 	if err := run.NewFolder(out); err != nil {
 		return err
 	}
-	return f.Import(out, m)
+	if err := f.Import(out, m); err != nil {
+		return errors.Join(err, os.RemoveAll(out)) // no half of a run
+	}
+	return nil
 }

@@ -32,7 +32,7 @@ import (
 // These tests start the real program, stop it in every way a machine does, let it
 // go on, and hold what it ends with against a run that nothing disturbed.
 //
-// SELFCON_TEST_KILLS is how often TestKill kills (default 16), SELFCON_TEST_SEED
+// SELFCON_TEST_KILLS is how often TestKill kills (default 36), SELFCON_TEST_SEED
 // what its moments are drawn from (default: the time; failures name it). With the
 // first set, TestDamage tries every damage on every file.
 
@@ -243,52 +243,124 @@ func fromEnv(t *testing.T, name string, otherwise int64) int64 {
 	return n
 }
 
-// TestKill kills the program at random moments, and at those where it matters
-// most: while the folder is made, before there is a checkpoint, during a save and
-// during the last one. What goes on ends with the bits of what was not disturbed.
+// victims are trainings that keep different things; they take turns in being killed.
+var victims = []struct{ name, args string }{
+	{"AdamW, averages, balanced batches", tiny + "--optimizer adamw --sampling balanced "},
+	{"SGD, judged after each epoch, the best and one more kept", tiny + "--optimizer sgd --average 0 --validate-every 1 --keep 1 "},
+	{"LARS, micro-batches, two views", tiny + "--method supcon --optimizer lars --micro-batch 16 "},
+}
+
+// phase is what a run that was killed in dir had come to.
+func phase(dir string) string {
+	switch points := filepath.Join(dir, "checkpoints"); {
+	case !exists(dir):
+		return "before there was a folder"
+	case there(filepath.Join(points, ".step-*.new")) && there(filepath.Join(points, "step-*")):
+		return "in a later save"
+	case there(filepath.Join(points, ".step-*.new")):
+		return "in the first save"
+	case !there(filepath.Join(points, "step-*")):
+		return "before there was a checkpoint"
+	case exists(filepath.Join(points, "step-40")):
+		return "after the last save"
+	}
+	return "between saves"
+}
+
+// TestKill kills the program in every phase of a training, and at random moments.
+// What goes on ends with the bits of what was not disturbed.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts the program dozens of times")
 	}
-	want := wanted(t)
+	var want []outcome
+	for _, k := range victims {
+		dir := filepath.Join(t.TempDir(), "undisturbed")
+		runs(t, exitDone, k.args+"--threads 2 --workers 2 --out "+dir)
+		want = append(want, result(t, dir))
+	}
 	t.Parallel()
-	kills, seed := int(fromEnv(t, "SELFCON_TEST_KILLS", 16)), fromEnv(t, "SELFCON_TEST_SEED", time.Now().UnixNano())
+	kills, seed := int(fromEnv(t, "SELFCON_TEST_KILLS", 36)), fromEnv(t, "SELFCON_TEST_SEED", time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
 	t.Logf("SELFCON_TEST_SEED=%d", seed)
 	root := t.TempDir()
-	last := "step-40"
-	// A moment is waited for in the folder of the run.
+	// Each phase is hit this often in each kind of training: its moment is waited
+	// for until it was.
+	const least = 1
 	moments := []struct {
-		name string
-		cond func(dir string) bool
+		phase string
+		cond  func(dir string) bool
 	}{
-		{"the folder is made", func(dir string) bool { return there(filepath.Join(root, "."+filepath.Base(dir)+"-*")) || exists(dir) }},
-		{"before a checkpoint", func(dir string) bool { return exists(filepath.Join(dir, run.LogFile)) }},
-		{"a save", func(dir string) bool { return there(filepath.Join(dir, "checkpoints/.step-*.new")) }},
-		{"a file is replaced", func(dir string) bool { return there(filepath.Join(dir, ".*.safetensors*")) }},
-		{"the last save", func(dir string) bool { return exists(filepath.Join(dir, "checkpoints/."+last+".new")) }},
-		{"after the last save", func(dir string) bool { return exists(filepath.Join(dir, "checkpoints", last)) }},
+		{"before there was a folder", func(dir string) bool { return there(filepath.Join(root, "."+filepath.Base(dir)+"-*")) || exists(dir) }},
+		{"before there was a checkpoint", func(dir string) bool { return exists(filepath.Join(dir, run.LogFile)) }},
+		{"in the first save", func(dir string) bool { return there(filepath.Join(dir, "checkpoints/.step-*.new")) }},
+		{"in a later save", func(dir string) bool {
+			return there(filepath.Join(dir, "checkpoints/step-*")) && there(filepath.Join(dir, "checkpoints/.step-*.new"))
+		}},
+		{"after the last save", func(dir string) bool { return exists(filepath.Join(dir, "checkpoints/step-40")) }},
+		// Beside these: while a model is replaced, in the last save.
+		{"", func(dir string) bool { return there(filepath.Join(dir, ".*.safetensors*")) }},
+		{"", func(dir string) bool { return exists(filepath.Join(dir, "checkpoints/.step-40.new")) }},
 	}
-	done, attempts, during, unborn, beginnings := 0, 0, map[string]int{}, 0, 0
-	for n := 0; done < kills; n++ {
+	hit := make([]map[string]int, len(victims))
+	for i := range hit {
+		hit[i] = map[string]int{}
+	}
+	// missing are the moments whose phases a kind of training has not been hit in
+	// yet, of those that a run in dir is still to come to.
+	missing := func(kind int, dir string) (out []int) {
+		for i, m := range moments {
+			if m.phase == "" || hit[kind][m.phase] >= least {
+				continue
+			}
+			switch m.phase {
+			case "before there was a folder":
+				if exists(dir) {
+					continue
+				}
+			case "before there was a checkpoint", "in the first save":
+				if there(filepath.Join(dir, "checkpoints/step-*")) {
+					continue
+				}
+			}
+			out = append(out, i)
+		}
+		return out
+	}
+	lacking := func() bool {
+		for i := range victims {
+			if len(missing(i, "")) > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	done, attempts := 0, 0
+	for n := 0; done < kills || lacking(); n++ {
+		if n > kills+100 {
+			t.Fatalf("seed %d: %d runs, and not hit in every phase: %v", seed, n, hit)
+		}
+		kind := n % len(victims)
 		dir := filepath.Join(root, fmt.Sprintf("run-%d", n))
 		for i := 0; ; i++ {
 			attempts++
 			args := goOn(dir, attempts)
 			if !exists(dir) {
-				args = tiny + "--out " + dir
+				args = victims[kind].args + "--out " + dir
 			}
 			p := start(t, args)
-			delay := time.Duration(random.Int64N(int64(250 * time.Millisecond)))
-			at := "a random moment"
-			if k := random.IntN(2 * len(moments)); k < len(moments) && i < 12 && done < kills {
-				at = moments[k].name
-				p.when(func() bool { return moments[k].cond(dir) })
-				delay = time.Duration(random.Float64() * random.Float64() * float64(2*time.Millisecond))
-			}
-			if i >= 12 || done >= kills { // enough of this run
+			wanted := missing(kind, dir)
+			if i >= 12 || done >= kills && len(wanted) == 0 { // enough of this run
 				expect(t, p, exitDone)
 				break
+			}
+			delay := time.Duration(random.Int64N(int64(250 * time.Millisecond)))
+			if k := random.IntN(2 * len(moments)); len(wanted) > 0 {
+				p.when(func() bool { return moments[wanted[0]].cond(dir) })
+				delay = 0
+			} else if k < len(moments) {
+				p.when(func() bool { return moments[k].cond(dir) })
+				delay = time.Duration(random.Float64() * random.Float64() * float64(2*time.Millisecond))
 			}
 			killed := false
 			select {
@@ -306,35 +378,29 @@ func TestKill(t *testing.T) {
 				t.Fatalf("seed %d: %v: exit code %d: %s", seed, p.Args, code, &p.said)
 			}
 			done++
-			during[at]++
-			switch {
-			case !exists(dir):
-				unborn++
-			case !there(filepath.Join(dir, "checkpoints/step-*")):
-				beginnings++
-			}
-			if there(filepath.Join(dir, "checkpoints/.step-*.new")) {
-				during["with a save in progress"]++
-			}
+			hit[kind][phase(dir)]++
 			if exists(dir) && !exists(filepath.Join(dir, run.ManifestFile)) {
 				t.Fatalf("seed %d: a folder without %s", seed, run.ManifestFile)
 			}
 			if m, err := run.Open(dir); err == nil && m.Done { // killed on its way out
-				during["after the end"]++
+				hit[kind]["on its way out"]++
 				break
 			}
 			if path := filepath.Join(dir, run.ModelFile); exists(path) { // always whole
 				if err := readModel(path); err != nil {
-					t.Errorf("seed %d: killed at %s: %v", seed, at, err)
+					t.Errorf("seed %d: killed %s: %v", seed, phase(dir), err)
 				}
 			}
 		}
-		same(t, dir, want)
+		same(t, dir, want[kind])
 		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+			t.Fatalf("seed %d: %s", seed, victims[kind].name)
 		}
 	}
-	t.Logf("%d kills: %v; %d before there was a folder, %d before there was a checkpoint", done, during, unborn, beginnings)
+	for i, k := range victims {
+		t.Logf("%s: %v", k.name, hit[i])
+	}
+	t.Logf("%d kills", done)
 }
 
 func readModel(path string) error { _, err := checkpoint.ReadTensors(path); return err }
@@ -553,6 +619,12 @@ func TestReadOnly(t *testing.T) {
 	expect(t, p, exitDone)
 	same(t, dir, want)
 
+	// One that can't take what is found out: that is said before it is looked for.
+	lock(0o555)
+	p = start(t, "probe "+dir, user)
+	expect(t, p, exitFailed, "could not be saved", "permission denied", "--label-fraction")
+	lock(0o755)
+
 	// One that is read-only from the start.
 	if err := os.Chmod(root, 0o555); err != nil {
 		t.Fatal(err)
@@ -560,6 +632,36 @@ func TestReadOnly(t *testing.T) {
 	defer os.Chmod(root, 0o755)
 	p = start(t, tiny+"--out "+filepath.Join(root, "other"), user)
 	expect(t, p, exitFailed, "permission denied")
+	p = start(t, "export --out "+filepath.Join(root, "other")+" "+dir, user)
+	expect(t, p, exitFailed, "permission denied")
+}
+
+// TestHalfFolders: an export or import that could not be written leaves nothing,
+// and a probe prints what it could not save.
+func TestHalfFolders(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the program")
+	}
+	root := t.TempDir()
+	dir, out := filepath.Join(root, "run"), filepath.Join(root, "out")
+	runs(t, exitDone, tiny+"--out "+dir)
+	for _, args := range []string{"export", "export --format pth", "import"} {
+		from := dir
+		if args == "import" {
+			from = filepath.Join(dir, run.ModelFile)
+		}
+		p := start(t, args+" --out "+out+" "+from, limit(8))
+		expect(t, p, exitFailed, "file too large")
+		if exists(out) {
+			t.Errorf("%s left %s", args, out)
+		}
+	}
+	var printed bytes.Buffer
+	p := start(t, "probe --epochs 1 "+dir, limit(1), func(c *exec.Cmd) { c.Stdout = &printed })
+	expect(t, p, exitFailed, "the results could not be saved", "file too large")
+	if !strings.Contains(printed.String(), "backbone") {
+		t.Errorf("printed %q", &printed)
+	}
 }
 
 // TestDataGone: the images vanish during a training; what was learnt is saved,
@@ -625,6 +727,9 @@ func TestSignals(t *testing.T) {
 		p.when(saved(dir))
 		p.Process.Signal(s)
 		expect(t, p, exitInterrupted, "interrupted after step", "go on with: selfcon train --resume "+dir)
+		if i, err := inspect(dir); err != nil || i.Seconds <= 0 || i.Speed <= 0 || i.Peak <= 0 {
+			t.Errorf("interrupted, it took %g s: %v", i.Seconds, err)
+		}
 		runs(t, exitDone, goOn(dir, i))
 		same(t, dir, want)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/eval"
+	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/report"
 	"selfcon/run"
@@ -58,7 +60,7 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 				return err
 			}
 			if !m.Done {
-				r.notef("%s was interrupted; this judges what it had learnt (go on with: selfcon train --resume %s)", args[0], args[0])
+				r.notef("%s was interrupted; this judges what it had learnt (go on with: selfcon train --resume %s)", args[0], shell.Quote(args[0]))
 			}
 			c := m.Config
 			if override != "" {
@@ -73,14 +75,15 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 				c.Workers = workers
 			}
 			res, err := probeRun(cmd.Context(), r, args[0], m, c, o)
-			if err != nil {
+			if res == nil {
 				return err
 			}
+			// What was found out is printed even if it could not be saved.
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), res)
+				return errors.Join(err, writeJSON(cmd.OutOrStdout(), res))
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), res.String()+res.details(perClass, confusion))
-			return err
+			_, printed := io.WriteString(cmd.OutOrStdout(), res.String()+res.details(perClass, confusion))
+			return errors.Join(err, printed)
 		},
 	}
 	f := cmd.Flags()
@@ -214,7 +217,8 @@ type exit struct {
 	ValTop1 float64 `json:"val_top1"`
 }
 
-// probeRun probes a run's model on the data of c and saves the classifiers.
+// probeRun probes a run's model on the data of c and saves the classifiers. If
+// only that fails there are results as well as an error.
 func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c config.Run, o probeOptions) (*results, error) {
 	s, e, err := openTrained(dir, m, c)
 	if err != nil {
@@ -223,6 +227,11 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 	defer e.Close()
 	if o.ensemble, err = resolve(o.ensemble, s.Net); err != nil {
 		return nil, err
+	}
+	if o.labelFraction == 1 {
+		if err := run.Writable(dir); err != nil { // now, and not when all is computed
+			return nil, fmt.Errorf("the classifiers could not be saved in %s (--label-fraction below 1 saves none): %w", dir, err)
+		}
 	}
 	linears, res, err := probe(ctx, r, s, e, o, "probe", extractor(e, s))
 	if err != nil {
@@ -234,21 +243,27 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 	if o.labelFraction < 1 {
 		return res, nil // an experiment: selfcon predict keeps the classifiers that saw all labels
 	}
-	if err := saveProbe(dir, linears, o.ensemble); err != nil {
-		return nil, err
-	}
-	if m.NeedData(dir) != nil { // imported: from now on this is its data
-		if err := m.SetData(s); err != nil {
-			return nil, err
+	save := func() error {
+		if err := saveProbe(dir, linears, o.ensemble); err != nil {
+			return err
 		}
-		if err := m.Write(dir); err != nil {
-			return nil, err
+		if m.NeedData(dir) != nil { // imported: from now on this is its data
+			if err := m.SetData(s); err != nil {
+				return err
+			}
+			if err := m.Write(dir); err != nil {
+				return err
+			}
 		}
+		return checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res)
 	}
-	if err := checkpoint.WriteJSON(filepath.Join(dir, run.ResultsFile), res); err != nil {
-		return res, err
+	if err := save(); err != nil {
+		return res, fmt.Errorf("the results could not be saved: %w", err)
 	}
-	return res, report.Write(dir)
+	if err := report.Write(dir); err != nil {
+		return res, fmt.Errorf("the results are saved, but %s could not be written: %w", report.File, err)
+	}
+	return res, nil
 }
 
 // openTrained opens the data of c and puts a run's weights into an engine, which

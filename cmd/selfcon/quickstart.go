@@ -12,6 +12,7 @@ import (
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/eval"
+	"selfcon/internal/shell"
 	"selfcon/run"
 	"selfcon/train"
 )
@@ -78,7 +79,7 @@ func quickstart(ctx context.Context, r *reporter, w io.Writer, c config.Run, out
 		return err
 	}
 	fmt.Fprintf(w, "\n%d test images that training never saw; %s in all; the run is in %s\n", trained.Images, short(time.Since(start)), dir)
-	_, err = fmt.Fprintf(w, "next: selfcon predict --run %s IMAGE…, or selfcon train --data imagefolder:PATH on images of your own\n", dir)
+	_, err = fmt.Fprintf(w, "next: selfcon predict --run %s IMAGE…, or selfcon train --data imagefolder:PATH on images of your own\n", shell.Quote(dir))
 	return err
 }
 

@@ -23,6 +23,7 @@ import (
 	"selfcon/data"
 	"selfcon/eval"
 	"selfcon/internal/machine"
+	"selfcon/model"
 	"selfcon/report"
 	"selfcon/run"
 )
@@ -67,6 +68,8 @@ type runInfo struct {
 	Machine     *machine.Machine  `json:"machine,omitempty"`
 	Later       []run.Part        `json:"later,omitempty"`
 	Fingerprint *data.Fingerprint `json:"data_fingerprint,omitempty"`
+	Init        string            `json:"init,omitempty"` // the file or run whose weights it began with
+	Begin       string            `json:"from,omitempty"` // the run whose encoder it fine-tunes
 
 	config config.Run
 }
@@ -95,7 +98,9 @@ func inspect(dir string) (runInfo, error) {
 	i.Version, i.Engine, i.Seed, i.Machine, i.Later, i.Fingerprint = m.Version, m.Engine, c.Seed, m.Machine, m.Later, m.Data
 	i.config, i.Method, i.Data, i.Epochs, i.Created = c, c.Method, c.Data, c.Epochs, m.Created
 	i.Network = fmt.Sprintf("%s w%d", c.Model.Arch, c.Model.Width)
-	i.Seconds, i.Peak, i.Speed = m.Cost.Seconds, m.Cost.Peak, m.Cost.ImagesPerSecond(c.Batch)
+	cost := m.Spent(dir)
+	i.Seconds, i.Peak, i.Speed = cost.Seconds, cost.Peak, cost.ImagesPerSecond(c.Batch)
+	i.Init, i.Begin = m.Init, m.From
 	epochs, err := run.ReadEpochs(dir)
 	if err != nil {
 		return i, err
@@ -224,6 +229,12 @@ func (i runInfo) rows() [][2]string {
 // origins are what a run began with: what one asks when two do not agree.
 func (i runInfo) origins() [][2]string {
 	out := [][2]string{{"program", "selfcon " + i.Version}, {"engine", i.Engine}, {"seed", strconv.FormatUint(i.Seed, 10)}}
+	if i.Init != "" {
+		out = append(out, [2]string{"began with the weights in", i.Init})
+	}
+	if i.Begin != "" {
+		out = append(out, [2]string{"began with the encoder of", i.Begin})
+	}
 	if i.Machine != nil {
 		out = append(out, [2]string{"machine", i.Machine.String()})
 	}
@@ -257,6 +268,7 @@ func runsShowCommand() *cobra.Command {
 				}
 			}
 			def := config.Default()
+			i.config.Model = asPublished(i.config.Model)
 			for _, s := range config.Settings() {
 				if v := s.Text(&i.config); v != s.Text(&def) {
 					fmt.Fprintf(w, "%s\t%s\n", s.Key, v)
@@ -267,6 +279,23 @@ func runsShowCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
+}
+
+// asPublished leaves out the dropouts that a network has anyway.
+func asPublished(c model.Config) model.Config {
+	usual := c
+	usual.Dropout, usual.DropConnect = nil, nil
+	net, err := model.New(usual)
+	if err != nil {
+		return c // run.Open has checked what matters
+	}
+	if c.Dropout != nil && *c.Dropout == *net.Dropout {
+		c.Dropout = nil
+	}
+	if c.DropConnect != nil && *c.DropConnect == *net.DropConnect {
+		c.DropConnect = nil
+	}
+	return c
 }
 
 func runsDiffCommand() *cobra.Command {

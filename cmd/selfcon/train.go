@@ -20,6 +20,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/engine/cpu"
+	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/run"
 	"selfcon/train"
@@ -144,7 +145,7 @@ comes of them.`,
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), dir)
-			r.sayf("next: selfcon probe %s", dir)
+			r.sayf("next: selfcon probe %s", shell.Quote(dir))
 			return nil
 		},
 	}
@@ -292,7 +293,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 		return err
 	}
 	if m.Done {
-		return usagef("%s is done: there is nothing to resume; next: selfcon probe %s", dir, dir)
+		return usagef("%s is done: there is nothing to resume; next: selfcon probe %s", dir, shell.Quote(dir))
 	}
 	f, err := run.Reopen(dir)
 	if err != nil {
@@ -303,7 +304,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 		return err
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), dir)
-	r.sayf("next: selfcon probe %s", dir)
+	r.sayf("next: selfcon probe %s", shell.Quote(dir))
 	return nil
 }
 
@@ -429,9 +430,9 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 			return fmt.Errorf("%w %s, and saving failed: %w", err, where, saving)
 		}
 		if stopped {
-			return interrupted{fmt.Sprintf("interrupted %s and saved; go on with: selfcon train --resume %s", where, f.Dir)}
+			return interrupted{fmt.Sprintf("interrupted %s and saved; go on with: selfcon train --resume %s", where, shell.Quote(f.Dir))}
 		}
-		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, f.Dir)
+		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, shell.Quote(f.Dir))
 	}
 	if err := save(f.Finish); err != nil {
 		return err
