@@ -84,7 +84,7 @@ func (s Splits) Named() []NamedSplit {
 
 // Check decodes every image of a set and lists its faults. Duplicates are images
 // of the same pixels, whatever their files. examples bounds those of a finding;
-// progress may be nil. An error is ctx's only.
+// workers 0 or less means as many as Go runs at once; progress may be nil. An error is ctx's only.
 func Check(ctx context.Context, s Splits, examples, workers int, progress func(done, total int)) (Report, error) {
 	var rep Report
 	c := checker{examples: examples, first: map[[16]byte]place{}, found: map[[2]string]*Finding{}}

@@ -9,9 +9,9 @@ import (
 
 // eachImage decodes images lo to hi-1 of a set in several goroutines, and calls
 // work for each in the goroutine that decoded it, in any order. It ends early,
-// with ctx's error, when ctx does. workers 0 means as many as Go runs at once.
+// with ctx's error, when ctx does. workers 0 or less means as many as Go runs at once.
 func eachImage(ctx context.Context, ds Dataset, lo, hi, workers int, work func(i int, im Image, err error)) error {
-	if workers == 0 {
+	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	var next atomic.Int64

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -309,12 +311,21 @@ func (d *packed) Image(i int) (Image, error) {
 	return im, nil
 }
 
-// replaceFile writes a file whole or not at all.
+// replaceFile writes a file whole or not at all. Its errors name path, not what
+// the file is called until it is whole.
 func replaceFile(path string, write func(w io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".selfcon-pack-*")
 	if err != nil {
+		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+			return fmt.Errorf("%s: can't make a file in its folder: %w", path, pe.Err)
+		}
 		return err
 	}
+	defer func() {
+		if pe := (*fs.PathError)(nil); errors.As(err, &pe) && pe.Path == f.Name() {
+			err = fmt.Errorf("%s: can't be written: %w", path, pe.Err)
+		}
+	}()
 	defer func() {
 		if err != nil {
 			f.Close()

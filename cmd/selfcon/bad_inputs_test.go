@@ -201,6 +201,7 @@ func TestBadInputs(t *testing.T) {
 		{"IDX, CIFAR, Parquet, packed sets", c.binaries(repo)},
 		{"Weights from elsewhere", c.weights()},
 		{"Runs", c.runs()},
+		{"Looking at data", c.looking()},
 	} {
 		fmt.Fprintf(&doc, "\n## %s\n\n| what | `selfcon …` | message | code |\n| --- | --- | --- | --- |\n", section.title)
 		for _, r := range section.rows {
@@ -816,4 +817,23 @@ func (c corner) runs() []badInput {
 		{"exporting what is no run", "export photos", exitUsage},
 		{"fine-tuning what is no run", "finetune empty", exitUsage},
 	}, others...)
+}
+
+// looking are the mistakes of data check, pack and show.
+func (c corner) looking() []badInput {
+	c.write("taken.png", aPNG(8, 8))
+	c.write("packme.zip", zipBytes(packed{"train/cat/1.png", aPNG(8, 8)}, packed{"train/dog/1.png", aPNG(8, 8)}))
+	return []badInput{
+		{"packing into the file that is packed", "data pack imagefolder:packme.zip packme.zip", exitUsage},
+		{"packing into a folder that is not there", "data pack sample no/such/folder/x.pack", exitUsage},
+		{"packing into a folder that is a file", "data pack sample taken.png/x.pack", exitUsage},
+		{"drawing into a file that is there", "data show --out taken.png sample", exitUsage},
+		{"drawing into a folder that is not there", "data show --out no/such/views.png sample", exitUsage},
+		{"a drawing that is too large", "data show --image 4096 --images 1000 --views 1000 sample", exitUsage},
+		{"too many views", "data show --views 1001 sample", exitUsage},
+		{"threads below 0 to check with", "data check --workers -3 sample", exitUsage},
+		{"threads below 0 to pack with", "data pack --workers -3 sample x.pack", exitUsage},
+		{"examples below 0", "data check --examples -1 sample", exitUsage},
+		{"shrinking to less than nothing", "data pack --short -1 sample x.pack", exitUsage},
+	}
 }

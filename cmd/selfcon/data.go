@@ -1,7 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -46,4 +51,32 @@ func counted(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// checkWorkers refuses a number of threads that can't be.
+func checkWorkers(n int) error {
+	if n < 0 {
+		return usagef("--workers %d: must be at least 1, or 0 for one a core", n)
+	}
+	return nil
+}
+
+// newFile refuses a path where a file can't be made or would take another's place,
+// before the work for it is done.
+func newFile(path string) error {
+	switch _, err := os.Lstat(path); {
+	case err == nil:
+		return usagef("%s is there already; name another file, or remove it", path)
+	case errors.Is(err, syscall.ENOTDIR):
+		return usagef("%s can't be a file: there is a file where its folder should be", path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return usagef("%s: there is no folder %s to put it in; make it first", path, dir)
+	} else if err != nil {
+		return err
+	}
+	return nil
 }

@@ -25,6 +25,12 @@ of range. The exit code is 3 if there is anything to list.`,
   selfcon data check --json --examples 1000 csv:photos.csv`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if examples < 0 {
+				return usagef("--examples %d: must be at least 0", examples)
+			}
+			if err := checkWorkers(workers); err != nil {
+				return err
+			}
 			r := newReporter(cmd)
 			defer r.end()
 			s, err := openNoted(r, args[0], opt)

@@ -20,13 +20,19 @@ func dataPackCommand() *cobra.Command {
 		Long: `Decode all images of all splits, shrink them if asked, and write them into one file
 that is mapped into memory: reading an image then costs its checksum. Train on it
 with --data packed:FILE. Decoded images are larger than JPEGs: width × height ×
-channels bytes each. train --cache does the same by itself.`,
+channels bytes each. FILE must not be there yet. train --cache does the same by itself.`,
 		Example: `  selfcon data pack --short 256 imagenet:ILSVRC2012 imagenet-256.pack
   selfcon train --data packed:imagenet-256.pack --image 224`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if short < 0 {
 				return usagef("--short %d: must be at least 1, or 0 to keep the sizes", short)
+			}
+			if err := checkWorkers(workers); err != nil {
+				return err
+			}
+			if err := newFile(args[1]); err != nil { // which may be the very source
+				return err
 			}
 			r := newReporter(cmd)
 			defer r.end()

@@ -8,9 +8,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"selfcon/checkpoint"
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/train"
@@ -34,6 +37,12 @@ training split, the image itself first and then its augmented views. With --mixu
 			if images < 1 || views < 1 || images > 1000 || views > 1000 {
 				return usagef("%d images, %d views: must be from 1 to 1000", images, views)
 			}
+			if !cmd.Flags().Changed("out") {
+				out = freeName(out)
+			}
+			if err := newFile(out); err != nil {
+				return err
+			}
 			c.Data = args[0]
 			c.Method = "ce" // takes every augmentation
 			s, err := train.NewSetup(c)
@@ -44,7 +53,7 @@ training split, the image itself first and then its augmented views. With --mixu
 			if err != nil {
 				return err
 			}
-			if err := writeFile(out, func(w io.Writer) error { return png.Encode(w, im) }); err != nil {
+			if err := checkpoint.Write(out, func(w io.Writer) error { return png.Encode(w, im) }); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), out)
@@ -53,7 +62,7 @@ training split, the image itself first and then its augmented views. With --mixu
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&out, "out", out, "the PNG `file` to write")
+	f.StringVar(&out, "out", out, "the PNG `file` to write, which must not be there yet (by itself views-2.png and so on)")
 	f.IntVar(&images, "images", images, "how many images")
 	f.IntVar(&views, "views", views, "how many views of each")
 	settingFlags(cmd, &c, "channels", "class_order", "classes", "image", "augment", "crop_min", "flip", "rand_augment", "auto_augment", "blur", "solarize", "erase", "mixup", "cutmix", "seed")
@@ -63,6 +72,9 @@ training split, the image itself first and then its augmented views. With --mixu
 // cell is the least size of a picture in the drawing, in pixels; smaller images
 // are drawn with larger pixels.
 const cell = 96
+
+// maxDrawing bounds a drawing, in pixels of 4 bytes.
+const maxDrawing = 100_000_000
 
 // drawViews draws rows of an image and its views, of which a column is mixed as a
 // batch, if batches are.
@@ -80,7 +92,11 @@ func drawViews(s *train.Setup, preset string, images, views int) (image.Image, e
 	images = min(images, s.Train.Len())
 	scale := max(1, (cell+w-1)/w)
 	const gap = 4
-	all := image.NewNRGBA(image.Rect(0, 0, (views+1)*(w*scale+gap)+gap, images*(h*scale+gap)+gap))
+	across, down := (views+1)*(w*scale+gap)+gap, images*(h*scale+gap)+gap
+	if across > maxDrawing/down {
+		return nil, usagef("a drawing of %d×%d pixels (width×height) is too large: at most %d megapixels; take fewer --images or --views, or a smaller --image", across, down, maxDrawing/1_000_000)
+	}
+	all := image.NewNRGBA(image.Rect(0, 0, across, down))
 	for i := range all.Pix {
 		all.Pix[i] = 255
 	}
@@ -124,15 +140,15 @@ func drawViews(s *train.Setup, preset string, images, views int) (image.Image, e
 	return all, nil
 }
 
-// writeFile writes a new file, and says so if that fails.
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
+// freeName is path, or path with -2, -3, … in front of its extension, the first
+// that is not there.
+func freeName(path string) string {
+	ext := filepath.Ext(path)
+	name := path
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(name); err != nil {
+			return name
+		}
+		name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(path, ext), i, ext)
 	}
-	if err := write(f); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
 }

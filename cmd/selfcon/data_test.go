@@ -159,3 +159,37 @@ func TestData(t *testing.T) {
 		}
 	}
 }
+
+// TestDataOutputs: what is there is never written over, and a file is whole or
+// not there.
+func TestDataOutputs(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"photo.jpg", "x.pack"} {
+		if err := os.WriteFile(name, []byte("mine"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("photo.jpg", "link.pack"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"data", "pack", "sample", "x.pack"}, {"data", "pack", "sample", "link.pack"},
+		{"data", "show", "--out", "photo.jpg", "sample"}, {"data", "show", "--out", ".", "sample"},
+	} {
+		if _, stderr, code := call(t.Context(), args...); code != exitUsage || !strings.Contains(stderr, "is there already") {
+			t.Errorf("%q: exit code %d, %q", args, code, stderr)
+		}
+	}
+	for _, name := range []string{"photo.jpg", "x.pack"} {
+		if raw, err := os.ReadFile(name); err != nil || string(raw) != "mine" {
+			t.Errorf("%s is now %q, %v", name, raw, err)
+		}
+	}
+	// Without a name, a free one.
+	for _, want := range []string{"views.png", "views-2.png", "views-3.png"} {
+		stdout, stderr, code := call(t.Context(), "data", "show", "--images", "1", "--views", "1", "sample")
+		if code != exitDone || strings.TrimSpace(stdout) != want {
+			t.Errorf("show: exit code %d, %q %q, want %s", code, stdout, stderr, want)
+		}
+	}
+}

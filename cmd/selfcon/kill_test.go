@@ -868,3 +868,22 @@ func TestCompareKilled(t *testing.T) {
 		t.Error("the training goes on")
 	}
 }
+
+// TestDataFullDisk: a disk without room leaves no part of a file, and the message
+// names the file that was asked for.
+func TestDataFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the program")
+	}
+	dir := t.TempDir()
+	for out, args := range map[string]string{"x.pack": "data pack sample ", "views.png": "data show --images 20 --views 20 sample --out "} {
+		p := start(t, args+filepath.Join(dir, out), limit(8))
+		expect(t, p, exitFailed, out, "file too large")
+		if strings.Contains(p.said.String(), ".selfcon-pack") {
+			t.Errorf("names its temporary file: %s", p.said.String())
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
