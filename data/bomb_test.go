@@ -3,6 +3,9 @@ package data
 import (
 	"bytes"
 	"encoding/binary"
+	"image"
+	"image/color"
+	"image/gif"
 	"runtime"
 	"testing"
 )
@@ -16,8 +19,14 @@ func allocated(do func()) uint64 {
 	return b.TotalAlloc - a.TotalAlloc
 }
 
+// decodeBound is the memory that decoding may ask for: of what readHeader lets
+// pass, the pixels; of anything, a multiple of the file.
+func decodeBound(pixels, size int) uint64 {
+	return uint64(pixelBytes*pixels + 8*size + 4<<20)
+}
+
 // TestImageBombs: small files that claim to be huge are refused before memory is
-// taken for them, and no small file takes more than that of a million pixels.
+// taken for them, where the format can't hold so much.
 func TestImageBombs(t *testing.T) {
 	files := map[string][]byte{}
 	for _, m := range membersOf(t, "testdata/images.tar.gz") {
@@ -52,16 +61,22 @@ func TestImageBombs(t *testing.T) {
 		for _, size := range [][2]int{{16000, 16000}, {8000, 8000}, {2000, 2000}, {1024, 1024}} {
 			raw := bytes.Clone(files[name])
 			set(raw, size[0], size[1])
-			if h, err := readHeader(name, raw); err == nil && (h.width != size[0] || h.height != size[1]) {
+			h, err := readHeader(name, raw)
+			if err == nil && (h.width != size[0] || h.height != size[1]) {
 				t.Fatalf("%s: the test sets no size: %d×%d", name, h.width, h.height)
+			}
+			pixels := 0
+			if err == nil {
+				if pixels = size[0] * size[1]; pixels > 4<<20 && name != "RGB.webp" {
+					t.Errorf("%s of %d bytes claims %v and is not refused at once", name, len(raw), size)
+				}
 			}
 			n := allocated(func() {
 				if _, err := decodeImage(name, raw, 3); err == nil && size[0] > 1024 {
 					t.Errorf("%s of %d bytes claims %v and was decoded", name, len(raw), size)
 				}
 			})
-			// 16 bytes for each of a million pixels.
-			if n > 20<<20 {
+			if n > decodeBound(pixels, len(raw)) {
 				t.Errorf("%s of %d bytes that claims %v: %d MB allocated", name, len(raw), size, n>>20)
 			}
 		}
@@ -100,6 +115,41 @@ func TestArchiveBombs(t *testing.T) {
 			}
 		}); n > 20<<20 {
 			t.Errorf("%d MB allocated for an archive of %d bytes", n>>20, len(raw))
+		}
+	}
+}
+
+// TestFlatImages: images of one colour, which take next to nothing, are read.
+func TestFlatImages(t *testing.T) {
+	const w, h = 4000, 4000
+	var b bytes.Buffer
+	if err := gif.Encode(&b, image.NewPaletted(image.Rect(0, 0, w, h), color.Palette{color.Black, color.White}), nil); err != nil {
+		t.Fatal(err)
+	}
+	// Group 4: each row as the one above it is a single 1 bit.
+	fax := binary.LittleEndian.AppendUint32([]byte("II*\x00"), 8)
+	tags := [][2]uint32{{256, w}, {257, h}, {258, 1}, {259, 4}, {262, 0}, {273, 8 + 2 + 8*12 + 4}, {278, h}, {279, h / 8}}
+	fax = binary.LittleEndian.AppendUint16(fax, uint16(len(tags)))
+	for _, tag := range tags {
+		fax = binary.LittleEndian.AppendUint16(fax, uint16(tag[0]))
+		fax = binary.LittleEndian.AppendUint16(fax, 4)
+		fax = binary.LittleEndian.AppendUint32(fax, 1)
+		fax = binary.LittleEndian.AppendUint32(fax, tag[1])
+	}
+	fax = append(append(fax, 0, 0, 0, 0), bytes.Repeat([]byte{255}, h/8)...)
+	for _, c := range []struct {
+		name string
+		raw  []byte
+		want uint8
+	}{{"x.gif", b.Bytes(), 0}, {"x.tif", fax, 255}} {
+		n := allocated(func() {
+			im, err := decodeImage(c.name, c.raw, 1)
+			if err != nil || im.Width != w || im.Height != h || bytes.Count(im.Pix, []byte{c.want}) != w*h {
+				t.Errorf("%s of %d bytes: %d×%d, %v", c.name, len(c.raw), im.Width, im.Height, err)
+			}
+		})
+		if n > decodeBound(w*h, len(c.raw)) {
+			t.Errorf("%s of %d bytes: %d MB allocated", c.name, len(c.raw), n>>20)
 		}
 	}
 }

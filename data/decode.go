@@ -14,19 +14,33 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
-	"golang.org/x/image/webp"
 
 	fastjpeg "selfcon/data/internal/jpeg"
 )
 
 // maxPixels bounds the size of one image file, so that a damaged or hostile
-// header can't take all memory. A decoder takes at most 16 bytes a pixel (a
-// progressive JPEG's coefficients), so an image never more than 1 GiB; a small
-// file far less, see imageKind.least.
-const maxPixels = 64 << 20
+// header can't take all memory (Pillow warns of more than 89 million pixels and
+// refuses twice as many). Decoding takes at most pixelBytes a pixel, the most
+// for a progressive JPEG's coefficients, and some times the file; so an image
+// never more than 1 GiB.
+const (
+	maxPixels  = 64 << 20
+	pixelBytes = 16
+)
+
+// largePixels is the size from which on images are decoded one at a time, so
+// that many workers don't take a gigabyte each.
+const largePixels = 16 << 20
+
+var large sync.Mutex
+
+// maxLZW bounds how much LZW of 12-bit codes can grow: a code stands for less than
+// 4,096 bytes.
+const maxLZW = 4096 * 2 / 3
 
 // imageKind is a format of image files.
 type imageKind struct {
@@ -57,7 +71,8 @@ var imageKinds = []imageKind{
 	},
 	{
 		name: "GIF", exts: []string{".gif"}, magic: []string{"GIF87a", "GIF89a"},
-		config: gif.DecodeConfig, decode: decodeGIF, least: flatLeast,
+		config: gif.DecodeConfig, decode: decodeGIF,
+		least: func(_ []byte, w, h int) int { return w * h / maxLZW },
 	},
 	{
 		name: "BMP", exts: []string{".bmp"}, magic: []string{"BM"},
@@ -71,22 +86,13 @@ var imageKinds = []imageKind{
 	},
 	{
 		name: "TIFF", exts: []string{".tif", ".tiff"}, magic: []string{"II*\x00", "MM\x00*"},
-		config: tiff.DecodeConfig, decode: tiff.Decode, least: flatLeast,
+		config: tiff.DecodeConfig, decode: decodeTIFF, least: leastTIFF,
 	},
 	{
 		name: "WebP", exts: []string{".webp"}, magic: []string{"RIFF????WEBP"},
-		config: webp.DecodeConfig, decode: webp.Decode, least: flatLeast,
+		config: configWebP, decode: decodeWebP,
+		least: func([]byte, int, int) int { return 0 }, // one colour takes no bits at all
 	},
-}
-
-// flatLeast is for formats that write an image of one colour in next to
-// nothing: a million pixels are always read, more must have a byte for each
-// 1,024 (photographs have some 200).
-func flatLeast(_ []byte, w, h int) int {
-	if w*h <= 1<<20 {
-		return 0
-	}
-	return w * h / 1024
 }
 
 // imageNames are the formats' names, for messages: "JPEG, PNG, … or WebP".
@@ -194,6 +200,10 @@ func decodeImage(path string, raw []byte, channels int) (out Image, err error) {
 			out, err = Image{}, badf(path, "damaged %s image: %v", h.kind.name, p)
 		}
 	}()
+	if h.width*h.height > largePixels {
+		large.Lock()
+		defer large.Unlock()
+	}
 	if h.kind.name == "JPEG" {
 		// What it doesn't read, image/jpeg does, or says what is wrong.
 		if pix, w, ht, ch, err := fastjpeg.Decode(raw); err == nil && w == h.width && ht == h.height {

@@ -58,10 +58,20 @@ func orientation(kind string, raw []byte) int {
 	return 1
 }
 
-// tiffOrientation finds tag 274, a short, in the first directory.
+// tiffOrientation is tag 274, if it is a short that makes sense.
 func tiffOrientation(b []byte) int {
+	if v, ok := tiffTag(b, 274); ok && v >= 1 && v <= 8 {
+		return int(v)
+	}
+	return 1
+}
+
+// tiffTag finds a tag in the first directory of a TIFF, whose value is a short or
+// a long; of several values the first, if they are few enough to lie in the
+// directory. ok is false where it isn't there.
+func tiffTag(b []byte, tag uint16) (v uint32, ok bool) {
 	if len(b) < 8 {
-		return 1
+		return 0, false
 	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if b[0] == 'M' {
@@ -69,23 +79,26 @@ func tiffOrientation(b []byte) int {
 	}
 	at := int64(order.Uint32(b[4:]))
 	if at+2 > int64(len(b)) {
-		return 1
+		return 0, false
 	}
 	b = b[at:]
-	n := int(order.Uint16(b))
-	for i := range n {
+	for i := range int(order.Uint16(b)) {
 		e := 2 + 12*i
 		if e+12 > len(b) {
-			return 1
+			break
 		}
-		if order.Uint16(b[e:]) == 274 && order.Uint16(b[e+2:]) == 3 {
-			if v := int(order.Uint16(b[e+8:])); v >= 1 && v <= 8 {
-				return v
-			}
-			return 1
+		if order.Uint16(b[e:]) != tag {
+			continue
 		}
+		switch n := order.Uint32(b[e+4:]); {
+		case order.Uint16(b[e+2:]) == 3 && n <= 2:
+			return uint32(order.Uint16(b[e+8:])), true
+		case order.Uint16(b[e+2:]) == 4 && n <= 1:
+			return order.Uint32(b[e+8:]), true
+		}
+		break
 	}
-	return 1
+	return 0, false
 }
 
 // turned is im as an orientation says it should be seen: 2 mirrored, 3 turned

@@ -522,6 +522,10 @@ func (c corner) images(sample map[string][]byte) []badInput {
 		})},
 		{"a TIFF cut short", "tif", tiff[:len(tiff)/2]},
 		{"a TIFF that claims to be 60,000 pixels wide and high", "tif", bomb(tiff, func(b []byte) { tag(b, 256, 60000); tag(b, 257, 60000) })},
+		{"a TIFF in fax compression of two dimensions", "tif", bomb(sample["1-group3-0.tif"], func(b []byte) {
+			last := int(binary.LittleEndian.Uint32(b[4:])) + 2 + 12*8
+			copy(b[last:], []byte{292 & 255, 292 >> 8, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0})
+		})},
 		{"a WebP cut short", "webp", webp[:len(webp)/2]},
 		{"a WebP that claims to be 16,000 pixels wide and high", "webp", bomb(webp, func(b []byte) {
 			v := binary.LittleEndian.Uint32(b[21:])&^(1<<28-1) | 15999<<14 | 15999

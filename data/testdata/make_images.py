@@ -79,11 +79,29 @@ for name, im in (("RGB", RGB), ("RGBA", RGBA), ("L", L), ("P", P)):
 for name, im in (("RGB", RGB), ("RGBA", RGBA), ("L", L), ("P", P), ("1", ONE), ("I16", I16)):
     for compression in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits"):
         add(f"{name}-{compression}.tif", im, format="TIFF", compression=compression)
+for compression in ("group3", "group4"):  # white is zero, and black is
+    for zero in (0, 1):
+        add(f"1-{compression}-{zero}.tif", ONE, format="TIFF", compression=compression, tiffinfo={262: zero})
+add("1-strips.tif", ONE, format="TIFF", compression="group4", tiffinfo={278: 4})
+add("1-lsb.tif", ONE, format="TIFF", compression="group4", tiffinfo={266: 2})
 add("RGB.webp", RGB, format="WEBP", lossless=True)
 add("RGBA.webp", RGBA, format="WEBP", lossless=True, exact=True)
 add("lossy.webp", RGB, format="WEBP", quality=90)
 add("lossy-even.webp", RGB.resize((20, 16)), format="WEBP", quality=60)
 add("lossy-alpha.webp", RGBA, format="WEBP", quality=90)
+for name, first, how in (("RGB", RGB, {"lossless": True}), ("RGBA", RGBA, {"lossless": True, "exact": True}), ("lossy", RGB, {"quality": 90})):
+    add(f"animated-{name}.webp", first, format="WEBP", save_all=True, append_images=[first.rotate(180), first.rotate(90)], **how)
+# A first frame that is smaller than the whole, which is 25×18 then.
+b = io.BytesIO()
+RGB.save(b, format="WEBP", lossless=True, save_all=True, append_images=[RGB.rotate(180)])
+raw = bytearray(b.getvalue())
+raw[24:30] = bytes((24, 0, 0, 17, 0, 0))
+at = raw.index(b"ANMF") + 8
+raw[at] = 2
+raw[at + 3] = 1
+back = Image.open(io.BytesIO(raw)).convert("RGB")
+files["animated-inset.webp"] = bytes(raw)
+files["animated-inset.webp.raw"] = bytes(back.size) + back.tobytes()
 
 # A frame that is smaller than its GIF: the frame's place and the screen's size are bytes.
 b = io.BytesIO()
