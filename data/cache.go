@@ -14,7 +14,8 @@ import (
 
 // Cached is the set that spec names, read from a packed copy in the folder dir;
 // the copy is made on first use, and again when the source has changed: another
-// list of names, labels or classes, or files of another size or time. form says,
+// list of names, labels or classes, or files of another size or time; or when the
+// copy is damaged, which a note tells. form says,
 // in a word, what opt.Resize of pack does ("" without): it is part of the
 // copy's name. made tells whether the copy was made now.
 //
@@ -30,11 +31,15 @@ func Cached(ctx context.Context, dir, spec string, opt Options, form string, pac
 	key := sha256.Sum256(fmt.Appendf(nil, "%q %d %q %q %q", spec, opt.Channels, opt.Order, opt.Classes, form))
 	path := filepath.Join(dir, cacheName(spec)+"-"+hex.EncodeToString(key[:6])+".pack")
 	pack.Source, pack.stamp = spec, stamp(source)
+	notes := source.Notes
 	if s, head, err := openPackedHead(path); err == nil && head.Stamp == pack.stamp {
-		s.Notes = source.Notes
+		s.Notes = notes
 		return s, false, nil
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return Splits{}, false, err // damaged: a person should know
+		if st, e := os.Stat(path); e != nil || !st.Mode().IsRegular() {
+			return Splits{}, false, err
+		}
+		notes = append(notes, fmt.Sprintf("the cache is made anew, as it can't be used: %v", err))
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Splits{}, false, err
@@ -43,7 +48,7 @@ func Cached(ctx context.Context, dir, spec string, opt Options, form string, pac
 		return Splits{}, false, err
 	}
 	s, err = openPacked(path)
-	s.Notes = source.Notes
+	s.Notes = notes
 	return s, true, err
 }
 

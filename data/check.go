@@ -25,10 +25,16 @@ const (
 	OutOfRange   = "label out of range"
 	MissingClass = "missing class"
 	Leak         = "in two splits"
+	OneClass     = "one class"
 	Conflict     = "two labels"
 	Duplicate    = "duplicate"
 	OddSize      = "odd size"
 	Imbalance    = "imbalance"
+)
+
+const (
+	unreadableAbout = "training stops at such an image"
+	outOfRangeAbout = "a label is an index into the classes"
 )
 
 // What counts as odd: a shorter side this many times below or above the median,
@@ -88,6 +94,11 @@ func (s Splits) Named() []NamedSplit {
 func Check(ctx context.Context, s Splits, examples, workers int, progress func(done, total int)) (Report, error) {
 	var rep Report
 	c := checker{examples: examples, first: map[[16]byte]place{}, found: map[[2]string]*Finding{}}
+	if s.faults != nil {
+		for _, f := range s.faults.list {
+			c.add(f.kind, f.split, f.about, f.example)
+		}
+	}
 	splits := s.Named()
 	total, done := 0, 0
 	for _, n := range splits {
@@ -119,7 +130,10 @@ func Check(ctx context.Context, s Splits, examples, workers int, progress func(d
 		}
 		rep.Splits = append(rep.Splits, c.split(n, facts, errs))
 	}
-	order := []string{Unreadable, OutOfRange, MissingClass, Leak, Conflict, Duplicate, OddSize, Imbalance}
+	if n := len(s.Train.Classes()); n < 2 {
+		c.add(OneClass, "train", "at least 2 are needed to tell apart", fmt.Sprintf("all images are of %s", classNames(s.Train.Classes())))
+	}
+	order := []string{Unreadable, OutOfRange, MissingClass, OneClass, Leak, Conflict, Duplicate, OddSize, Imbalance}
 	for _, kind := range order {
 		for _, key := range c.order {
 			if key[0] == kind {
@@ -177,12 +191,12 @@ func (c *checker) split(n NamedSplit, facts []imageFacts, errs map[int]error) Sp
 	for i, f := range facts {
 		label := n.Label(i)
 		if label < 0 || label >= len(classes) {
-			c.add(OutOfRange, n.Name, "a label is an index into the classes", fmt.Sprintf("%s: label %d of %d classes", n.Dataset.Name(i), label, len(classes)))
+			c.add(OutOfRange, n.Name, outOfRangeAbout, fmt.Sprintf("%s: label %d of %d classes", n.Dataset.Name(i), label, len(classes)))
 		} else {
 			perClass[label]++
 		}
 		if f.width == 0 {
-			c.add(Unreadable, n.Name, "training stops at such an image", errs[i].Error())
+			c.add(Unreadable, n.Name, unreadableAbout, errs[i].Error())
 			continue
 		}
 		sides = append(sides, int(min(f.width, f.height)))

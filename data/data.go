@@ -41,4 +41,6 @@ type Splits struct {
 	Test  Dataset
 	// Notes are what a person should know: files that were passed over.
 	Notes []string
+
+	faults *faults // of Survey
 }

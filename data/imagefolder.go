@@ -2,7 +2,9 @@ package data
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -94,12 +96,15 @@ func splitImageTree(t tree, opt Options) (Splits, error) {
 		return Splits{}, err
 	}
 	var s Splits
-	train, err := readClasses(t, dirs["train"], classes, &s)
+	train, err := opt.readClasses(t, dirs["train"], "train", classes, &s)
 	if err != nil {
 		return Splits{}, err
 	}
+	if train.Len() == 0 {
+		return Splits{}, badf(t.at(dirs["train"]), "no images in any of its class folders")
+	}
 	if train.channels = opt.Channels; train.channels == 0 {
-		if train.channels, err = probeChannels(train, len(train.classes)); err != nil {
+		if train.channels, err = opt.probeChannels(train, len(train.classes)); err != nil {
 			return Splits{}, err
 		}
 	}
@@ -109,14 +114,20 @@ func splitImageTree(t tree, opt Options) (Splits, error) {
 		if dir == "" {
 			continue
 		}
-		got, err := classFolders(t, dir)
+		got, err := opt.classFolders(t, dir, split)
 		if err != nil {
 			return Splits{}, err
 		}
 		if err := sameClasses(t, dir, got, dirs["train"], classes, opt.Classes != nil); err != nil {
-			return Splits{}, err
+			if opt.faults == nil {
+				return Splits{}, err
+			}
+			// Those that are missing the check finds by itself.
+			for _, c := range without(got, classes) {
+				opt.faults.add(MissingClass, split, "a class that the training split has not: its images are passed over", badf(t.at(path.Join(dir, c)), "there is no such folder in %s", t.at(dirs["train"])))
+			}
 		}
-		d, err := readClasses(t, dir, classes, &s)
+		d, err := opt.readClasses(t, dir, split, classes, &s)
 		if err != nil {
 			return Splits{}, err
 		}
@@ -129,7 +140,7 @@ func splitImageTree(t tree, opt Options) (Splits, error) {
 // classes are the class folders of a split in label order: as opt lists them, or
 // all there are in its order.
 func (opt Options) classes(t tree, dir string) ([]string, error) {
-	found, err := classFolders(t, dir)
+	found, err := opt.classFolders(t, dir, "train")
 	if err != nil {
 		return nil, err
 	}
@@ -143,25 +154,40 @@ func (opt Options) classes(t tree, dir string) ([]string, error) {
 	return slices.Clone(opt.Classes), nil
 }
 
-func classFolders(t tree, dir string) ([]string, error) {
-	found, err := subfolders(t, dir)
-	if err == nil && len(found) == 0 {
+func (opt Options) classFolders(t tree, dir, split string) ([]string, error) {
+	entries, err := t.list(dir)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, e := range entries {
+		if e.err != nil {
+			if err := opt.unreadable(split, e.err); err != nil {
+				return nil, err
+			}
+		}
+		if e.dir {
+			found = append(found, e.name)
+		}
+	}
+	if len(found) == 0 {
 		err = badf(t.at(dir), "no class folders in it: images must be in %s", t.at(path.Join(dir, "<class>")))
 	}
 	return found, err
 }
 
 // readClasses lists one split, and notes in s what it passes over.
-func readClasses(t tree, dir string, classes []string, s *Splits) (*imageFiles, error) {
+func (opt Options) readClasses(t tree, dir, split string, classes []string, s *Splits) (*imageFiles, error) {
 	d := &imageFiles{tree: t, classes: classes}
 	var other passedOver
 	for label, class := range classes {
 		before := len(d.files)
 		mark := other.count
-		if err := d.addImages(path.Join(dir, class), int32(label), &other); err != nil {
+		err := d.addImages(path.Join(dir, class), int32(label), &other, func(err error) error { return opt.unreadable(split, err) })
+		if err != nil && !(opt.faults != nil && errors.Is(err, os.ErrNotExist)) {
 			return nil, err
 		}
-		if len(d.files) == before {
+		if len(d.files) == before && opt.faults == nil {
 			reason := "no images in this class folder: it must have files such as .jpg, .png or .webp"
 			if other.count > mark {
 				reason += " (there is " + path.Base(other.last) + ")"
@@ -196,7 +222,8 @@ func (p *passedOver) note(t tree, s *Splits) {
 }
 
 // addImages adds the images under dir, folder by folder in the order of paths.
-func (d *imageFiles) addImages(dir string, label int32, other *passedOver) error {
+// unreadable is told of what can't be listed, and may say to go on.
+func (d *imageFiles) addImages(dir string, label int32, other *passedOver, unreadable func(error) error) error {
 	type group struct {
 		dir   string
 		names []string
@@ -211,9 +238,15 @@ func (d *imageFiles) addImages(dir string, label int32, other *passedOver) error
 		g := group{dir: dir}
 		for _, e := range entries {
 			switch {
+			case e.err != nil:
+				if err := unreadable(e.err); err != nil {
+					return err
+				}
 			case e.dir:
 				if err := walk(path.Join(dir, e.name)); err != nil {
-					return err
+					if err := unreadable(err); err != nil {
+						return err
+					}
 				}
 			case isImageName(e.name):
 				g.names = append(g.names, e.name)
@@ -242,7 +275,7 @@ func (d *imageFiles) addImages(dir string, label int32, other *passedOver) error
 // subfolders are the names of the folders in dir that aren't hidden, sorted by
 // bytes.
 func subfolders(t tree, dir string) ([]string, error) {
-	entries, err := t.list(dir)
+	entries, err := listed(t, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +351,7 @@ type encoded interface {
 
 // probeChannels is 1 if the first image of every class, of the first most
 // classes that come, is stored as grey without alpha, else 3.
-func probeChannels(d encoded, most int) (int, error) {
+func (opt Options) probeChannels(d encoded, most int) (int, error) {
 	seen := map[int]bool{}
 	for i := range d.Len() {
 		if seen[d.Label(i)] {
@@ -327,15 +360,18 @@ func probeChannels(d encoded, most int) (int, error) {
 		if len(seen) == most {
 			break
 		}
-		seen[d.Label(i)] = true
 		raw, err := d.raw(i)
+		var h header
+		if err == nil {
+			h, err = readHeader(d.Name(i), raw)
+		}
 		if err != nil {
+			if opt.faults != nil { // will be found
+				continue
+			}
 			return 0, err
 		}
-		h, err := readHeader(d.Name(i), raw)
-		if err != nil {
-			return 0, err
-		}
+		seen[d.Label(i)] = true
 		if !h.grey {
 			return 3, nil
 		}

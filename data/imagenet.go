@@ -75,7 +75,7 @@ func openImageNetTree(t tree, ids []string, opt Options) (Splits, error) {
 		classes = slices.Clone(opt.Classes)
 	}
 	var s Splits
-	train, err := readClasses(t, "train", classes, &Splits{}) // boxes are passed over, and that is no news
+	train, err := opt.readClasses(t, "train", "train", classes, &Splits{}) // boxes are passed over, and that is no news
 	if err != nil {
 		return Splits{}, err
 	}
@@ -84,7 +84,7 @@ func openImageNetTree(t tree, ids []string, opt Options) (Splits, error) {
 		train.channels = opt.Channels
 	}
 	s.Train = train
-	entries, err := t.list("val")
+	entries, err := listed(t, "val")
 	if errors.Is(err, os.ErrNotExist) {
 		return s, nil
 	}
@@ -93,7 +93,7 @@ func openImageNetTree(t tree, ids []string, opt Options) (Splits, error) {
 	}
 	var val *imageFiles
 	if slices.ContainsFunc(entries, func(e entry) bool { return e.dir && slices.Contains(sorted, e.name) }) {
-		val, err = readClasses(t, "val", classes, &Splits{})
+		val, err = opt.readClasses(t, "val", "test", classes, &Splits{})
 	} else {
 		val, err = readAnnotated(t, sorted, classes)
 	}
@@ -155,10 +155,10 @@ func readAnnotated(t tree, sorted, classes []string) (*imageFiles, error) {
 		labels[c] = int32(i)
 	}
 	dir := "val"
-	entries, err := t.list("val/images")
+	entries, err := listed(t, "val/images")
 	if err == nil {
 		dir = "val/images"
-	} else if entries, err = t.list("val"); err != nil {
+	} else if entries, err = listed(t, "val"); err != nil {
 		return nil, err
 	}
 	d := &imageFiles{tree: t, classes: classes}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"selfcon/internal/suggest"
@@ -31,6 +32,7 @@ var (
 type row struct {
 	line               int
 	path, label, split string
+	number             bool // the label is a JSON number
 }
 
 func openManifest(path string, opt Options, parse func(path string, raw []byte) ([]row, error)) (Splits, error) {
@@ -92,7 +94,7 @@ func manifestSplits(path string, rows []row, opt Options) (Splits, error) {
 		return Splits{}, badf(path, "no image of the split train is of a class in the class list")
 	}
 	if train.channels = opt.Channels; train.channels == 0 {
-		if train.channels, err = probeChannels(train, len(train.classes)); err != nil {
+		if train.channels, err = opt.probeChannels(train, len(train.classes)); err != nil {
 			return Splits{}, err
 		}
 	}
@@ -173,6 +175,7 @@ func parseJSONL(path string, raw []byte) ([]row, error) {
 			}
 			return nil, badf(path, "line %d: not a JSON object: %v", line, err)
 		}
+		one := row{line: line}
 		field := func(names []string) (string, error) {
 			for _, n := range names {
 				v, ok := object[n]
@@ -185,13 +188,18 @@ func parseJSONL(path string, raw []byte) ([]row, error) {
 					return text, nil
 				}
 				if json.Unmarshal(v, &number) == nil {
+					if names[0] == labelFields[0] {
+						one.number = true
+						if _, err := strconv.Atoi(number.String()); err != nil {
+							return "", badf(path, "line %d: label %s: a label that is a number must be a whole one", line, number)
+						}
+					}
 					return number.String(), nil
 				}
 				return "", badf(path, "line %d: %q should be a text or a number, not %.40s", line, n, v)
 			}
 			return "", nil
 		}
-		one := row{line: line}
 		var err error
 		for _, f := range []struct {
 			to    *string
@@ -208,7 +216,21 @@ func parseJSONL(path string, raw []byte) ([]row, error) {
 	if err := s.Err(); err != nil {
 		return nil, badf(path, "not JSON objects, one a line of at most %d bytes: %v", maxLine, err)
 	}
-	return rows, nil
+	return rows, sameKind(path, rows)
+}
+
+// sameKind refuses labels of which some are numbers and others names.
+func sameKind(path string, rows []row) error {
+	number := slices.IndexFunc(rows, func(r row) bool { return r.number })
+	if number < 0 {
+		return nil
+	}
+	for _, r := range rows {
+		if _, err := strconv.Atoi(r.label); err != nil {
+			return badf(path, "line %d: label %q is a name, but that of line %d is the number %s: labels must be all numbers or all names", r.line, r.label, rows[number].line, rows[number].label)
+		}
+	}
+	return nil
 }
 
 func addRow(path string, rows []row, r row) ([]row, error) {

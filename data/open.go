@@ -27,6 +27,8 @@ type Options struct {
 	// ReadClassList); nil for all that there are. Sets that number their classes
 	// themselves (IDX, CIFAR) take none.
 	Classes []string
+
+	faults *faults // if not nil, gets what is wrong with single images and classes
 }
 
 // Format is one kind of source that Open reads.
@@ -162,6 +164,15 @@ func Open(spec string, opt Options) (Splits, error) {
 		}
 	}
 	return s, nil
+}
+
+// Survey is Open for Check: what is wrong with single images, labels and classes
+// is no error but kept for Check, and labels may be out of range.
+func Survey(spec string, opt Options) (Splits, error) {
+	opt.faults = &faults{}
+	s, err := Open(spec, opt)
+	s.faults = opt.faults
+	return s, err
 }
 
 func open(spec string, opt Options) (Splits, error) {

@@ -306,7 +306,7 @@ func (d *packed) Image(i int) (Image, error) {
 		Width: int(binary.LittleEndian.Uint32(e[16:])), Height: int(binary.LittleEndian.Uint32(e[20:])), Channels: d.channels,
 	}
 	if crc32.Checksum(im.Pix, castagnoli) != binary.LittleEndian.Uint32(e[28:]) {
-		return Image{}, badf(fmt.Sprintf("%s: image %d (%s)", d.path, i, d.Name(i)), "damaged: its checksum is wrong; pack the set again")
+		return Image{}, badf(fmt.Sprintf("%s: image %d (%s)", d.path, i, d.Name(i)), "damaged: its checksum is wrong; pack the set again (a cache: delete the file, and it is made anew)")
 	}
 	return im, nil
 }

@@ -156,16 +156,22 @@ func TestCached(t *testing.T) {
 	if len(files) != 2 {
 		t.Errorf("%d files in the cache, want 2: %v", len(files), files)
 	}
-	// A damaged copy is said, not passed over.
+	// A damaged copy is made anew, and said.
 	name := filepath.Join(cache, files[0].Name())
 	raw, _ := os.ReadFile(name)
 	write(t, cache, files[0].Name(), raw[:len(raw)/2])
 	other := filepath.Join(cache, files[1].Name())
 	raw, _ = os.ReadFile(other)
 	write(t, cache, files[1].Name(), raw[:len(raw)/2])
-	if _, _, err := Cached(ctx, cache, "imagefolder:"+dir, Options{}, "", PackOptions{}); err == nil || !strings.Contains(err.Error(), "whole copy") {
-		t.Errorf("error %v", err)
+	if source, err = Open("imagefolder:"+dir, Options{}); err != nil {
+		t.Fatal(err)
 	}
+	s := open(true, "")
+	sameSet(t, s, source)
+	if len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "made anew") || !strings.Contains(s.Notes[0], "whole copy") {
+		t.Errorf("notes %q", s.Notes)
+	}
+	open(false, "")
 }
 
 func FuzzPacked(f *testing.F) {

@@ -71,12 +71,12 @@ func openParquet(spec string, opt Options) (Splits, error) {
 			p = &parquetSplit{cache: &blockCache[[][]byte]{limit: parquetCache}}
 			parts[sh.split] = p
 		}
-		labels, err := f.labels()
+		labels, err := f.labels(opt, sh.split)
 		if err != nil {
 			return Splits{}, err
 		}
 		for _, l := range labels {
-			if l != "" {
+			if l != "" && l != leftOut {
 				set.add(l, sh.split == "train", func() string { return sh.path })
 			}
 		}
@@ -107,8 +107,14 @@ func openParquet(spec string, opt Options) (Splits, error) {
 		case missing == len(texts[p]) && split != "train":
 			s.Notes = append(s.Notes, "the "+split+" split has no labels and is passed over")
 			delete(parts, split)
-		default:
+		case opt.faults == nil:
 			return Splits{}, badf(spec, "%d of %d images of the split %s have no label", missing, len(texts[p]), split)
+		default:
+			for row, l := range texts[p] {
+				if l == "" {
+					opt.faults.add(OutOfRange, split, outOfRangeAbout, badf(p.rowName(row), "no label"))
+				}
+			}
 		}
 	}
 	labelOf, classes, err := set.classes(spec, known, opt)
@@ -129,7 +135,7 @@ func openParquet(spec string, opt Options) (Splits, error) {
 	}
 	train := parts["train"]
 	if train.channels = opt.Channels; train.channels == 0 {
-		if train.channels, err = probeChannels(train, 1); err != nil {
+		if train.channels, err = opt.probeChannels(train, 1); err != nil {
 			return Splits{}, err
 		}
 	}
@@ -245,9 +251,12 @@ func sortedKeys(m map[string]hfFeature) []string {
 	return keys
 }
 
+// leftOut is for a label that is out of range and told.
+const leftOut = "\x00"
+
 // labels reads the whole column of labels, as text: a class's name where it is
 // known, nothing where there is no label.
-func (f *parquetFile) labels() ([]string, error) {
+func (f *parquetFile) labels(opt Options, split string) ([]string, error) {
 	pages, err := f.Pages(f.label)
 	if err != nil {
 		return nil, badf(f.path, "%v", err)
@@ -275,7 +284,10 @@ func (f *parquetFile) labels() ([]string, error) {
 			case v.Ints[i] == -1: // Hugging Face's sign of a missing label
 				out = append(out, "")
 			case v.Ints[i] < 0 || v.Ints[i] >= int64(len(f.names)):
-				return nil, badf(f.path, "row %d has label %d, out of range: the metadata names %d classes", p.Row+i, v.Ints[i], len(f.names))
+				if err := opt.fault(OutOfRange, split, outOfRangeAbout, badf(f.path, "row %d has label %d, out of range: the metadata names %d classes", p.Row+i, v.Ints[i], len(f.names))); err != nil {
+					return nil, err
+				}
+				out = append(out, leftOut)
 			default:
 				out = append(out, f.names[v.Ints[i]])
 			}
@@ -289,14 +301,17 @@ func (d *parquetSplit) Classes() []string { return d.classes }
 func (d *parquetSplit) Label(i int) int   { return int(d.labels[i]) }
 
 // page is where image i lies: the page and the row in it.
-func (d *parquetSplit) page(i int) (p, row int) {
-	r := int(d.rows[i])
+func (d *parquetSplit) page(i int) (p, row int) { return d.pageOf(int(d.rows[i])) }
+
+func (d *parquetSplit) pageOf(r int) (p, row int) {
 	p = sort.Search(len(d.pages), func(k int) bool { return d.pages[k].first > r }) - 1
 	return p, r - d.pages[p].first
 }
 
-func (d *parquetSplit) Name(i int) string {
-	p, row := d.page(i)
+func (d *parquetSplit) Name(i int) string { return d.rowName(int(d.rows[i])) }
+
+func (d *parquetSplit) rowName(r int) string {
+	p, row := d.pageOf(r)
 	return d.pages[p].file.path + ": row " + strconv.Itoa(d.pages[p].page.Row+row)
 }
 

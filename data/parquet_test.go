@@ -172,7 +172,7 @@ func FuzzParquet(f *testing.F) {
 		if err := pf.choose(); err != nil {
 			onlyDataErrors(t, err)
 		} else {
-			_, err := pf.labels()
+			_, err := pf.labels(Options{}, "train")
 			onlyDataErrors(t, err)
 		}
 		for c := range p.Columns {

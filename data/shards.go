@@ -33,7 +33,7 @@ func findShards(spec, want string, exts ...string) ([]shardFile, error) {
 		t := folder(spec)
 		var walk func(dir string) error
 		walk = func(dir string) error {
-			entries, err := t.list(dir)
+			entries, err := listed(t, dir)
 			if err != nil {
 				return err
 			}

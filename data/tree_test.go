@@ -1,9 +1,12 @@
 package data
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -182,4 +185,105 @@ func TestNaturalOrder(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+}
+
+// linkedTar is a tar archive of members, and of links (hard ones where hard says so).
+func linkedTar(t testing.TB, members []member, links [][2]string, hard ...int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	put := func(h *tar.Header, body []byte) {
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, l := range links { // before what they lead to
+		kind := byte(tar.TypeSymlink)
+		if slices.Contains(hard, i) {
+			kind = tar.TypeLink
+		}
+		put(&tar.Header{Typeflag: kind, Name: l[0], Linkname: l[1]}, nil)
+	}
+	for _, m := range members {
+		put(&tar.Header{Typeflag: tar.TypeReg, Name: m.name, Size: int64(len(m.body)), Mode: 0o644}, m.body)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestArchiveLinks: links of archives lead to what they lead to when unpacked,
+// and never out.
+func TestArchiveLinks(t *testing.T) {
+	p, q := pngOf(t, flat(4, 3, red)), pngOf(t, flat(5, 2, blue))
+	members := []member{{"x/train/a/1.png", p}, {"x/train/b/1.png", q}, {"x/pool/c/1.png", p}, {"x/pool/c/2.png", q}}
+	links := [][2]string{{"x/train/a/2.png", "x/train/b/1.png"}, {"x/train/a/3.png", "../b/1.png"}, {"x/train/c", "../pool/./c"}, {"x/train/a/4.png", "../c/2.png"}, {"x/train/b/5.png", "5to.png"}, {"x/train/b/5to.png", "../a/1.png"}}
+	dir := t.TempDir()
+	raw := linkedTar(t, members, links, 0)
+	var zipped bytes.Buffer
+	w := zip.NewWriter(&zipped)
+	for i, m := range append(members, member{"x/train/a/2.png", q}) {
+		f, err := w.Create(m.name)
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		f.Write(m.body)
+	}
+	for _, l := range links[1:] {
+		h := &zip.FileHeader{Name: l[0]}
+		h.SetMode(os.ModeSymlink | 0o777)
+		f, err := w.CreateHeader(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Write([]byte(l[1]))
+	}
+	w.Close()
+	for name, raw := range map[string][]byte{"l.tar": raw, "l.tar.gz": gz(t, raw), "l.zip": zipped.Bytes()} {
+		s, err := Open("imagefolder:"+write(t, dir, name, raw), Options{})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		var got []string
+		for i := range s.Train.Len() {
+			_, in, _ := strings.Cut(filepath.ToSlash(s.Train.Name(i)), "train/")
+			got = append(got, fmt.Sprint(in, " ", imageOf(t, s.Train, i).Width))
+		}
+		want := []string{"a/1.png 4", "a/2.png 5", "a/3.png 5", "a/4.png 5", "b/1.png 5", "b/5.png 4", "b/5to.png 4", "c/1.png 4", "c/2.png 5"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	for _, c := range []struct {
+		link [2]string
+		part string
+	}{
+		{[2]string{"train/a/2.png", "../../../../etc/passwd"}, "leads out of the archive"},
+		{[2]string{"train/a/2.png", "/etc/passwd"}, "leads out of the archive"},
+		{[2]string{"train/a/2.png", "none.png"}, "is a link to none.png, which is not in the archive"},
+		{[2]string{"train/a/2.png", "2.png"}, "around in a circle"},
+		{[2]string{"train/a/up", ".."}, "is a link to a folder that it is in"},
+		{[2]string{"train/a/1.png", "../b/1.png"}, "two files of this name"},
+		{[2]string{"train/a", "b"}, "both a file and a folder"},
+		{[2]string{"train/a/2.png", strings.Repeat("x/", 3000)}, "a name of 6000 bytes"},
+	} {
+		raw := linkedTar(t, []member{{"train/a/1.png", p}, {"train/b/1.png", q}}, [][2]string{c.link})
+		for _, name := range []string{"bad.tar", "bad.tar.gz"} {
+			if strings.HasSuffix(name, "gz") {
+				raw = gz(t, raw)
+			}
+			_, err := Open("imagefolder:"+write(t, dir, name, raw), Options{})
+			if err == nil || !strings.Contains(err.Error(), c.part) {
+				t.Errorf("%s with a link from %s to %.40s: error %v, want %q", name, c.link[0], c.link[1], err, c.part)
+			}
+		}
+	}
+	shard := linkedTar(t, []member{{"1.png", p}, {"1.cls", []byte("0")}}, [][2]string{{"0.png", "1.png"}})
+	_, err := Open("webdataset:"+write(t, dir, "train.tar", shard), Options{})
+	wantData(t, err, "0.png", "is a link to 1.png", "write the file itself")
 }

@@ -101,7 +101,7 @@ func openWebDataset(spec string, opt Options) (Splits, error) {
 	}
 	train := parts["train"]
 	if train.channels = opt.Channels; train.channels == 0 {
-		if train.channels, err = probeChannels(train, 100); err != nil {
+		if train.channels, err = opt.probeChannels(train, 100); err != nil {
 			return Splits{}, err
 		}
 	}
@@ -175,6 +175,9 @@ func readShard(name string, f archiveFile) (samples []webSample, labels []string
 			return nil
 		}
 		stem, ext, _ := strings.Cut(base, ".")
+		if isLink(h) {
+			return badf(name+": "+h.Name, "is a link to %s: links are not read in shards, write the file itself", h.Linkname)
+		}
 		if k := dir + stem; k != key {
 			if err := end(); err != nil {
 				return err

@@ -555,6 +555,16 @@ func (c corner) archives() []badInput {
 	c.write("twice.tar", tarBytes(append(good, good[0])...))
 	c.write("bomb.tar.gz", gzBytes(tarBytes(packed{"train/cat/1.png", make([]byte, 70<<20)})))
 	c.write("none.tar", tarBytes())
+	link := func(name, to string) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		c.must(w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}))
+		c.must(w.Flush())
+		return append(b.Bytes(), tarBytes(good...)...)
+	}
+	c.write("escapelink.tar", link("train/cat/2.png", "../../../etc/passwd"))
+	c.write("deadlink.tar", link("train/cat/2.png", "../cats/2.png"))
+	c.write("linkshards/train-000.tar", link("2.png", "1.png"))
 	c.write("photos.rar", []byte("Rar!\x1a\x07\x01\x00 and so on"))
 	c.write("shards/train-000.tar", tarBytes(packed{"1.png", p}, packed{"2.png", p}, packed{"2.cls", []byte("1")}))
 	c.write("cutshards/train-000.tar", tarBytes(packed{"1.png", p}, packed{"1.cls", []byte("0")}, packed{"2.png", p}, packed{"2.cls", []byte("1")})[:1100])
@@ -569,6 +579,9 @@ func (c corner) archives() []badInput {
 		{"an archive that unpacks to a thousand times its size", "train --data imagefolder:bomb.tar.gz", exitBadData},
 		{"an empty archive", "train --data imagefolder:none.tar", exitBadData},
 		{"an archive of another kind", "train --data imagefolder:photos.rar", exitBadData},
+		{"a link that leads out of its archive", "train --data imagefolder:escapelink.tar", exitBadData},
+		{"a link to what is not in its archive", "train --data imagefolder:deadlink.tar", exitBadData},
+		{"a link in a shard", "train --data webdataset:linkshards", exitBadData},
 		{"a shard with an image without a label", "train --data webdataset:shards", exitBadData},
 		{"a shard cut short", "train --data webdataset:cutshards", exitBadData},
 		{"a shard with an empty label", "train --data webdataset:words", exitBadData},
@@ -588,6 +601,9 @@ func (c corner) tables() []badInput {
 	c.write("broken.jsonl", []byte("{\"path\": \"photos/train/cat/1.png\", \"label\": \"cat\"}\n{\"path\": \"photos\n"))
 	c.write("list.jsonl", []byte("[1, 2]\n"))
 	c.write("kind.jsonl", []byte("{\"path\": \"photos/train/cat/1.png\", \"label\": [\"cat\"]}\n"))
+	c.write("minus.csv", []byte("path,label\nphotos/train/cat/1.png,0\nphotos/train/dog/1.png,-1\n"))
+	c.write("mixed.jsonl", []byte("{\"path\": \"photos/train/cat/1.png\", \"label\": 1}\n{\"path\": \"photos/train/dog/1.png\", \"label\": \"dog\"}\n"))
+	c.write("halves.jsonl", []byte("{\"path\": \"photos/train/cat/1.png\", \"label\": 0.5}\n"))
 	c.write("latin.csv", []byte("path,label\nphotos/train/cat/1.png,caf\xe9\nphotos/train/dog/1.png,dog\n"))
 	return []badInput{
 		{"a table that is not there", "train --data csv:no.csv", exitBadData},
@@ -602,6 +618,9 @@ func (c corner) tables() []badInput {
 		{"a label that is not UTF-8", "data stats csv:latin.csv", exitBadData},
 		{"a line that is not JSON", "train --data jsonl:broken.jsonl", exitBadData},
 		{"a line that is no JSON object", "train --data jsonl:list.jsonl", exitBadData},
+		{"a label below 0", "train --data csv:minus.csv", exitBadData},
+		{"numbers and names for labels", "train --data jsonl:mixed.jsonl", exitBadData},
+		{"half a number for a label", "train --data jsonl:halves.jsonl", exitBadData},
 		{"a label that is a list", "train --data jsonl:kind.jsonl", exitBadData},
 	}
 }
@@ -646,6 +665,9 @@ func (c corner) binaries(repo string) []badInput {
 	parquet, err := os.ReadFile(filepath.Join(repo, "data/testdata/hf/train-00000-of-00002.parquet"))
 	c.must(err)
 	c.write("cut.parquet", parquet[:len(parquet)/2])
+	outOfRange, err := os.ReadFile(filepath.Join(repo, "data/testdata/bad.parquet"))
+	c.must(err)
+	c.write("bad.parquet", outOfRange)
 	c.write("text.parquet", []byte("PAR1 and nothing else, truly nothing PAR1"))
 	c.photos("packme", nil)
 	_, stderr, code := call(c.t.Context(), "data", "pack", "imagefolder:packme", "good.pack")
@@ -678,6 +700,7 @@ func (c corner) binaries(repo string) []badInput {
 		{"a text between Parquet's marks", "train --data parquet:text.parquet", exitBadData},
 		{"a packed set cut short", "data stats packed:cut.pack", exitBadData},
 		{"a packed set with a flipped bit", "data stats packed:flip.pack", exitBadData},
+		{"Parquet labels out of range", "train --data parquet:bad.parquet", exitBadData},
 		{"a text for a packed set", "train --data packed:text.pack", exitBadData},
 	}
 }
@@ -837,6 +860,9 @@ func (c corner) looking() []badInput {
 		{"too many views", "data show --views 1001 sample", exitUsage},
 		{"threads below 0 to check with", "data check --workers -3 sample", exitUsage},
 		{"threads below 0 to pack with", "data pack --workers -3 sample x.pack", exitUsage},
+		{"a folder's faults all at once", "data check imagefolder:hollow", exitBadData},
+		{"one class to check", "data check imagefolder:one", exitBadData},
+		{"labels out of range to check", "data check parquet:bad.parquet", exitBadData},
 		{"examples below 0", "data check --examples -1 sample", exitUsage},
 		{"shrinking to less than nothing", "data pack --short -1 sample x.pack", exitUsage},
 	}

@@ -38,11 +38,17 @@ func dataFlags(cmd *cobra.Command, opt *data.Options) {
 
 // openNoted opens a dataset and says what is to be known about it.
 func openNoted(r *reporter, spec string, opt data.Options) (data.Splits, error) {
-	s, err := data.Open(spec, opt)
-	for _, n := range s.Notes {
-		r.notef("%s", n)
+	return noted(r)(data.Open(spec, opt))
+}
+
+// noted says what is to be known about a dataset.
+func noted(r *reporter) func(data.Splits, error) (data.Splits, error) {
+	return func(s data.Splits, err error) (data.Splits, error) {
+		for _, n := range s.Notes {
+			r.notef("%s", n)
+		}
+		return s, err
 	}
-	return s, err
 }
 
 // counted is "1 image" or "3 images".

@@ -33,7 +33,7 @@ of range. The exit code is 3 if there is anything to list.`,
 			}
 			r := newReporter(cmd)
 			defer r.end()
-			s, err := openNoted(r, args[0], opt)
+			s, err := noted(r)(data.Survey(args[0], opt))
 			if err != nil {
 				return err
 			}

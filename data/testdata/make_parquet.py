@@ -2,6 +2,7 @@
 
     python make_parquet.py hf FOLDER        # train-00000-of-00002.parquet, …: needs datasets, Pillow
     python make_parquet.py arrow FOLDER     # one file a kind of encoding: needs pyarrow, Pillow
+    python make_parquet.py bad .            # bad.parquet, labels out of range: the same
 
 Image i is a PNG of i % 7 + 1 by 2 pixels, all (i, 2i, 255 - i), of class i % 3.
 """
@@ -60,4 +61,17 @@ def arrow(folder):
     pq.write_table(pa.table({"image": pa.array(images, struct.type), "label": numbers}), f"{folder}/missing.parquet")
 
 
-{"hf": hf, "arrow": arrow}[sys.argv[1]](sys.argv[2])
+def bad(folder):
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    labels = [0, 1, 5, -1, None, 1]
+    about = {"info": {"features": {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}}}
+    struct = pa.array([{"bytes": png(i), "path": f"{i}.png"} for i in range(len(labels))], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    table = pa.table({"image": struct, "label": pa.array(labels, pa.int64())})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(about)}), f"{folder}/bad.parquet")
+
+
+{"hf": hf, "arrow": arrow, "bad": bad}[sys.argv[1]](sys.argv[2])
