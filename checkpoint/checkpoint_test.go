@@ -19,6 +19,8 @@ import (
 	"selfcon/engine"
 	"selfcon/engine/oracle"
 	"selfcon/graph"
+
+	"selfcon/internal/testkit"
 )
 
 func sample() File {
@@ -206,6 +208,7 @@ var broken = []struct {
 	{"begins at byte 4", raw(`{"a":`+tensorJSON("F32", "[1]", "[4,8]")+`}`, 8)},
 	{"begins at byte 2", raw(`{"a":`+tensorJSON("F32", "[1]", "[0,4]")+`,"b":`+tensorJSON("F32", "[1]", "[2,6]")+`}`, 6)},
 	{"begins at byte 0", raw(`{"a":`+tensorJSON("F32", "[1]", "[0,4]")+`,"b":`+tensorJSON("F32", "[1]", "[0,4]")+`}`, 4)},
+	{"more than 16 numbers", raw(`{"a":`+tensorJSON("F32", "["+strings.Repeat("1,", 16)+"1]", "[0,4]")+`}`, 4)},
 	{"end at byte 4", raw(`{"a":`+tensorJSON("F32", "[1]", "[0,4]")+`}`, 5)},
 }
 
@@ -354,7 +357,9 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(golden)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		done := testkit.Bound(t, 1<<20+64*len(b))
 		got, err := decode(bytes.NewReader(b), int64(len(b)))
+		done()
 		if err != nil {
 			return
 		}
@@ -367,6 +372,22 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("written twice, the files differ")
 		}
 	})
+}
+
+// TestManyTensors: a header of a million tensors is refused after the first
+// 65,536, and what is read until then stays in bounds.
+func TestManyTensors(t *testing.T) {
+	var h strings.Builder
+	h.WriteString("{")
+	for i := range 200_000 {
+		fmt.Fprintf(&h, `"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},`, i)
+	}
+	h.WriteString(`"x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`)
+	b := raw(h.String(), 0)
+	defer testkit.Bound(t, 1<<20+64*len(b))()
+	if _, err := decode(bytes.NewReader(b), int64(len(b))); err == nil || !strings.Contains(err.Error(), `more than 65536 members, from "65536" on`) {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestJSON(t *testing.T) {

@@ -29,6 +29,8 @@ import (
 
 const (
 	maxHeader   = 100_000_000 // the limit of the format's own library
+	maxMembers  = 1 << 16     // tensors of a file, or entries of its metadata: networks have some thousands
+	maxRank     = 16
 	metadataKey = "__metadata__"
 )
 
@@ -117,8 +119,8 @@ type entry struct {
 	from, to int64 // in the data
 }
 
-// decode reads a file of size bytes. It allocates no more than a small
-// multiple of size.
+// decode reads a file of size bytes. It asks for no more than 64 times that, and
+// 1 MiB, in all (of a header of nothing but entries; of tensors, three times).
 func decode(r io.ReaderAt, size int64) (File, error) {
 	var prefix [8]byte
 	if size < 8 {
@@ -286,6 +288,9 @@ func object(d *json.Decoder, member func(key string) error) error {
 		if seen[key] {
 			return fmt.Errorf("%q comes twice", key)
 		}
+		if len(seen) == maxMembers {
+			return fmt.Errorf("has more than %d members, from %q on: no network has so many tensors", maxMembers, key)
+		}
 		seen[key] = true
 		if err := member(key); err != nil {
 			return fmt.Errorf("%q: %w", key, err)
@@ -308,6 +313,9 @@ func numbers(d *json.Decoder) ([]int64, error) {
 		n, err := strconv.ParseInt(s.String(), 10, 64)
 		if err != nil || n < 0 {
 			return nil, fmt.Errorf("%s must be an integer from 0 to %d", s, int64(math.MaxInt64))
+		}
+		if len(out) == maxRank {
+			return nil, fmt.Errorf("has more than %d numbers", maxRank)
 		}
 		out = append(out, n)
 	}

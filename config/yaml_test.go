@@ -1,11 +1,13 @@
 package config
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"reflect"
 	"testing"
 
+	"selfcon/internal/testkit"
 	"selfcon/loss"
 )
 
@@ -187,4 +189,38 @@ func TestMarshalParse(t *testing.T) {
 			t.Errorf("%s: %v: %+v\ncame back as %+v", p.Name, err, p.Run, got)
 		}
 	}
+}
+
+// FuzzParse: any bytes are settings or an *Error, in bounded memory, and what is
+// read is written and read again the same.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{
+		"data: sample\nepochs: 2\nexits: [1, 2]\nflip: true\nlr: 0.5\n",
+		"{\"data\": \"sample\", \"epochs\": 3}", "preset: small-sample-ce\n", "a: &x [1]\nb: *x\n", "data: !!int 3\n", "- a\n", "lr: .inf\n", "data: |\n  a\n  b\n", "save_every: 5m\n---\n",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		done := testkit.Bound(t, 2<<20+2000*len(text))
+		c, err := Parse("x", text)
+		done()
+		var e *Error
+		if err != nil {
+			if !errors.As(err, &e) {
+				t.Errorf("%v (%T), want an *Error", err, err)
+			}
+			return
+		}
+		once, err := Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("x", once)
+		if err != nil {
+			t.Fatalf("what was written can't be read: %v\n%s", err, once)
+		}
+		if twice, err := Marshal(again); err != nil || string(twice) != string(once) {
+			t.Errorf("written twice, the files differ: %v\n%s\n%s", err, once, twice)
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"image/gif"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -150,6 +151,59 @@ func TestFlatImages(t *testing.T) {
 		})
 		if n > decodeBound(w*h, len(c.raw)) {
 			t.Errorf("%s of %d bytes: %d MB allocated", c.name, len(c.raw), n>>20)
+		}
+	}
+}
+
+// TestLargeImages: what the largest kinds of decoders take stays in bounds.
+func TestLargeImages(t *testing.T) {
+	const side = 3000
+	files := map[string][]byte{"x.png": pngOf(t, image.NewNRGBA64(image.Rect(0, 0, side, side)))}
+	for _, m := range membersOf(t, "testdata/images.tar.gz") {
+		if m.name == "progressive.jpg" || m.name == "CMYK.jpg" { // of that size, but for most of the blocks
+			raw := bytes.Clone(m.body)
+			at := max(bytes.Index(raw, []byte{0xff, 0xc0}), bytes.Index(raw, []byte{0xff, 0xc2}))
+			binary.BigEndian.PutUint32(raw[at+5:], side<<16|side)
+			files[m.name] = append(raw, make([]byte, side*side/512)...)
+		}
+	}
+	for name, raw := range files {
+		if h, err := readHeader(name, raw); err != nil || h.width != side || h.height != side {
+			t.Errorf("%s: %d×%d, %v", name, h.width, h.height, err)
+		}
+		for _, channels := range []int{1, 3} {
+			n := allocated(func() { decodeImage(name, raw, channels) })
+			if n > decodeBound(side*side, len(raw)) {
+				t.Errorf("%s of %d bytes: %d MB allocated, want at most %d", name, len(raw), n>>20, decodeBound(side*side, len(raw))>>20)
+			}
+		}
+	}
+}
+
+// TestUnpackedBounds: gzip and zip files that unpack to more than a hundred times
+// their size, and 64 MB, are refused at that size.
+func TestUnpackedBounds(t *testing.T) {
+	const n = 68
+	images := be(0x803, n, 1000, 1000)
+	images = append(images, make([]byte, n*1000*1000)...)
+	labels := append(be(0x801, n), make([]byte, n)...)
+	dir := t.TempDir()
+	write(t, dir, "idx/train-images-idx3-ubyte.gz", gz(t, images))
+	write(t, dir, "idx/train-labels-idx1-ubyte", labels)
+	bomb := tarOf(t, []member{{"train/a/1.png", images}, {"train/b/1.png", images[:100]}})
+	for spec, part := range map[string]string{
+		"idx:" + dir + "/idx": "more than 67108864 are not unpacked in memory; gunzip it",
+		"imagefolder:" + write(t, dir, "x.tar.gz", gz(t, bomb)):                                       "more than 64 MB unpacked",
+		"imagefolder:" + write(t, dir, "x.zip", zipOf(t, []member{{"train/a/1.png", images}})):        "not a file that is read from an archive",
+		"webdataset:" + write(t, dir, "x/train.tar.gz", gz(t, tarOf(t, []member{{"1.png", images}}))): "unpacks to more than 64 MB",
+	} {
+		got := allocated(func() {
+			if _, err := Open(spec, Options{}); err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: error %v, want %q", spec, err, part)
+			}
+		})
+		if got > 5*uint64(maxUnpacked(0)) { // doubled as it grows
+			t.Errorf("%s: %d MB allocated", spec, got>>20)
 		}
 	}
 }

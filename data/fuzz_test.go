@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"selfcon/internal/testkit"
 )
 
 // Whatever the bytes are, a reader gives a whole result or an *Error, does not
@@ -25,6 +27,7 @@ func FuzzIDX(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 2*(9<<20+3*maxDeflate*len(raw)))()
 		h, w, pix, err := parseIDXImages("x", bytes.NewReader(raw), int64(len(raw)))
 		onlyDataErrors(t, err)
 		if err == nil && (h < 1 || w < 1 || len(pix) < 1 || len(pix)%(h*w) != 0) {
@@ -60,6 +63,7 @@ func FuzzCIFARBinary(f *testing.F) {
 	f.Add(cifarBinary(cifar10, 1)[:3000])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 1<<20+8*len(raw))()
 		for _, kind := range []*cifarKind{cifar10, cifar100} {
 			pix, labels, err := parseCIFARBinary("x", bytes.Clone(raw), kind)
 			checkParsed(t, kind, pix, labels, err)
@@ -79,6 +83,7 @@ func FuzzPickle(f *testing.F) {
 	f.Add([]byte("\x80\x02]q\x01(h\x01h\x01h\x01e."))
 	f.Add([]byte("\x80\x02c_codecs\nencode\nX\x02\x00\x00\x00\xc2\x80X\x06\x00\x00\x00latin1\x86R."))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 1<<20+200*len(raw))()
 		for _, kind := range []*cifarKind{cifar10, cifar100} {
 			pix, labels, err := parseCIFARPython("x", bytes.Clone(raw), kind)
 			checkParsed(t, kind, pix, labels, err)
@@ -92,6 +97,7 @@ func FuzzCIFARArchive(f *testing.F) {
 	f.Add(tarOf(f, membersOf(f, "testdata/cifar-100-py2.tar.gz")))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 9<<20+4*maxDeflate*len(raw))()
 		path := filepath.Join(dir, "x.tar.gz")
 		if err := os.WriteFile(path, raw, 0o644); err != nil {
 			t.Fatal(err)
@@ -119,6 +125,11 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		pixels := 0
+		if h, err := readHeader("x", raw); err == nil {
+			pixels = h.width * h.height
+		}
+		defer testkit.Bound(t, 2*int(decodeBound(pixels, len(raw))))()
 		for _, channels := range []int{1, 3} {
 			im, err := decodeImage("x", raw, channels)
 			onlyDataErrors(t, err)
@@ -136,14 +147,18 @@ func FuzzArchive(f *testing.F) {
 	f.Add(tarOf(f, m))
 	f.Add(gz(f, tarOf(f, m)))
 	f.Add(zipOf(f, []member{{"../x", p}}))
+	f.Add(linkedTar(f, m[:2], [][2]string{{"train/a/2.png", "../b/1.png"}, {"train/c", "b"}, {"train/d", "../train/c"}}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		done := testkit.Bound(t, 17<<20+3*maxDeflate*len(raw))
 		a, err := openArchive("x", bytes.NewReader(raw), int64(len(raw)), "an archive")
 		onlyDataErrors(t, err)
 		if err != nil {
+			done()
 			return
 		}
 		s, err := splitImageTree(a.descend(), Options{Channels: 3})
 		onlyDataErrors(t, err)
+		done()
 		if err != nil {
 			return
 		}
@@ -161,6 +176,7 @@ func FuzzOrientation(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 1<<20)()
 		for _, k := range imageKinds {
 			if o := orientation(k.name, raw); o < 1 || o > 8 {
 				t.Errorf("orientation %d", o)
@@ -172,6 +188,7 @@ func FuzzOrientation(f *testing.F) {
 func FuzzClassList(f *testing.F) {
 	f.Add([]byte("a\nb\tx\n# y\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 1<<20+100*len(raw))()
 		names, err := parseClassList("x", raw)
 		onlyDataErrors(t, err)
 		if err == nil && len(names) == 0 {
@@ -185,6 +202,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte("file\tclass\na.png\t3\n"))
 	f.Add([]byte("{\"path\":\"a\",\"label\":1}\n{\"path\":\"b\",\"label\":\"2\",\"split\":\"val\"}\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 256<<20+1000*len(raw))()
 		for name, parse := range map[string]func(string, []byte) ([]row, error){"x.csv": parseCSV, "x.tsv": parseCSV, "x.jsonl": parseJSONL} {
 			rows, err := parse(name, raw)
 			onlyDataErrors(t, err)
@@ -212,6 +230,7 @@ func FuzzAnnotations(f *testing.F) {
 	f.Add([]byte("ImageId,PredictionString\nx,n01 1 2\n"))
 	f.Add([]byte("a.JPEG 1\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 1<<20+300*len(raw))()
 		for _, a := range annotationFiles {
 			_, err := a.parse("x", raw, []string{"n01", "n02"})
 			onlyDataErrors(t, err)

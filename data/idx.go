@@ -26,6 +26,11 @@ const (
 // for more than 1032 (zlib's technical notes, "maximum compression factor").
 const maxDeflate = 1032
 
+// maxUnpacked bounds what so many bytes of gzip or zip may unpack to in memory.
+// Images and labels shrink to a tenth at best; what shrinks to less than a
+// hundredth is a bomb, or may be unpacked by hand.
+func maxUnpacked(size int64) int64 { return max(64<<20, 100*size) }
+
 // openIDX reads the IDX files in a folder (or in its folder "raw", where
 // torchvision puts them). classes nil means 0 to the largest training label.
 func openIDX(dir string, classes []string, needTest bool) (Splits, error) {
@@ -218,6 +223,9 @@ func parseIDX(path string, r io.Reader, size int64, magic uint32, kind string) (
 			return nil, nil, badf(path, "truncated: the header says %s, more than a file of %d bytes can hold", idxShape(header), size)
 		}
 		total *= d
+	}
+	if zipped && total > maxUnpacked(size) {
+		return nil, nil, badf(path, "%d bytes in a gzip file of %d: more than %d are not unpacked in memory; gunzip it, if that is right", total, size, maxUnpacked(size))
 	}
 	body, err = readExactly(r, total)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"selfcon/internal/testkit"
 )
 
 // packSource is a set of three splits with images of several sizes.
@@ -181,6 +183,7 @@ func FuzzPacked(f *testing.F) {
 	}
 	f.Add(packOf(f, s, PackOptions{}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 1<<20+100*len(raw))()
 		s, _, err := parsePacked("x", raw)
 		onlyDataErrors(t, err)
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"selfcon/data/internal/parquet"
+
+	"selfcon/internal/testkit"
 )
 
 // checkParquet checks images first to first+n-1 of testdata/make_parquet.py.
@@ -161,6 +163,7 @@ func FuzzParquet(f *testing.F) {
 	}
 	f.Add(hf)
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 64<<20+maxDeflate*len(raw))()
 		p, err := parquet.Open(bytes.NewReader(raw), int64(len(raw)))
 		if err != nil {
 			return

@@ -421,7 +421,7 @@ func openArchive(path string, f archiveFile, size int64, want string) (*archive,
 	case bytes.HasPrefix(head, []byte("PK")):
 		err = a.addZip(f, size)
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		err = a.addGzippedTar(f, want)
+		err = a.addGzippedTar(f, size, want)
 	default:
 		err = a.addTar(f, want)
 	}
@@ -460,7 +460,7 @@ func (a *archive) addZip(f archiveFile, size int64) error {
 		case !m.Mode().IsRegular():
 			continue
 		}
-		if n > maxFile || n/maxDeflate > m.CompressedSize64 {
+		if n > maxFile || int64(n) > maxUnpacked(int64(min(m.CompressedSize64, maxFile))) {
 			return badf(a.path+": "+m.Name, "%d bytes, packed into %d: not a file that is read from an archive", n, m.CompressedSize64)
 		}
 		if err := a.add(m.Name, archived{size: int64(n), open: func(int64) (io.ReadCloser, error) { return m.Open() }}); err != nil {
@@ -526,10 +526,10 @@ func (a *archive) addTar(f archiveFile, want string) error {
 }
 
 // maxGzippedTar bounds what a gzipped tar holds, since it can't be read in
-// place and is kept in memory.
+// place and is kept in memory; see also maxUnpacked.
 const maxGzippedTar = 2 << 30
 
-func (a *archive) addGzippedTar(f io.Reader, want string) error {
+func (a *archive) addGzippedTar(f io.Reader, size int64, want string) error {
 	z, _, err := maybeGzip(a.path, f)
 	if err != nil {
 		return err
@@ -539,8 +539,8 @@ func (a *archive) addGzippedTar(f io.Reader, want string) error {
 		if isLink(h) {
 			return a.addLink(h.Name, archivedLink{h.Linkname, h.Typeflag == tar.TypeLink})
 		}
-		if total += h.Size; total > maxGzippedTar {
-			return badf(a.path, "more than %d GiB unpacked, which would have to be kept in memory: gunzip it, a plain .tar is read in place", maxGzippedTar>>30)
+		if total += h.Size; total > min(maxGzippedTar, maxUnpacked(size)) {
+			return badf(a.path, "more than %d MB unpacked, which would have to be kept in memory: gunzip it, a plain .tar is read in place", min(maxGzippedTar, maxUnpacked(size))>>20)
 		}
 		raw, err := readExactly(body, h.Size)
 		if err != nil {

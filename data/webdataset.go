@@ -134,9 +134,17 @@ func openShard(name string, room *int64) (archiveFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(z, *room+1)) // to gzip's checksum
+	st, err := f.Stat()
 	if err != nil {
 		return nil, readFailed(name, err)
+	}
+	most := maxUnpacked(st.Size())
+	raw, err := io.ReadAll(io.LimitReader(z, min(*room, most)+1)) // to gzip's checksum
+	if err != nil {
+		return nil, readFailed(name, err)
+	}
+	if int64(len(raw)) > most {
+		return nil, badf(name, "unpacks to more than %d MB, which would have to be kept in memory: gunzip it, a plain .tar is read in place", most>>20)
 	}
 	if *room -= int64(len(raw)); *room < 0 {
 		return nil, badf(name, "more than %d GiB of gzipped shards unpacked, which would have to be kept in memory: gunzip them, a plain .tar is read in place", maxGzippedTar>>30)

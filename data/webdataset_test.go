@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"selfcon/internal/testkit"
 )
 
 // shardOf is a shard of samples first to first+n-1, of colour and class i.
@@ -195,6 +197,7 @@ func FuzzShard(f *testing.F) {
 	f.Add(shardOf(f, 0, 3, clsOf))
 	f.Add(shardOf(f, 0, 2, func(i int) member { return member{"json", []byte(`{"cls": "x"}`)} }))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 2<<20+200*len(raw))()
 		samples, labels, err := readShard("x", bytes.NewReader(raw))
 		onlyDataErrors(t, err)
 		if err == nil && (len(samples) == 0 || len(samples) != len(labels)) {

@@ -18,6 +18,7 @@ import (
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/engine/cpu"
+	"selfcon/internal/testkit"
 	"selfcon/train"
 )
 
@@ -612,4 +613,73 @@ func TestClaim(t *testing.T) {
 	if _, err := Claim(filepath.Join(dir, "mine.txt", "x"), "plan.json", "comparing"); err == nil || !strings.Contains(err.Error(), "can't be a folder") {
 		t.Errorf("%v", err)
 	}
+}
+
+// FuzzOpen: whatever run.json is, it is a run or an error that names the file.
+func FuzzOpen(f *testing.F) {
+	m := Manifest{Format: manifestFormat, Config: config.Quickstart(), Classes: []string{"a", "b"}}
+	good, err := checkpoint.Indent(m)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add([]byte(`{"format": 99}`))
+	f.Add([]byte(`{"format": 1, "classes": ["a", "a"], "config": {"exits": []}}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(filepath.Join(dir, ManifestFile), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		done := testkit.Bound(t, 1<<20+1000*len(text))
+		m, err := Open(dir)
+		done()
+		if err != nil {
+			if !errors.As(err, new(checkpoint.Invalid)) || !strings.Contains(err.Error(), ManifestFile) {
+				t.Errorf("error %v (%T)", err, err)
+			}
+			return
+		}
+		if err := m.Config.Validate(); err != nil && !m.needsData() {
+			t.Errorf("what is read can't be: %v", err)
+		}
+	})
+}
+
+// FuzzEpochs: whatever metrics.jsonl is, its lines are epochs or one is named.
+func FuzzEpochs(f *testing.F) {
+	f.Add([]byte("{\"epoch\":1,\"step\":2,\"loss\":0.5}\n{\"epoch\":2"))
+	f.Add([]byte("{\"epoch\":1,\"validation\":{\"exits\":[{\"name\":\"backbone\",\"top1\":0.5}]}}\n"))
+	f.Add([]byte("{}\n[]\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		defer testkit.Bound(t, 1<<20+1000*len(text))()
+		epochs, err := parseEpochs("metrics.jsonl", text)
+		if err != nil && !strings.Contains(err.Error(), "metrics.jsonl:") {
+			t.Errorf("error %v", err)
+		}
+		if err == nil && len(epochs) != bytes.Count(text, []byte("\n")) {
+			t.Errorf("%d epochs", len(epochs))
+		}
+	})
+}
+
+// FuzzPlace: the same for a checkpoint's state.json.
+func FuzzPlace(f *testing.F) {
+	good, err := checkpoint.Indent(checkpointState{Format: checkpointFormat})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"x": 1}`))
+	path := filepath.Join(f.TempDir(), PlaceFile)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		defer testkit.Bound(t, 1<<20+1000*len(text))()
+		var s checkpointState
+		if err := checkpoint.ReadJSON(path, &s); err != nil && !errors.As(err, new(checkpoint.Invalid)) {
+			t.Errorf("error %v (%T)", err, err)
+		}
+	})
 }

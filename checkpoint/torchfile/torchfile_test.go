@@ -14,6 +14,8 @@ import (
 	"selfcon/checkpoint"
 	"selfcon/engine"
 	"selfcon/graph"
+
+	"selfcon/internal/testkit"
 )
 
 // The values of testdata/make.py.
@@ -321,6 +323,7 @@ func FuzzOpen(f *testing.F) {
 
 // sound checks that what is read fits itself and the file.
 func sound(t *testing.T, raw []byte) {
+	defer testkit.Bound(t, 4<<20+400*len(raw))()
 	f, err := read(bytes.NewReader(raw), int64(len(raw)))
 	if err != nil {
 		return

@@ -184,7 +184,7 @@ func TestBadInputs(t *testing.T) {
 	c := corner{t}
 	var doc strings.Builder
 	doc.WriteString("# Bad inputs\n\nWhat the program says to what it can't use: the command, its message (after `selfcon:`) and its exit code " +
-		"(1 failed, 2 wrong usage or configuration, 3 bad data). `TestBadInputs` tries every row and compares; `go test ./cmd/selfcon -run TestBadInputs -update` writes this file. `…/` is the working folder.\n")
+		"(1 failed, 2 wrong usage or configuration, 3 bad data). `TestBadInputs` tries every row and compares; `go test ./cmd/selfcon -run TestBadInputs -update` writes this file. `…/` is the working folder.\n" + memoryBounds)
 	rows := 0
 	seen := map[string]bool{}
 	for _, section := range []struct {
@@ -264,6 +264,24 @@ func TestBadInputs(t *testing.T) {
 		}
 	}
 }
+
+// memoryBounds says what an input may cost, as the fuzz functions and the tests of
+// bombs hold it.
+const memoryBounds = `
+What memory an input may take, however it is made, is bounded by its own size; the fuzz functions (` + "`.ci/run`" + `) and tests of bombs check it:
+
+| input | bound |
+| --- | --- |
+| an image file | 64 megapixels (2²⁶; Pillow warns from 89 million on and refuses from 179 million on), 16 bytes a pixel while it is decoded, and 8 times the file; a PNG, BMP, JPEG, GIF or TIFF whose compression can't hold the size that its header says is refused at once; above 16 megapixels one is decoded at a time |
+| a file of a folder or an archive | 256 MB |
+| gzip (IDX, tar, shards), members of zip | 100 times the packed size, or 64 MB if that is more; gzipped tars and shards 2 GB in all |
+| CIFAR | known sizes of files |
+| Parquet | footer of 64 MB; a page at a time |
+| safetensors | header of 100 MB, 65,536 tensors, 64 times the file |
+| pickles, files of torch.save | 400 times the pickle; storages as they lie in the file |
+| YAML | 2 MB, 2,000 times the text |
+| JSON of runs | 1,000 times the text |
+`
 
 // unsteady is what differs from machine to machine.
 var unsteady = []struct {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"selfcon/internal/testkit"
 )
 
 // reader knows what Python's bytes need in protocol 2, a class and an object
@@ -155,6 +157,7 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(p))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer testkit.Bound(t, 1<<20+400*len(raw))()
 		v, err := reader(raw).Read(raw)
 		if err == nil {
 			Kind(v)

@@ -7,6 +7,8 @@ import (
 	std "image/jpeg"
 	"math/rand/v2"
 	"testing"
+
+	"selfcon/internal/testkit"
 )
 
 // photo is a JPEG of noise and shades.
@@ -86,6 +88,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(photo(f, 20, 20, 50))
 	f.Add(photo(f, 9, 3, 100))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		// 64 pixels a bit at best, in blocks of up to 32×32 around them.
+		defer testkit.Bound(t, 1<<20+8192*len(raw))()
 		pix, w, h, ch, err := Decode(raw)
 		if err == nil && (len(pix) != w*h*ch || w < 1 || h < 1) {
 			t.Errorf("%d bytes of %d×%d×%d", len(pix), h, w, ch)
