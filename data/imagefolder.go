@@ -183,9 +183,12 @@ func (opt Options) readClasses(t tree, dir, split string, classes []string, s *S
 	for label, class := range classes {
 		before := len(d.files)
 		mark := other.count
-		err := d.addImages(path.Join(dir, class), int32(label), &other, func(err error) error { return opt.unreadable(split, err) })
-		if err != nil && !(opt.faults != nil && errors.Is(err, os.ErrNotExist)) {
-			return nil, err
+		unreadable := func(err error) error { return opt.unreadable(split, err) }
+		err := d.addImages(path.Join(dir, class), int32(label), &other, unreadable)
+		if err != nil && !(opt.faults != nil && errors.Is(err, os.ErrNotExist)) { // which the check says by itself
+			if err := unreadable(err); err != nil {
+				return nil, err
+			}
 		}
 		if len(d.files) == before && opt.faults == nil {
 			reason := "no images in this class folder: it must have files such as .jpg, .png or .webp"

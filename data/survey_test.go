@@ -56,7 +56,7 @@ func TestSurveyFolder(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "train/hollow"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, to := range map[string]string{"train/b/gone.png": "nowhere.png", "train/b/up": "..", "train/a/self.png": "self.png"} {
+	for name, to := range map[string]string{"train/b/gone.png": "nowhere.png", "train/b/up": "..", "train/a/self.png": "self.png", "train/round": ".."} {
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -65,9 +65,9 @@ func TestSurveyFolder(t *testing.T) {
 		t.Error("Open takes it")
 	}
 	found := surveyed(t, "imagefolder:"+dir)
-	wantFound(t, found, Unreadable, "train", 4, "0broken.png: damaged PNG", "is a link to nowhere.png, which is not there", "a link to a folder that it is in", "self.png: can't be read")
-	wantFound(t, found, MissingClass, "train", 1, "2 (hollow)")
-	wantFound(t, found, MissingClass, "test", 3, "1 (b)", "2 (hollow)", "wolf: there is no such folder in ")
+	wantFound(t, found, Unreadable, "train", 5, "0broken.png: damaged PNG", "is a link to nowhere.png, which is not there", "a link to a folder that it is in", "self.png: can't be read")
+	wantFound(t, found, MissingClass, "train", 2, "2 (hollow)", "3 (round)")
+	wantFound(t, found, MissingClass, "test", 4, "1 (b)", "2 (hollow)", "3 (round)", "wolf: there is no such folder in ")
 	s, err := Survey("imagefolder:"+dir, Options{})
 	if err != nil || s.Train.Len() != 3 || s.Test.Len() != 1 {
 		t.Errorf("%d training and %d test images, %v", s.Train.Len(), s.Test.Len(), err)
