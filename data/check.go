@@ -25,6 +25,7 @@ const (
 	OutOfRange   = "label out of range"
 	MissingClass = "missing class"
 	Leak         = "in two splits"
+	UnknownClass = "unknown class"
 	OneClass     = "one class"
 	Conflict     = "two labels"
 	Duplicate    = "duplicate"
@@ -133,7 +134,7 @@ func Check(ctx context.Context, s Splits, examples, workers int, progress func(d
 	if n := len(s.Train.Classes()); n < 2 {
 		c.add(OneClass, "train", "at least 2 are needed to tell apart", fmt.Sprintf("all images are of %s", classNames(s.Train.Classes())))
 	}
-	order := []string{Unreadable, OutOfRange, MissingClass, OneClass, Leak, Conflict, Duplicate, OddSize, Imbalance}
+	order := []string{Unreadable, OutOfRange, MissingClass, UnknownClass, OneClass, Leak, Conflict, Duplicate, OddSize, Imbalance}
 	for _, kind := range order {
 		for _, key := range c.order {
 			if key[0] == kind {

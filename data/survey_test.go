@@ -67,7 +67,8 @@ func TestSurveyFolder(t *testing.T) {
 	found := surveyed(t, "imagefolder:"+dir)
 	wantFound(t, found, Unreadable, "train", 5, "0broken.png: damaged PNG", "is a link to nowhere.png, which is not there", "a link to a folder that it is in", "self.png: can't be read")
 	wantFound(t, found, MissingClass, "train", 2, "2 (hollow)", "3 (round)")
-	wantFound(t, found, MissingClass, "test", 4, "1 (b)", "2 (hollow)", "3 (round)", "wolf: there is no such folder in ")
+	wantFound(t, found, MissingClass, "test", 3, "1 (b)", "2 (hollow)", "3 (round)")
+	wantFound(t, found, UnknownClass, "test", 1, "wolf: there is no such folder in ")
 	s, err := Survey("imagefolder:"+dir, Options{})
 	if err != nil || s.Train.Len() != 3 || s.Test.Len() != 1 {
 		t.Errorf("%d training and %d test images, %v", s.Train.Len(), s.Test.Len(), err)
