@@ -25,6 +25,12 @@ type Run struct {
 	Alpha      *float64     `json:"alpha"`                // the starred variant's weight, above 0; nil, which is not the same as 0: the plain method
 	Model      model.Config `json:"model"`
 
+	// Of methods of one stage, see loss.Classifiers; nil: the method's own.
+	SubWeight          *float64 `json:"sub_weight,omitempty"`          // α
+	DistillWeight      *float64 `json:"distill_weight,omitempty"`      // β
+	DistillTemperature *float64 `json:"distill_temperature,omitempty"` // T
+	ContrastWeight     *float64 `json:"contrast_weight,omitempty"`     // γ
+
 	Temperature     float64 `json:"temperature"`
 	BaseTemperature float64 `json:"base_temperature"`
 	ProjectionDim   int     `json:"projection_dim"`
@@ -57,6 +63,7 @@ type Run struct {
 	Erase        float64   `json:"erase"`                  // probability that a rectangle is erased
 	Mixup        float64   `json:"mixup"`                  // batches are blended with themselves, by shares from Beta(mixup, mixup); 0: no
 	CutMix       float64   `json:"cutmix"`                 // rectangles of a batch's images are put into each other, of shares from Beta(cutmix, cutmix); 0: no
+	EvalResize   int       `json:"eval_resize"`            // evaluation: shorter side before the centre is cut out; 0: Image·256/224 with a large stem, otherwise Image
 	ValFraction  float64   `json:"val_fraction"`           // of the training set, held out where the data has no validation split
 	Fraction     float64   `json:"fraction"`               // of the training images that are used, class by class, after validation images are held out; 0: all
 	PerClass     int       `json:"per_class"`              // training images of a class that are used; 0: all
@@ -183,6 +190,22 @@ func (c Run) LossMethod() (loss.Method, error) {
 			return m, bad("alpha", "%v", err)
 		}
 	}
+	for _, w := range []struct {
+		setting string
+		value   *float64
+		with    func(loss.Method, float64) (loss.Method, error)
+	}{
+		{"sub_weight", c.SubWeight, loss.Method.WithSubs},
+		{"distill_weight", c.DistillWeight, loss.Method.WithDistill},
+		{"distill_temperature", c.DistillTemperature, loss.Method.WithDistillTemperature},
+		{"contrast_weight", c.ContrastWeight, loss.Method.WithContrast},
+	} {
+		if w.value != nil {
+			if m, err = w.with(m, *w.value); err != nil {
+				return m, bad(w.setting, "%v", err)
+			}
+		}
+	}
 	return m, nil
 }
 
@@ -208,6 +231,21 @@ func (c Run) soften(m loss.Method) error {
 		}
 	}
 	return nil
+}
+
+// EvalSide is the shorter side in pixels that images are resized to in evaluation,
+// before their centre is cut out. Where EvalResize does not say it, it is for large
+// images, those of networks with a large stem, 256 for each 224 pixels of the side,
+// as in torchvision's recipes and the reference (main_ce.py, main_linear.py); small
+// ones are not cropped. Image and Model must be resolved.
+func (c Run) EvalSide() int {
+	switch {
+	case c.EvalResize > 0:
+		return c.EvalResize
+	case c.Model.Stem == model.LargeStem:
+		return (c.Image*256 + 112) / 224
+	}
+	return c.Image
 }
 
 // Validate checks every setting that can be checked without the data; the
@@ -239,6 +277,9 @@ func (c Run) Validate() error {
 	}
 	if c.MicroBatch > 0 && c.Batch%c.MicroBatch != 0 {
 		return bad("micro_batch", "%d images at a time do not make up a batch of %d: the batch must be a multiple", c.MicroBatch, c.Batch)
+	}
+	if c.EvalResize > 0 && c.EvalResize < c.Image {
+		return bad("eval_resize", "%d: the shorter side must not be below %d, the side of the images that are cut out of it", c.EvalResize, c.Image)
 	}
 	if c.Nesterov && (c.Optimizer != "sgd" || c.Momentum == 0) {
 		return bad("nesterov", "is a kind of SGD's momentum: needs --optimizer sgd and a momentum above 0, not %s and %g", c.Optimizer, c.Momentum)

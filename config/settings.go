@@ -105,6 +105,14 @@ var table = []*Setting{
 		About: "what is learnt: " + strings.Join(methods(), ", ")},
 	{Key: "alpha", Group: "Method", Nullable: true, field: func(c *Run) any { return &c.Alpha },
 		About: "weight above 0 of the sub-networks' term in the starred variant of selfcon-s, -m, -su or -mu (default: the plain method, which is not alpha 0)"},
+	{Key: "sub_weight", Group: "Method", Range: above(0), Nullable: true, field: func(c *Run) any { return &c.SubWeight },
+		About: "weight of the sub-networks' cross-entropy, α of subnet_ce, kd and selfcon (default: 1, of kd 0.5)"},
+	{Key: "distill_weight", Group: "Method", Range: above(0), Nullable: true, field: func(c *Run) any { return &c.DistillWeight },
+		About: "weight of the distillation from the backbone into the sub-networks, β of kd (default: 0.5)"},
+	{Key: "distill_temperature", Group: "Method", Range: above(0), Nullable: true, field: func(c *Run) any { return &c.DistillTemperature },
+		About: "divides the logits of the distillation, of kd (default: 3)"},
+	{Key: "contrast_weight", Group: "Method", Range: above(0), Nullable: true, field: func(c *Run) any { return &c.ContrastWeight },
+		About: "weight of the contrast, γ of selfcon (default: 0.8)"},
 	{Key: "temperature", Group: "Method", Range: above(0), field: func(c *Run) any { return &c.Temperature },
 		About: "divides the contrast's logits"},
 	{Key: "base_temperature", Group: "Method", Range: above(0), field: func(c *Run) any { return &c.BaseTemperature },
@@ -178,7 +186,7 @@ var table = []*Setting{
 	{Key: "flip", Group: "Augmentation", field: func(c *Run) any { return &c.Flip },
 		About: "mirror images at random"},
 	{Key: "rand_augment", Group: "Augmentation", Range: from(0).to(many), Nullable: true, field: func(c *Run) any { return &c.RandAugment },
-		About: "RandAugment besides: operations and magnitude, such as 2,9 (the paper's) (default: none)"},
+		About: "RandAugment besides: operations and magnitude, such as 2,9, in torchvision's order, after crop and flip (default: none)"},
 	{Key: "auto_augment", Group: "Augmentation", Values: orNone(augment.AutoPolicies), field: func(c *Run) any { return &c.AutoAugment },
 		About: "AutoAugment besides: the policy of " + strings.Join(augment.AutoPolicies(), ", ") + " (default: none)"},
 	{Key: "blur", Group: "Augmentation", Range: from(0).to(1), field: func(c *Run) any { return &c.Blur },
@@ -193,6 +201,9 @@ var table = []*Setting{
 		About: "put a rectangle of another image of the batch, and its label's share, into each, of areas from Beta(cutmix, cutmix), such as 1; for ce, subnet_ce and kd (0: no)"},
 	{Key: "label_smoothing", Group: "Augmentation", Range: from(0).below(1), field: func(c *Run) any { return &c.LabelSmoothing },
 		About: "share of a classifier's targets that is spread evenly over all classes, such as 0.1; for ce, subnet_ce and kd"},
+
+	{Key: "eval_resize", Group: "Augmentation", Range: from(0).to(65536), field: func(c *Run) any { return &c.EvalResize },
+		About: "in evaluation: shorter side in pixels that images are resized to before the centre is cut out (0: with a large stem 256 for each 224 of the image's side, as torchvision does, otherwise the image's side)"},
 
 	// Machine
 	{Key: "threads", Group: machine, Range: from(0).to(1024), field: func(c *Run) any { return &c.Threads },

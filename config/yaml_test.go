@@ -116,6 +116,18 @@ func random(r *rand.Rand) Run {
 	if m, err := loss.Parse(c.Method); err == nil && (m.Contrastive() || !m.OneStage()) {
 		c.Mixup, c.CutMix, c.LabelSmoothing = 0, 0, 0
 	}
+	if c.Method != "kd" {
+		c.DistillWeight, c.DistillTemperature = nil, nil
+	}
+	if c.Method != "selfcon" {
+		c.ContrastWeight = nil
+		if c.Method != "kd" && c.Method != "subnet_ce" {
+			c.SubWeight = nil
+		}
+	}
+	if c.EvalResize > 0 {
+		c.EvalResize = max(c.EvalResize, c.Image)
+	}
 	if m, err := loss.Parse(c.Method); err == nil && m.NeedsExits() {
 		c.Model.Exits = []int{1, 2}
 		if !m.OneStage() && r.IntN(2) == 0 {

@@ -182,12 +182,16 @@ func (f *Features) check(what string, classes int) error {
 	return nil
 }
 
-// finite says which feature is not a number or infinite, if any.
-func (f *Features) finite(what string) error {
+// ErrNotFinite is wrapped by the error of features that are not finite.
+var ErrNotFinite = errors.New("the network must have diverged")
+
+// Finite says which feature is not a number or infinite, if any, by an error that
+// wraps ErrNotFinite; what the features are of goes into it.
+func (f *Features) Finite(what string) error {
 	for i, x := range f.X {
 		for j, v := range x {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return fmt.Errorf("eval: %s features of %s: image %d has %g in dimension %d: the network must have diverged", what, f.Names[i], j/f.Dims[i], v, j%f.Dims[i])
+				return fmt.Errorf("eval: %s features of %s: image %d has %g in dimension %d: %w", what, f.Names[i], j/f.Dims[i], v, j%f.Dims[i], ErrNotFinite)
 			}
 		}
 	}
@@ -207,7 +211,7 @@ func sameNetwork(classes int, a, b set) error {
 		if err := f.check(f.what, classes); err != nil {
 			return err
 		}
-		if err := f.finite(f.what); err != nil {
+		if err := f.Finite(f.what); err != nil {
 			return err
 		}
 	}

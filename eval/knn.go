@@ -2,7 +2,6 @@ package eval
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"selfcon/engine"
@@ -21,13 +20,13 @@ type KNNConfig struct {
 // DefaultKNN is 200 neighbours and a temperature of 0.1.
 func DefaultKNN() KNNConfig { return KNNConfig{K: 200, Temperature: 0.1} }
 
-// Validate says which setting can't be used, if any.
+// Validate says which setting can't be used, if any; the error is a *SettingError.
 func (c KNNConfig) Validate() error {
 	switch {
 	case c.K < 1:
-		return fmt.Errorf("eval: %d nearest neighbours: must be at least 1", c.K)
+		return bad("k", "%d is out of range: must be at least 1 nearest neighbour", c.K)
 	case !(c.Temperature > 0) || math.IsInf(c.Temperature, 0):
-		return fmt.Errorf("eval: temperature %g of the neighbours' votes: must be positive", c.Temperature)
+		return bad("temperature", "%g is out of range: must be greater than 0 and finite", c.Temperature)
 	}
 	return nil
 }

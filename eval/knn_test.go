@@ -131,9 +131,9 @@ func TestKNNRefuses(t *testing.T) {
 		c           KNNConfig
 	}{
 		{"at least 2 classes", good, good, 1, DefaultKNN()},
-		{"0 nearest neighbours", good, good, 2, KNNConfig{0, 1}},
-		{"temperature 0", good, good, 2, KNNConfig{1, 0}},
-		{"temperature NaN", good, good, 2, KNNConfig{1, math.NaN()}},
+		{"k: 0 ", good, good, 2, KNNConfig{0, 1}},
+		{"temperature: 0 ", good, good, 2, KNNConfig{1, 0}},
+		{"temperature: NaN ", good, good, 2, KNNConfig{1, math.NaN()}},
 		{"no training features", nil, good, 2, DefaultKNN()},
 		{"must have diverged", good, nan, 2, DefaultKNN()},
 		{"of one network", good, blobs(1, 6, 2, 3, 1, 1), 2, DefaultKNN()},

@@ -61,29 +61,53 @@ type ProbeResult struct {
 // rates tried are 0.01 for the pixels (85.6; at the paper's 3: 82.6) and 0.3 for
 // the untrained network (63.2, 72.5): none serves both.
 func DefaultProbe() ProbeConfig {
-	return ProbeConfig{Epochs: 100, Batch: 512, Rate: 10, Momentum: 0.9, Milestones: []int{60, 80}, Standardize: true}
+	return ProbeConfig{Epochs: 100, Batch: 512, Rate: 10, Momentum: 0.9, Milestones: Milestones(100), Standardize: true}
 }
 
-// Validate says which setting can't be used, if any.
+// SettingError is a setting of a judge that can't be used.
+type SettingError struct {
+	Setting string // epochs, batch, rate, momentum, weight decay, milestones, k, temperature
+	Reason  string
+}
+
+func (e *SettingError) Error() string { return "eval: " + e.Setting + ": " + e.Reason }
+
+func bad(setting, format string, args ...any) error {
+	return &SettingError{setting, fmt.Sprintf(format, args...)}
+}
+
+// Validate says which setting can't be used, if any; the error is a
+// *SettingError.
 func (c ProbeConfig) Validate() error {
 	switch {
 	case c.Epochs < 1:
-		return fmt.Errorf("eval: probe of %d epochs: must be at least 1", c.Epochs)
+		return bad("epochs", "%d is out of range: must be at least 1", c.Epochs)
 	case c.Batch < 1:
-		return fmt.Errorf("eval: probe batch of %d: must be at least 1", c.Batch)
+		return bad("batch", "%d is out of range: must be at least 1", c.Batch)
 	case !(c.Rate > 0) || math.IsInf(c.Rate, 0):
-		return fmt.Errorf("eval: probe rate %g: must be positive", c.Rate)
+		return bad("rate", "%g is out of range: must be greater than 0 and finite", c.Rate)
 	case !(c.Momentum >= 0 && c.Momentum < 1):
-		return fmt.Errorf("eval: probe momentum %g: must be in [0, 1)", c.Momentum)
+		return bad("momentum", "%g is out of range: must be at least 0 and less than 1", c.Momentum)
 	case !(c.WeightDecay >= 0) || math.IsInf(c.WeightDecay, 0):
-		return fmt.Errorf("eval: probe weight decay %g: must not be negative", c.WeightDecay)
+		return bad("weight decay", "%g is out of range: must be at least 0 and finite", c.WeightDecay)
 	}
 	for i, m := range c.Milestones {
 		if m < 1 || i > 0 && m <= c.Milestones[i-1] {
-			return fmt.Errorf("eval: probe milestones %v: must be ascending epochs, from 1", c.Milestones)
+			return bad("milestones", "%v: must be ascending epochs, from 1", c.Milestones)
 		}
 	}
 	return nil
+}
+
+// Milestones are the paper's for so many epochs: after 60 and 80 % of them.
+func Milestones(epochs int) []int {
+	var out []int
+	for _, percent := range []int{60, 80} {
+		if m := (epochs*percent + 50) / 100; m > 0 && m < epochs && !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // rate is the learning rate of an epoch, counted from 1.

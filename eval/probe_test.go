@@ -278,6 +278,15 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// The paper's milestones, whatever the number of epochs: ascending, before the end.
+func TestMilestones(t *testing.T) {
+	for epochs, want := range map[int][]int{1: nil, 2: {1}, 3: {2}, 5: {3, 4}, 10: {6, 8}, 100: {60, 80}, 40: {24, 32}} {
+		if got := Milestones(epochs); !slices.Equal(got, want) {
+			t.Errorf("%d epochs: %v, want %v", epochs, got, want)
+		}
+	}
+}
+
 func TestTrainRefuses(t *testing.T) {
 	good := func() *Features { return blobs(1, 20, 2, 3, 1, 1) }
 	bad := func(change func(*Features)) *Features { f := good(); change(f); return f }
@@ -300,12 +309,12 @@ func TestTrainRefuses(t *testing.T) {
 		{"image 2 has NaN in dimension 1", bad(func(f *Features) { f.X[0][7] = float32(math.NaN()) }), good(), 2, c},
 		{"image 0 has -Inf in dimension 0", good(), bad(func(f *Features) { f.X[0][0] = float32(math.Inf(-1)) }), 2, c},
 		{"at least 2 classes", good(), good(), 1, c},
-		{"0 epochs", good(), good(), 2, config(func(c *ProbeConfig) { c.Epochs = 0 })},
-		{"batch of 0", good(), good(), 2, config(func(c *ProbeConfig) { c.Batch = 0 })},
-		{"rate NaN", good(), good(), 2, config(func(c *ProbeConfig) { c.Rate = math.NaN() })},
-		{"momentum 1", good(), good(), 2, config(func(c *ProbeConfig) { c.Momentum = 1 })},
-		{"weight decay -1", good(), good(), 2, config(func(c *ProbeConfig) { c.WeightDecay = -1 })},
-		{"milestones [8 8]", good(), good(), 2, config(func(c *ProbeConfig) { c.Milestones = []int{8, 8} })},
+		{"epochs: 0 ", good(), good(), 2, config(func(c *ProbeConfig) { c.Epochs = 0 })},
+		{"batch: 0 ", good(), good(), 2, config(func(c *ProbeConfig) { c.Batch = 0 })},
+		{"rate: NaN ", good(), good(), 2, config(func(c *ProbeConfig) { c.Rate = math.NaN() })},
+		{"momentum: 1 ", good(), good(), 2, config(func(c *ProbeConfig) { c.Momentum = 1 })},
+		{"weight decay: -1 ", good(), good(), 2, config(func(c *ProbeConfig) { c.WeightDecay = -1 })},
+		{"milestones: [8 8]", good(), good(), 2, config(func(c *ProbeConfig) { c.Milestones = []int{8, 8} })},
 		{"the rate, 1e+200, is too high", good(), good(), 2, config(func(c *ProbeConfig) { c.Rate = 1e200; c.Batch = 4 })},
 	} {
 		_, err := Train(t.Context(), oracle.New(), x.train, x.val, x.classes, x.config, nil)

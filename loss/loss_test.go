@@ -124,6 +124,67 @@ func TestUniformOneStage(t *testing.T) {
 	}
 }
 
+// The weights and the temperature of a method of one stage can be others, each
+// of the term that it names; the table stays as it was.
+func TestWeights(t *testing.T) {
+	with := func(name string, how func(Method, float64) (Method, error), v float64) Method {
+		m, err := Parse(name)
+		if err == nil {
+			m, err = how(m, v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	tau := Temperatures{Tau: 0.1, Base: 0.07}
+	ln, contrast := math.Log(5), 0.1/0.07*math.Log(15)
+	for _, c := range []struct {
+		m    Method
+		want float64 // of 5 classes, 8 images and 2 sub-networks, all logits equal
+	}{
+		{with("subnet_ce", Method.WithSubs, 0.3), ln * (1 + 2*0.3)},
+		{with("kd", Method.WithSubs, 0.3), ln * (1 + 2*(0.3+0.5*9))},
+		{with("kd", Method.WithDistill, 0.2), ln * (1 + 2*(0.5+0.2*9))},
+		{with("kd", Method.WithDistillTemperature, 4), ln * (1 + 2*(0.5+0.5*16))},
+		{with("selfcon", Method.WithSubs, 0.3), ln*(1+2*0.3) + 0.8*2*contrast},
+		{with("selfcon", Method.WithContrast, 0.1), ln*(1+2) + 0.1*2*contrast},
+	} {
+		if got := c.m.Uniform(3, 8, 5, tau); math.Abs(got-c.want) > 1e-12*c.want {
+			t.Errorf("%+v: %g, want %g", c.m, got, c.want)
+		}
+	}
+	if m, err := Parse("kd"); err != nil || *m.Classifiers != (Classifiers{0.5, 0.5, 3}) {
+		t.Errorf("the table has changed: %+v, %v", m.Classifiers, err)
+	}
+	if m, err := Parse("selfcon"); err != nil || *m.Classifiers != (Classifiers{Subs: 1}) || m.Terms[0].Weight != 0.8 {
+		t.Errorf("the table has changed: %+v, %v", m, err)
+	}
+	for _, c := range []struct {
+		name string
+		how  func(Method, float64) (Method, error)
+		v    float64
+		want string
+	}{
+		{"ce", Method.WithSubs, 1, "ce has no weight of the sub-networks' cross-entropy"},
+		{"selfcon-s", Method.WithSubs, 1, "selfcon-s has no"},
+		{"subnet_ce", Method.WithDistill, 1, "subnet_ce has no weight of the distillation"},
+		{"subnet_ce", Method.WithDistillTemperature, 1, "no temperature of the distillation"},
+		{"selfcon-s", Method.WithContrast, 1, "selfcon-s has no"},
+		{"kd", Method.WithContrast, 1, "kd has no"},
+		{"kd", Method.WithDistill, 0, "must be positive"},
+		{"selfcon", Method.WithContrast, math.NaN(), "must be positive"},
+	} {
+		m, err := Parse(c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.how(m, c.v); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, %g: %v, want %q", c.name, c.v, err, c.want)
+		}
+	}
+}
+
 // Anchors without a positive are left out; with none at all the loss is 0 and
 // nothing is pulled anywhere.
 func TestNoPositives(t *testing.T) {

@@ -3,6 +3,7 @@ package loss
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"selfcon/graph"
 	"selfcon/internal/suggest"
@@ -65,7 +66,7 @@ func (m Method) WithAlpha(alpha float64) (Method, error) {
 	}
 	positives := graph.SameImage
 	if m.Labels {
-		positives = graph.SameLabel
+		positives = m.Terms[0].Positives // SameLabel, or SharedLabels
 	}
 	sub := Term{alpha, All, Subs, positives}
 	m.Name += "*"
@@ -74,4 +75,54 @@ func (m Method) WithAlpha(alpha float64) (Method, error) {
 		m.Terms = m.Terms[1:]
 	}
 	return m, nil
+}
+
+// WithSubs is a method of one stage with another weight of its sub-networks'
+// cross-entropy, α.
+func (m Method) WithSubs(weight float64) (Method, error) {
+	return m.withClassifiers("weight of the sub-networks' cross-entropy", weight, func(c *Classifiers) *float64 { return &c.Subs })
+}
+
+// WithDistill is a method of one stage with another weight of its distillation, β.
+func (m Method) WithDistill(weight float64) (Method, error) {
+	return m.withClassifiers("weight of the distillation", weight, func(c *Classifiers) *float64 { return &c.Distill })
+}
+
+// WithDistillTemperature is a method of one stage with another temperature of its
+// distillation (the reference's main_ce.py --temperature).
+func (m Method) WithDistillTemperature(temperature float64) (Method, error) {
+	return m.withClassifiers("temperature of the distillation", temperature, func(c *Classifiers) *float64 { return &c.Temperature })
+}
+
+// WithContrast is a method of one stage with another weight of its contrast, γ.
+func (m Method) WithContrast(weight float64) (Method, error) {
+	if err := m.term("weight of the contrast beside classifiers", weight, m.OneStage() && m.Contrastive()); err != nil {
+		return m, err
+	}
+	m.Terms = slices.Clone(m.Terms)
+	for i := range m.Terms {
+		m.Terms[i].Weight = weight
+	}
+	return m, nil
+}
+
+func (m Method) withClassifiers(what string, value float64, field func(*Classifiers) *float64) (Method, error) {
+	if err := m.term(what, value, m.OneStage() && *field(m.Classifiers) != 0); err != nil {
+		return m, err
+	}
+	c := *m.Classifiers
+	*field(&c) = value
+	m.Classifiers = &c
+	return m, nil
+}
+
+// term says why what weights or divides a term can't have a value.
+func (m Method) term(what string, value float64, there bool) error {
+	if !there {
+		return fmt.Errorf("%g: %s has no %s; leave it out", value, m.Name, what)
+	}
+	if !(value > 0) || math.IsInf(value, 0) {
+		return fmt.Errorf("%g: the %s must be positive", value, what)
+	}
+	return nil
 }

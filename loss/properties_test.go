@@ -292,3 +292,130 @@ func TestSharedLabels(t *testing.T) {
 		}
 	}
 }
+
+// softLoss is the definition of the contrast with label vectors, and its
+// derivative, dense and in float64: every exit's rows are anchors but those
+// left out.
+func softLoss(z [][]float64, vectors []float64, dim, classes int, anchor []bool, tau Temperatures) (float64, [][]float64) {
+	images, exits := len(z[0])/dim, len(z)
+	n := exits * images
+	row := func(r int) []float64 { return z[r/images][r%images*dim:][:dim] }
+	label := func(r int) []float64 { return vectors[r%images*classes:][:classes] }
+	dot := func(a, b []float64) float64 {
+		sum := 0.0
+		for i, v := range a {
+			sum += v * b[i]
+		}
+		return sum
+	}
+	loss, anchors := 0.0, 0
+	g := make([][]float64, n) // of the loss by the logits
+	for a := range n {
+		g[a] = make([]float64, n)
+		total, norm := 0.0, 0.0
+		for p := range n {
+			if p != a {
+				total += dot(label(a), label(p))
+				norm += math.Exp(dot(row(a), row(p)) / tau.Tau)
+			}
+		}
+		if !anchor[a/images] || total == 0 {
+			continue
+		}
+		anchors++
+		for p := range n {
+			if p != a {
+				s, w := dot(row(a), row(p))/tau.Tau, dot(label(a), label(p))/total
+				loss -= w * (s - math.Log(norm))
+				g[a][p] = math.Exp(s)/norm - w
+			}
+		}
+	}
+	grads := make([][]float64, exits)
+	for e := range grads {
+		grads[e] = make([]float64, images*dim)
+	}
+	for a := range n {
+		for p := range n {
+			for k := range dim {
+				d := g[a][p] / tau.Base / float64(anchors)
+				grads[a/images][a%images*dim+k] += d * row(p)[k]
+				grads[p/images][p%images*dim+k] += d * row(a)[k]
+			}
+		}
+	}
+	return loss * tau.Tau / tau.Base / float64(anchors), grads
+}
+
+// Soft labels and images with several labels, or none at all, are what the
+// definition says; also in the starred variant.
+func TestSoftLabels(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	const images, dim, classes = 90, 11, 5
+	z := features(r, 2, images, dim)
+	vectors := make([]float64, images*classes)
+	for i := range images {
+		y := vectors[i*classes:][:classes]
+		switch i % 3 {
+		case 0: // probabilities, as mixed images have them
+			a, b, l := r.IntN(classes), r.IntN(classes), r.Float64()
+			y[a] += float64(float32(l))
+			y[b] += float64(float32(1 - l))
+		case 1: // several labels
+			for k := range y {
+				y[k] = float64(r.IntN(2))
+			}
+		} // 2: mostly one, now and then none
+		if i%3 == 2 && i%4 != 0 {
+			y[r.IntN(classes)] = 1
+		}
+	}
+	tau := Temperatures{Tau: 0.1, Base: 0.07}
+	m, _ := Parse("selfcon-s")
+	m.Terms = []Term{{1, All, All, graph.SharedLabels}}
+	const alpha = 0.4
+	starred, err := m.WithAlpha(alpha)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, plainGrads := softLoss(z, vectors, dim, classes, []bool{true, true}, tau)
+	main, mainGrads := softLoss(z[1:], vectors, dim, classes, []bool{true}, tau)
+	sub, subGrads := softLoss(z, vectors, dim, classes, []bool{true, false}, tau)
+	both := [][]float64{make([]float64, images*dim), make([]float64, images*dim)}
+	for k := range both[0] {
+		both[0][k] = alpha * subGrads[0][k]
+		both[1][k] = alpha*subGrads[1][k] + mainGrads[0][k]
+	}
+	for _, c := range []struct {
+		m     Method
+		want  float64
+		grads [][]float64
+	}{{m, plain, plainGrads}, {starred, main + alpha*sub, both}} {
+		for _, x := range []struct {
+			e         engine.Engine
+			tolerance float64 // float64's rounding; float32's of products of length dim, divided by tau
+		}{{oracle.New(), 1e-12}, {quick(t), 4 * float64(dim+1) * math.Exp2(-24) / tau.Tau}} {
+			g := graph.New()
+			a, b := g.Input("a", graph.Float, images, dim), g.Input("b", graph.Float, images, dim)
+			l := c.m.Add(g, Heads{Projections: []*graph.Value{a, b}}, g.Input("labels", graph.Float, images, classes), tau)
+			g.Output("loss", l)
+			for i, d := range g.Gradients(l, []*graph.Value{a, b}) {
+				g.Output([]string{"da", "db"}[i], d)
+			}
+			out := execute(t, x.e, g, map[string]engine.Tensor{
+				"a": {Shape: graph.Shape{images, dim}, Data: z[0]}, "b": {Shape: graph.Shape{images, dim}, Data: z[1]},
+				"labels": {Shape: graph.Shape{images, classes}, Data: vectors},
+			})
+			if got := out["loss"].Item(); !(math.Abs(got-c.want) <= x.tolerance*c.want) {
+				t.Errorf("%s, %s: loss %.15g, want %.15g", x.e.Name(), c.m.Name, got, c.want)
+			}
+			for i, name := range []string{"da", "db"} {
+				for k, d := range out[name].Float64s() {
+					if !(math.Abs(d-c.grads[i][k]) <= x.tolerance) {
+						t.Fatalf("%s, %s: gradient %s[%d] is %g, want %g", x.e.Name(), c.m.Name, name, k, d, c.grads[i][k])
+					}
+				}
+			}
+		}
+	}
+}

@@ -39,6 +39,8 @@ type diagnosis struct {
 	warmup    int     // epochs
 	said      map[string]bool
 	collapsed map[string]int // epochs in a row, by exit
+	began     []float64      // losses of the run's first steps; of a run that goes on, fewer
+	means     []float64      // of the epochs since then
 
 	anchors, lonely int // seen, and those without a positive
 }
@@ -47,6 +49,9 @@ type diagnosis struct {
 const (
 	settled    = 1000 // steps after which a loss or features that do not move are not just young
 	stuckShare = 0.002
+	firstSteps = 50    // whose mean loss is what later ones are held against
+	fallLeast  = 0.01  // share of that by which the loss must have fallen to be said to move
+	learntMost = 0.5   // share of the loss of uniform logits below which something was learnt, be it elsewhere
 	onePoint   = -0.05 // uniformity: squared distances of 0.025 and less
 	oneLine    = 1.5   // effective rank
 	lonelyMost = 0.5   // share of anchors without a positive
@@ -105,6 +110,7 @@ func (d *diagnosis) batch(labels []int32, place Place) []string {
 
 // epoch looks at an epoch that is over. health is that of its last batch.
 func (d *diagnosis) epoch(p Progress) []string {
+	d.means = append(d.means, p.MeanLoss)
 	if p.Epoch <= d.warmup {
 		return nil
 	}
@@ -118,12 +124,19 @@ func (d *diagnosis) epoch(p Progress) []string {
 		}
 		out = append(out, d.warn("stuck", "the loss stays at %.4f, that of %s: nothing is learnt; %s", d.uniform, what, try)...)
 	}
+	if before, now, ok := d.fall(p.Batches); ok && p.Steps >= settled && !d.said["positives"] && now > (1-fallLeast)*before && now > learntMost*d.uniform {
+		try := "try a larger --lr, or a smaller one if the loss has risen"
+		if !d.method.OneStage() {
+			try += "; or --method ce to see whether the images can be told apart"
+		}
+		out = append(out, d.warn("stuck", "the loss has not fallen since the run began (%.4f in its first %d steps, %.4f now): nothing is learnt; %s", before, firstSteps, now, try)...)
+	}
 	for _, h := range p.Exits {
 		what := ""
 		switch {
 		case h.Uniformity > onePoint:
 			what = "lie in nearly one point of the sphere"
-		case h.EffectiveRank < oneLine && d.classes > 2:
+		case h.EffectiveRank < oneLine && d.classes > 2 && d.config.ProjectionDim > 1: // where there is more than a line
 			what = "lie along one line"
 		}
 		if what == "" {
@@ -136,6 +149,32 @@ func (d *diagnosis) epoch(p Progress) []string {
 		}
 	}
 	return out
+}
+
+// step looks at a step's loss; only those of a run's first steps are of interest.
+func (d *diagnosis) step(p Progress) {
+	if len(d.began) < firstSteps && p.Steps == len(d.began)+1 && p.Place == (Place{p.Steps / p.Batches, p.Steps % p.Batches}) {
+		d.began = append(d.began, p.Loss)
+	}
+}
+
+// fall is the mean loss of a run's first steps and that of its last epochs, as
+// many as have half the steps that settle it; not ok before the second epoch, or
+// if the beginning was not seen. A training that has learnt and comes to its end
+// is below its beginning, however little moves by then.
+func (d *diagnosis) fall(batches int) (before, now float64, ok bool) {
+	if len(d.began) < firstSteps || len(d.means) < 2 {
+		return 0, 0, false
+	}
+	last := min(max(1, settled/2/batches), len(d.means)-1)
+	mean := func(of []float64) float64 {
+		sum := 0.0
+		for _, v := range of {
+			sum += v / float64(len(of))
+		}
+		return sum
+	}
+	return mean(d.began), mean(d.means[len(d.means)-last:]), true
 }
 
 // diverged is the error of a step with a loss or a result that is not finite,
@@ -152,19 +191,26 @@ func diverged(step engine.Executable, p Progress, place Place) error {
 	if node != "" {
 		node = ", first seen in node " + node
 	}
-	return fmt.Errorf("%w (loss %v in epoch %d, step %d, at learning rate %g%s): try a smaller learning rate, a warm-up or a higher temperature",
-		ErrDiverged, p.Loss, place.Epoch+1, place.Batch+1, p.Rate, node)
+	return fmt.Errorf("%w (loss %v in epoch %d, step %d, at learning rate %g%s): %s",
+		ErrDiverged, p.Loss, place.Epoch+1, place.Batch+1, p.Rate, node, convergeAdvice)
 }
+
+// convergeAdvice is what to try when a training has diverged.
+const convergeAdvice = "try a smaller learning rate, a warm-up or a higher temperature"
 
 // health measures the projections of a step's outputs, an exit each; nil for
 // methods that have none.
 func (d *diagnosis) health(out map[string]engine.Tensor, labels []int32) []ExitHealth {
-	if !d.method.Contrastive() || d.method.OneStage() {
+	if !d.method.Contrastive() {
 		return nil
+	}
+	projection := OutputExit
+	if d.method.OneStage() {
+		projection = OutputProjection
 	}
 	var all []ExitHealth
 	for i, name := range d.exits {
-		t, ok := out[fmt.Sprint(OutputExit, i)]
+		t, ok := out[fmt.Sprint(projection, i)]
 		if !ok {
 			return nil
 		}

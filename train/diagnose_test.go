@@ -103,6 +103,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		{ExitHealth{Name: "backbone", EffectiveRank: 1.01, Uniformity: -0.01}, "backbone lie in nearly one point"},
 		{ExitHealth{Name: "sub-network 2", EffectiveRank: 1.2, Uniformity: -0.5}, "sub-network 2 lie along one line"},
+		{ExitHealth{Name: "sub-network 2", EffectiveRank: 1, Uniformity: -0.01}, "sub-network 2 lie in nearly one point"},
 	} {
 		d := diagnosisOf(t, nil)
 		p := learnt
@@ -117,11 +118,103 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// Projections of length 1 can't but lie along one line.
+func TestOneDimension(t *testing.T) {
+	d := diagnosisOf(t, func(r *config.Run) { r.ProjectionDim = 1 })
+	p := Progress{Place: Place{d.warmup + 1, 0}, Steps: settled, MeanLoss: 0.9 * d.uniform}
+	for range 3 {
+		p.Exits = []ExitHealth{{Name: "backbone", EffectiveRank: 1, Uniformity: -0.7}}
+		if w := d.epoch(p); w != nil {
+			t.Errorf("%q", w)
+		}
+	}
+}
+
+// A loss that stays where it began is told of wherever that is; one that has
+// fallen and moves no more, or began where others end, is not.
+func TestNotFallen(t *testing.T) {
+	const batches, epochs = 100, 30
+	uniform := diagnosisOf(t, nil).uniform
+	for name, c := range map[string]struct {
+		loss func(step int) float64
+		from Place // where the run goes on
+		warn int   // epoch of the warning; 0: none
+	}{
+		"flat above uniform": {loss: func(int) float64 { return 1.1 * uniform }, warn: settled / batches},
+		"flat below uniform": {loss: func(int) float64 { return 0.9 * uniform }, warn: settled / batches},
+		"noise":              {loss: func(i int) float64 { return uniform * (1.1 + 0.05*math.Sin(float64(i))) }, warn: settled / batches},
+		"risen":              {loss: func(i int) float64 { return uniform * (1.1 + 1e-4*float64(i)) }, warn: settled / batches},
+		"fallen, then flat":  {loss: func(i int) float64 { return uniform * (0.8 + 0.3*math.Exp(-float64(i)/30)) }},
+		"fallen late":        {loss: func(i int) float64 { return uniform * (1.1 - 0.2*min(1, max(0, float64(i)-400)/400)) }},
+		"slow":               {loss: func(i int) float64 { return uniform * (1.1 - 1e-4*float64(i)) }},
+		"converged before":   {loss: func(int) float64 { return 0.4 * uniform }},
+		"goes on":            {loss: func(int) float64 { return 0.8 * uniform }, from: Place{7, 0}},
+		"goes on early":      {loss: func(int) float64 { return 0.8 * uniform }, from: Place{0, 30}},
+	} {
+		d := diagnosisOf(t, nil)
+		warned := 0
+		p := Progress{Place: c.from, Batches: batches}
+		for p.Epoch < epochs {
+			sum, n := 0.0, 0
+			for epoch := p.Epoch; p.Epoch == epoch; {
+				p.Steps++
+				p.Loss = c.loss(p.Steps)
+				sum, n = sum+p.Loss, n+1
+				if p.Batch++; p.Batch == batches {
+					p.Epoch, p.Batch = p.Epoch+1, 0
+				}
+				d.step(p)
+			}
+			p.MeanLoss = sum / float64(n)
+			for _, w := range d.epoch(p) {
+				if warned != 0 || !strings.Contains(w, "has not fallen since the run began") || !strings.Contains(w, "try a larger --lr") {
+					t.Errorf("%s, epoch %d: %q", name, p.Epoch, w)
+				}
+				warned = p.Epoch
+			}
+		}
+		if warned != c.warn {
+			t.Errorf("%s: warned in epoch %d, want %d", name, warned, c.warn)
+		}
+	}
+}
+
+// A run passes on what its diagnosis says, each thing once, when it is known.
+func TestTrainerWarns(t *testing.T) {
+	for want, change := range map[string]func(*config.Run){
+		"it teaches nothing":            func(r *config.Run) { r.Method, r.Model.Exits, r.Epochs = "supcon-s", nil, 1 },
+		"the loss has not fallen since": func(r *config.Run) { r.Method, r.Model.Exits = "ce", nil },
+	} {
+		tr := newTrainer(t, small(t, func(r *config.Run) { // too small a rate to learn anything
+			r.Model.Width, r.Image, r.Batch, r.Epochs, r.Rate, r.WarmupEpochs = 1, 8, 2, settled/35+2, 1e-12, 0
+			change(r)
+		}), 1)
+		times := 0
+		err := tr.Run(t.Context(), func(p Progress) {
+			for _, w := range p.Warnings {
+				if !strings.Contains(w, want) {
+					continue
+				}
+				times++
+				if !strings.HasPrefix(want, "it ") && (!p.EpochDone || p.Steps < settled) {
+					t.Errorf("after step %d: %q", p.Steps, w)
+				}
+			}
+		})
+		if err != nil || times != 1 {
+			t.Errorf("%d times %q, %v", times, want, err)
+		}
+	}
+}
+
 // A run tells the health of every exit at the end of every epoch, in
-// micro-batches or not.
+// micro-batches or not, also where classifiers are trained with it.
 func TestProgressHealth(t *testing.T) {
-	for _, micro := range []int{0, 8} {
-		tr := newTrainer(t, small(t, func(r *config.Run) { r.MicroBatch, r.Epochs = micro, 2 }), 1)
+	for _, c := range []struct {
+		method string
+		micro  int
+	}{{"selfcon-s", 0}, {"selfcon-s", 8}, {"selfcon", 0}, {"selfcon", 8}} {
+		tr := newTrainer(t, small(t, func(r *config.Run) { r.Method, r.MicroBatch, r.Epochs = c.method, c.micro, 2 }), 1)
 		epochs := 0
 		err := tr.Run(t.Context(), func(p Progress) {
 			if !p.EpochDone {

@@ -54,7 +54,7 @@ type Progress struct {
 	EpochTook, EpochWaited time.Duration // by the epoch's steps so far; of it, for data
 	Elapsed, Waited        time.Duration // since Run began; of it, for data
 	EpochDone              bool          // this step was the last of its epoch
-	Exits                  []ExitHealth  // of the epoch's last batch, when it is done, of methods that only contrast
+	Exits                  []ExitHealth  // of the epoch's last batch, when it is done, of methods that contrast
 	Validation             *Validation   // of the network after the epoch, if it was judged
 	Improved               bool          // that is the best so far
 	Warnings               []string      // what looks wrong and what to try, each kind once
@@ -107,6 +107,47 @@ func (t *Trainer) Batches() int { return t.Setup.Train.Len() / t.Setup.Config.Ba
 // longer finite.
 var ErrDiverged = errors.New("the training has diverged: numbers are not finite any more")
 
+// Finite says, by an error that wraps ErrDiverged, which variable of the run is no
+// longer finite, if one is: the last update may have made it so, of which the
+// loss before it told nothing. To be asked before a trainer is saved.
+func (t *Trainer) Finite() error {
+	for _, v := range t.Variables {
+		x, err := t.Engine.Read(v.Name)
+		if err != nil {
+			return err
+		}
+		if finite(x) {
+			continue
+		}
+		at, batches := t.Place, t.Batches()
+		if at.Batch == 0 {
+			at = Place{at.Epoch - 1, batches}
+		}
+		return fmt.Errorf("%w (%s after epoch %d, step %d, at learning rate %g): %s",
+			ErrDiverged, v.Name, at.Epoch+1, at.Batch, NewSchedule(t.Setup.Config).At(at.Epoch, at.Batch-1, batches), convergeAdvice)
+	}
+	return nil
+}
+
+// finite is whether all elements of a tensor are.
+func finite(x engine.Tensor) bool {
+	switch d := x.Data.(type) {
+	case []float32:
+		for _, v := range d {
+			if v-v != 0 { // NaN of both infinities and NaN
+				return false
+			}
+		}
+	case []float64:
+		for _, v := range d {
+			if v-v != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Run trains from the trainer's place to the end, telling tell after each step.
 // tell may save the trainer. After some epochs the network is judged by the
 // validation images (Config.ValidateEvery), before tell is told of the epoch's
@@ -140,6 +181,9 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 		p.EpochTook, p.EpochWaited, p.Waited = t.Took, t.State.Waited, loader.Waited()
 		p.ImagesPerSecond = float64(t.Batch*c.Batch) / t.Took.Seconds()
 		if p.EpochDone = t.Batch == p.Batches; p.EpochDone {
+			if err := t.Finite(); err != nil { // no later loss need see what the last update did
+				return err
+			}
 			v, err := judge.after(ctx, t.Epoch+1)
 			if err != nil {
 				return err
@@ -151,6 +195,7 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 			t.State = State{Place: Place{Epoch: t.Epoch + 1}, Best: t.Best}
 		}
 		p.Place, p.Elapsed = t.Place, time.Since(start)
+		watch.step(p)
 		if p.EpochDone {
 			p.Warnings = append(p.Warnings, watch.epoch(p)...)
 		}

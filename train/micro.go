@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"selfcon/config"
 	"selfcon/engine"
 	"selfcon/graph"
 	"selfcon/loss"
@@ -40,7 +41,8 @@ type microStep struct {
 
 // CompileStep compiles a training step, of micro images at a time (0: of all),
 // gives its variables their first values for a seed and returns both, without
-// the variables that only matter within a step.
+// the variables that only matter within a step. A network that can't be trained
+// by one image at a time is a *config.Error.
 func CompileStep(e engine.Engine, net *model.Network, c StepConfig, micro int, seed uint64) (step engine.Executable, variables []*graph.Variable, err error) {
 	var programs []*graph.Program
 	if micro > 0 && micro < c.Batch {
@@ -51,6 +53,9 @@ func CompileStep(e engine.Engine, net *model.Network, c StepConfig, micro int, s
 			programs = []*graph.Program{p}
 			step, err = e.Compile(p)
 		}
+	}
+	if micro == 1 && c.Batch > 1 && c.Method.Views == 1 && err != nil { // batch norm of a single value
+		return nil, nil, &config.Error{Setting: "micro_batch", Reason: fmt.Sprintf("1 image at a time is too few for this network at this size: give at least 2 (%v)", err)}
 	}
 	if err != nil {
 		return nil, nil, err

@@ -84,9 +84,22 @@ func NewSetup(c config.Run) (*Setup, error) {
 		c.ValidateEvery = s.validateEvery(c.Epochs)
 	}
 	c.Model = s.Net.Config
+	if c.EvalResize > 0 && c.EvalResize < c.Image {
+		return nil, &config.Error{Setting: "eval_resize", Reason: fmt.Sprintf("%d: the shorter side must not be below %d, the side of the images that are cut out of it", c.EvalResize, c.Image)}
+	}
 	s.Config = c
+	if steps := c.Epochs * (s.Train.Len() / c.Batch); c.Average > 0 && steps > 0 {
+		if left := math.Pow(c.Average, float64(steps)); left > oldWeights {
+			s.Notes = append(s.Notes, fmt.Sprintf("average %g: after the %d steps of this run %.0f %% of the average, which it is judged by, are still the weights that it begins with; try %.2g or less, or more epochs",
+				c.Average, steps, 100*left, math.Pow(oldWeights, 1/float64(steps))))
+		}
+	}
 	return s, nil
 }
+
+// oldWeights is the share of the first weights in a moving average at a run's end
+// that is worth a note.
+const oldWeights = 0.1
 
 // OpenData opens a configuration's data, through its cache if it has one: the
 // copy is made now, with progress told, if there is none yet.
@@ -195,6 +208,9 @@ func (s *Setup) Transform(preset string) (data.Transform, error) {
 		a = augment.Weak(h, w, c.Mean, c.Std)
 	default:
 		a = augment.Eval(h, w, c.Mean, c.Std)
+		if side := c.EvalSide(); side > max(h, w) {
+			a.Resize = side
+		}
 	}
 	if preset == "strong" || preset == "weak" {
 		a.CropMin = c.CropMin
@@ -214,7 +230,8 @@ func (s *Setup) Transform(preset string) (data.Transform, error) {
 }
 
 // Loader gives a split's images: augmented, shuffled and in full batches for
-// training; as they are, in order, every one for evaluation.
+// training; resized and their centre cut out (EvalResize), in order, every one
+// for evaluation.
 func (s *Setup) Loader(ds data.Dataset, batch int, training bool) (*data.Loader, error) {
 	c := s.Config
 	preset, views := "none", 1

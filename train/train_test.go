@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -200,6 +201,61 @@ func TestDiverged(t *testing.T) {
 				t.Errorf("at learning rate 1e30: %v, want %q", err, want)
 			}
 		}
+	}
+}
+
+// What the last update of an epoch did to the weights is found before anybody
+// is told of the epoch, let alone saves it: no later loss would tell.
+func TestDivergedInTheLastStep(t *testing.T) {
+	for name, change := range map[string]func(*config.Run){
+		"plain":            func(*config.Run) {},
+		"validation":       func(r *config.Run) { r.ValidateEvery = 1 },
+		"micro-batches":    func(r *config.Run) { r.MicroBatch = 4 },
+		"average":          func(r *config.Run) { r.Average = 0.9 },
+		"not in the first": func(r *config.Run) { r.Epochs, r.WarmupEpochs = 2, 1 },
+	} {
+		s := small(t, func(r *config.Run) {
+			r.Rate, r.Epochs, r.Batch, r.WarmupEpochs, r.HeadRate = 1e38, 1, 64, 0, 1e38 // 64 of 70 images: an epoch is a step
+			change(r)
+		})
+		tr := newTrainer(t, s, 2)
+		told := 0
+		err := tr.Run(t.Context(), func(Progress) { told++ })
+		if !errors.Is(err, ErrDiverged) || told != s.Config.Epochs-1 {
+			t.Fatalf("%s: told of %d epochs, %v", name, told, err)
+		}
+		for _, want := range []string{"try a smaller learning rate", fmt.Sprintf("after epoch %d", s.Config.Epochs)} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		}
+	}
+	for _, method := range []string{"selfcon-s", "subnet_ce"} {
+		for _, every := range []int{0, 1} { // weights that are finite, of a network whose features are not
+			tr := newTrainer(t, small(t, func(r *config.Run) {
+				r.Method, r.Rate, r.Epochs, r.Batch, r.WarmupEpochs, r.ValidateEvery = method, 1e8, 1, 64, 0, every
+			}), 2)
+			if err := tr.Run(t.Context(), nil); !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "after epoch 1: ") || tr.Finite() != nil {
+				t.Errorf("%s: %v, %v", method, err, tr.Finite())
+			}
+		}
+	}
+	tr := newTrainer(t, small(t, nil), 2)
+	losses(t, tr)
+	if err := tr.Finite(); err != nil {
+		t.Error(err)
+	}
+	v := tr.Variables[0]
+	x, err := tr.Engine.Read(v.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Float32s()[0] = float32(math.Inf(-1))
+	if err := tr.Engine.Write(v.Name, x); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Finite(); !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), v.Name+" after epoch 3, step 4, at learning rate") {
+		t.Error(err)
 	}
 }
 

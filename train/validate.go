@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,6 +39,7 @@ const (
 	validImages   = 2000
 	neighbourKeys = 5000 // training images among which the neighbours are sought
 	validBatch    = 100
+	saneImages    = 8    // of a run that is not validated
 	validShare    = 0.05 // of the time between two validations
 	stepCost      = 3    // of a step, in forward passes: the backward pass takes two
 )
@@ -86,7 +88,13 @@ func newValidator(t *Trainer) *validator {
 
 // after judges the network after so many epochs, if it is to be judged then:
 // after every so many, and at the end.
+// A network whose features are not finite, though the training's batch norms may
+// hide it, is an error that wraps ErrDiverged; where nothing is judged, some
+// images are looked at for that at the end.
 func (v *validator) after(ctx context.Context, epoch int) (*Validation, error) {
+	if v.every == 0 && epoch == v.t.Setup.Config.Epochs {
+		return nil, v.failed(ctx, "the network", epoch, v.t.Averaged(func() error { return v.sane(ctx) }))
+	}
 	if v.every == 0 || epoch%v.every != 0 && epoch != v.t.Setup.Config.Epochs {
 		return nil, nil
 	}
@@ -100,17 +108,52 @@ func (v *validator) after(ctx context.Context, epoch int) (*Validation, error) {
 		out.Exits, err = judge(ctx)
 		return err
 	})
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("validation after epoch %d: %w", epoch, err)
+	if err := v.failed(ctx, "validation", epoch, err); err != nil {
+		return nil, err
 	}
 	for _, x := range out.Exits {
 		out.Score = max(out.Score, x.Top1)
 	}
 	out.Seconds = time.Since(start).Seconds()
 	return out, nil
+}
+
+// failed is the error of what was done after an epoch.
+func (v *validator) failed(ctx context.Context, what string, epoch int, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, eval.ErrNotFinite):
+		return fmt.Errorf("%w (%s after epoch %d: %w): %s", ErrDiverged, what, epoch, err, convergeAdvice)
+	case err != nil:
+		return fmt.Errorf("%s after epoch %d: %w", what, epoch, err)
+	}
+	return nil
+}
+
+// sane says whether the network gives finite numbers in evaluation mode, by some
+// training images.
+func (v *validator) sane(ctx context.Context) error {
+	s := v.t.Setup
+	n := min(saneImages, s.Train.Len())
+	var first []int
+	for i := range n {
+		first = append(first, i)
+	}
+	l, err := s.Loader(data.Subset(s.Train, first), n, false)
+	if err != nil {
+		return err
+	}
+	var f *eval.Features
+	if s.Method.OneStage() {
+		f, err = eval.ExtractLogits(ctx, v.t.Engine, s.Net, len(s.Classes), l.Epoch(ctx, 0, 0), n, n, nil)
+	} else {
+		f, err = eval.Extract(ctx, v.t.Engine, s.Net, l.Epoch(ctx, 0, 0), n, n, nil)
+	}
+	if err != nil {
+		return err
+	}
+	return f.Finite("training")
 }
 
 // neighbours judges the features of every exit.
@@ -182,6 +225,9 @@ func (v *validator) classifiers(ctx context.Context) ([]ExitScore, error) {
 			return nil, err
 		}
 		for i := range out {
+			if !finite(logits[fmt.Sprint(OutputExit, i)]) {
+				return nil, fmt.Errorf("the logits of %s are not finite: %w", out[i].Name, eval.ErrNotFinite)
+			}
 			rows, n := logits[fmt.Sprint(OutputExit, i)].Float32s(), len(s.Classes)
 			for k, label := range b.Labels {
 				if largest(rows[k*n:][:n]) == int(label) {

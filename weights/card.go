@@ -56,6 +56,9 @@ func (x Export) card(m run.Manifest, tensors []checkpoint.Named, module bool) (s
 	say("| exits | %s |", strings.Join(net.ExitNames(), ", "))
 	say("| features | %d at each exit |", net.Dim())
 	say("| images | %d×%d, %d channels, pixels in [0, 1] |", c.Image, c.Image, c.Model.ImageChannels)
+	if side := c.EvalSide(); side > c.Image {
+		say("| judged on | the centre of images resized to a shorter side of %d pixels |", side)
+	}
 	if c.Mean != nil {
 		say("| normalisation | mean %s, deviation %s |", numbers(c.Mean), numbers(c.Std))
 	}

@@ -321,6 +321,9 @@ func (o *comparison) budgets(ctx context.Context, r *reporter, first config.Run)
 	if err != nil {
 		return err
 	}
+	if s.Val == nil {
+		return errNoValidation
+	}
 	if o.judging.Split == "test" && s.Test == nil {
 		return usagef("the data has no test split: give --split validation")
 	}
@@ -528,6 +531,9 @@ func (o *comparison) judge(ctx context.Context, r *reporter, dir string, m run.M
 	defer e.Close()
 	if o.judging.Split == "validation" {
 		s.Test = nil
+	}
+	if s.Val == nil {
+		return j, errNoValidation
 	}
 	j.Images = judgedSplit(s).Len()
 	take := extractor(e, s)

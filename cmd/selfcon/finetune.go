@@ -79,6 +79,10 @@ was, to compare with.`,
 				return writeJSON(cmd.OutOrStdout(), res)
 			}
 			r.sayf("next: selfcon predict --run %s IMAGE…", shell.Quote(out))
+			if res.Own == nil {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), out)
+				return err
+			}
 			_, err = io.WriteString(cmd.OutOrStdout(), fmt.Sprintf("%s\n%s, %d images\n%s", out, res.Split, res.Images, res.Own))
 			return err
 		},
@@ -104,7 +108,7 @@ func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
 		c.WeightDecay = config.DefaultDecay(c.Optimizer)
 	}
 	c.Data, c.ClassOrder, c.ClassList, c.Cache, c.CacheSide = of.Data, of.ClassOrder, of.ClassList, of.Cache, of.CacheSide
-	c.Image, c.Model, c.Mean, c.Std = of.Image, of.Model, of.Mean, of.Std
+	c.Image, c.EvalResize, c.Model, c.Mean, c.Std = of.Image, of.EvalResize, of.Model, of.Mean, of.Std
 	c.Seed, c.ValFraction = of.Seed, of.ValFraction // the same validation images
 	if !cmd.Flags().Changed("per-class") && !cmd.Flags().Changed("fraction") {
 		c.PerClass, c.Fraction = of.PerClass, of.Fraction
@@ -126,7 +130,7 @@ func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
 }
 
 // finetune trains by a configuration from a run's encoder into a new folder, and
-// judges the classifiers.
+// judges the classifiers, if there are images to judge them on.
 func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run.Manifest, out string) (*results, error) {
 	if err := fillCache(ctx, r, c); err != nil {
 		return nil, err
@@ -134,6 +138,12 @@ func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run
 	s, err := train.NewSetup(c)
 	if err != nil {
 		return nil, err
+	}
+	for _, note := range s.Notes {
+		r.notef("%s", note)
+	}
+	if judgedSplit(s) == nil {
+		r.warnf("%s has neither test nor validation images (val_fraction is 0): the classifiers are trained, but nothing says how good they are", c.Data)
 	}
 	if err := sameClasses(s.Classes, m.Classes); err != nil {
 		return nil, err
@@ -174,7 +184,7 @@ func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run
 }
 
 // judgeOwn tests the classifiers that a run has trained with its network, as
-// saved.
+// saved; without a table if there are no images to test them on.
 func judgeOwn(ctx context.Context, r *reporter, dir string) (*results, error) {
 	m, err := run.Open(dir)
 	if err != nil {
@@ -185,7 +195,11 @@ func judgeOwn(ctx context.Context, r *reporter, dir string) (*results, error) {
 		return nil, err
 	}
 	defer e.Close()
-	res := &results{Split: splitName(s), Images: judgedSplit(s).Len(), Classes: s.Classes, Ensemble: eval.DefaultEnsemble(), LabelFraction: 1, Labels: s.Train.Len()}
+	ds := judgedSplit(s)
+	if ds == nil {
+		return &results{Split: "none", Classes: s.Classes, Ensemble: eval.DefaultEnsemble(), LabelFraction: 1, Labels: s.Train.Len()}, nil
+	}
+	res := &results{Split: splitName(s), Images: ds.Len(), Classes: s.Classes, Ensemble: eval.DefaultEnsemble(), LabelFraction: 1, Labels: s.Train.Len()}
 	if res.Own, err = ownClassifiers(ctx, r, s, e, res.Ensemble); err != nil {
 		return nil, err
 	}

@@ -120,8 +120,17 @@ func TestWrongUse(t *testing.T) {
 		{"compare --data sample --for ce:seed=1", exitUsage, "can't be that of one method"},
 		{"compare --data sample --preset small", exitUsage, `unknown name "small-ce"`},
 		{"probe", exitUsage, "probe --help"},
-		{"probe --lr 0 " + empty, exitUsage, "rate 0"},
-		{"probe --k 0 " + empty, exitUsage, "0 nearest neighbours"},
+		{"probe --lr 0 " + empty, exitUsage, "--lr: 0 is out of range"},
+		{"probe --knn --k 0 " + empty, exitUsage, "--k: 0 is out of range"},
+		{"probe --knn --knn-temperature 0 " + empty, exitUsage, "--knn-temperature: 0 is out of range"},
+		{"probe --k 5 " + empty, exitUsage, "--k is of the nearest neighbours: give --knn as well"},
+		{"probe --knn-temperature 0.5 " + empty, exitUsage, "--knn-temperature is of the nearest neighbours"},
+		{"probe --weight-decay -1 " + empty, exitUsage, "--weight-decay: -1 is out of range"},
+		{"probe --ensemble-exits backbone " + empty, exitUsage, "--ensemble-exits: backbone alone is no ensemble"},
+		{"probe --ensemble-exits= " + empty, exitUsage, "--ensemble-exits: nothing is no ensemble"},
+		{"probe --epochs 3 --milestones 3 " + empty, exitUsage, "--milestones: after epoch 3 nothing is left"},
+		{"compare --data sample --val-fraction 0 --epochs 1", exitUsage, "no validation images"},
+		{"models --exits 9", exitUsage, "none of the networks fits"},
 		{"probe --label-fraction 0 " + empty, exitUsage, "label-fraction: 0"},
 		{"probe --milestones 3,2 " + empty, exitUsage, "ascending"},
 		{"probe " + empty, exitUsage, "not the folder of a run"},
@@ -266,7 +275,7 @@ func TestOwnImages(t *testing.T) {
 	if after, err := os.ReadFile("runs/a/" + run.ProbeFile); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("probe --label-fraction changed the run's classifiers (%v)", err)
 	}
-	for _, c := range [][2]string{{"--ensemble=logit", `did you mean "logits"?`}, {"--ensemble-exits=3", `no exit "sub-network 3"`}} {
+	for _, c := range [][2]string{{"--ensemble=logit", `did you mean "logits"?`}, {"--ensemble-exits=2,3", `no exit "sub-network 3"`}} {
 		if _, stderr, code := call(t.Context(), "probe", c[0], "runs/a"); code != exitUsage || !strings.Contains(stderr, c[1]) {
 			t.Errorf("probe %s: exit code %d, %q", c[0], code, stderr)
 		}
@@ -383,6 +392,71 @@ func TestOwnImages(t *testing.T) {
 }
 
 // TestInterrupt: a signal saves, says how to go on, and going on works.
+// With all images in training there is nothing to judge by: fine-tuning says so,
+// and trains.
+func TestFinetuneWithoutJudge(t *testing.T) {
+	photos := shapes(t)
+	if err := os.RemoveAll(filepath.Join(photos, "test")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if _, stderr, code := call(t.Context(), "train", "--data", "imagefolder:"+photos, "--val-fraction", "0", "--width", "1", "--image", "8", "--epochs", "1", "--batch", "12", "--out", "a"); code != exitDone {
+		t.Fatal(stderr)
+	}
+	stdout, stderr, code := call(t.Context(), "finetune", "--epochs", "1", "--batch", "12", "--out", "b", "a")
+	if code != exitDone || stdout != "b\n" || !strings.Contains(stderr, "has neither test nor validation images") {
+		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+	if m, err := run.Open("b"); err != nil || !m.Done {
+		t.Errorf("%+v, %v", m, err)
+	}
+	stdout, stderr, code = call(t.Context(), "finetune", "--json", "--epochs", "1", "--batch", "12", "--out", "c", "a")
+	var res results
+	if err := json.Unmarshal([]byte(stdout), &res); code != exitDone || err != nil || res.Split != "none" || res.Images != 0 {
+		t.Errorf("exit code %d, %v, %q, %q", code, err, stdout, stderr)
+	}
+	if _, stderr, code := call(t.Context(), "probe", "b"); code != exitUsage || !strings.Contains(stderr, "no validation images") {
+		t.Errorf("probe: exit code %d, %q", code, stderr)
+	}
+}
+
+// A run whose last update ruins the weights fails, and leaves neither a model nor
+// a checkpoint of them.
+func TestDivergedAtTheEnd(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, flags := range map[string]string{"validated": "", "not": "--val-fraction 0", "micro": "--micro-batch 8 --val-fraction 0"} {
+		args := strings.Fields("train --data sample --width 1 --per-class 4 --batch 32 --epochs 1 --lr 1e38 --warmup-epochs 0 --out " + name + " " + flags)
+		_, stderr, code := call(t.Context(), args...)
+		if code != exitFailed || !strings.Contains(stderr, "the training has diverged") || !strings.Contains(stderr, "try a smaller learning rate") || strings.Contains(stderr, "--resume") {
+			t.Errorf("%s: exit code %d, %q", name, code, stderr)
+		}
+		if m, err := run.Open(name); err != nil || m.Done {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+		for _, file := range []string{run.ModelFile, run.CheckpointsDir} {
+			if _, err := os.Stat(filepath.Join(name, file)); !os.IsNotExist(err) {
+				t.Errorf("%s: there is %s (%v)", name, file, err)
+			}
+		}
+	}
+}
+
+// What a training's diagnosis finds is told on the terminal and in the log, once.
+func TestWarnings(t *testing.T) {
+	t.Chdir(t.TempDir())
+	_, stderr, code := call(t.Context(), strings.Fields("train --data sample --method ce --image 8 --width 1 --per-class 4 --batch 4 --epochs 102 --validate-every 0 --lr 1e-12 --warmup-epochs 0 --out a")...)
+	log, err := os.ReadFile("a/" + run.LogFile)
+	const want = "nothing is learnt; try"
+	if code != exitDone || err != nil || strings.Count(stderr, want) != 1 || strings.Count(string(log), want) != 1 {
+		t.Errorf("exit code %d, %v, %q\n%s", code, err, stderr, log)
+	}
+	// A moving average over more steps than there are.
+	_, stderr, code = call(t.Context(), strings.Fields("train --data sample --method ce --image 8 --width 1 --per-class 4 --batch 4 --epochs 20 --validate-every 0 --average 0.999 --out b")...)
+	if code != exitDone || !strings.Contains(stderr, "after the 200 steps of this run 82 % of the average") || !strings.Contains(stderr, "try 0.99 or less") {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -498,6 +572,16 @@ func TestModels(t *testing.T) {
 	stdout, stderr, code = call(t.Context(), "models", "--image", "8", "--width", "4")
 	for _, want := range append(model.Archs(), "sub-network 1", "backbone", "does not fit", "too small") {
 		if code != exitDone || !strings.Contains(stdout, want) {
+			t.Fatalf("exit code %d, no %q in:\n%s%s", code, want, stdout, stderr)
+		}
+	}
+}
+
+// With exits that a network does not have the others are listed all the same.
+func TestModelsExits(t *testing.T) {
+	stdout, stderr, code := call(t.Context(), "models", "--width", "4", "--exits", "2")
+	for _, want := range append(model.Archs(), "does not fit", "efficientnet has one exit, after stage 1") {
+		if code != exitDone || !strings.Contains(stdout, want) || strings.Count(stdout, "sub-network 2") != len(model.Archs())-1 {
 			t.Fatalf("exit code %d, no %q in:\n%s%s", code, want, stdout, stderr)
 		}
 	}

@@ -84,7 +84,7 @@ own plan; parameters and, in training, their momentum come on top, once.`,
 }
 
 // listModels describes the named networks, or all: of these, one that the
-// images do not fit says so and is no error.
+// images or the exits do not fit says so and is no error, unless none fits.
 func listModels(ctx context.Context, c model.Config, exits string, names []string) ([]modelInfo, error) {
 	named := len(names) > 0
 	if !named {
@@ -95,6 +95,8 @@ func listModels(ctx context.Context, c model.Config, exits string, names []strin
 	}
 	c.ImageWidth = c.ImageHeight
 	var list []modelInfo
+	var wrong error // with the first network, if with all
+	fits := named
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -106,7 +108,7 @@ func listModels(ctx context.Context, c model.Config, exits string, names []strin
 		case "all":
 			n, err := model.New(c)
 			if err != nil {
-				return nil, usageError{err}
+				return nil, usageError{err} // without exits: not this network's fault
 			}
 			for e := range n.Positions() {
 				c.Exits = append(c.Exits, e+1)
@@ -116,18 +118,25 @@ func listModels(ctx context.Context, c model.Config, exits string, names []strin
 				return nil, usagef("--exits: %v", err)
 			}
 		}
+		m := modelInfo{Name: name, Sub: c.Sub, Width: c.Width, Image: c.ImageHeight, Channels: c.ImageChannels}
 		n, err := model.New(c)
-		if err != nil {
-			return nil, usageError{err}
+		if err == nil {
+			m, err = describeModel(n)
+			fits = true // the images may be too small; the network is there
 		}
-		m, err := describeModel(n)
 		if err != nil {
 			if named {
 				return nil, usageError{err}
 			}
+			if wrong == nil {
+				wrong = err
+			}
 			m.Exits, m.Error = nil, err.Error()
 		}
 		list = append(list, m)
+	}
+	if !fits {
+		return nil, usagef("none of the networks fits; of the first: %v", wrong)
 	}
 	return list, nil
 }

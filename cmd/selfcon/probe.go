@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
   selfcon probe --data imagefolder:other-photos runs/photos-selfcon-s   # the same classes, other images`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.validate(); err != nil {
+			if err := o.given(cmd); err != nil {
 				return err
 			}
 			r := newReporter(cmd)
@@ -109,7 +110,7 @@ func probeFlags(cmd *cobra.Command, p *eval.ProbeConfig) {
 	f.IntVar(&p.Batch, "batch", p.Batch, "features a step")
 	f.Float64Var(&p.Rate, "lr", p.Rate, "learning rate at the start")
 	f.Float64Var(&p.WeightDecay, "weight-decay", p.WeightDecay, "weight decay of the classifiers")
-	f.Var(&intList{&p.Milestones}, "milestones", "epochs after which the rate is divided by 10")
+	f.Var(&intList{&p.Milestones}, "milestones", "epochs after which the rate is divided by 10, or none (default: after 60 and 80 % of them)")
 	f.BoolVar(&p.Standardize, "standardize", p.Standardize, "shift and scale each feature to mean 0 and deviation 1 over the training set first")
 	f.Uint64Var(&p.Seed, "seed", p.Seed, "fixes everything random")
 }
@@ -127,15 +128,51 @@ func defaultProbe() probeOptions {
 	return probeOptions{linear: eval.DefaultProbe(), neighbours: eval.DefaultKNN(), labelFraction: 1, ensemble: eval.DefaultEnsemble()}
 }
 
+// judgeError names the flag of a judge's setting; prefix is what that of a
+// temperature begins with.
+func judgeError(err error, prefix string) error {
+	var e *eval.SettingError
+	if !errors.As(err, &e) {
+		return usageError{err}
+	}
+	flag := map[string]string{"rate": "lr", "weight decay": "weight-decay", "temperature": prefix + "temperature"}[e.Setting]
+	return usagef("--%s: %s", cmp.Or(flag, e.Setting), e.Reason)
+}
+
+// given completes the options by what the flags leave open, and refuses flags
+// that would do nothing.
+func (o *probeOptions) given(cmd *cobra.Command) error {
+	is := cmd.Flags().Changed
+	for _, name := range []string{"k", "knn-temperature"} {
+		if is(name) && !o.knn {
+			return usagef("--%s is of the nearest neighbours: give --knn as well", name)
+		}
+	}
+	if is("epochs") && !is("milestones") {
+		o.linear.Milestones = eval.Milestones(o.linear.Epochs)
+	}
+	if m := o.linear.Milestones; is("milestones") && len(m) > 0 && m[len(m)-1] >= o.linear.Epochs {
+		return usagef("--milestones: after epoch %d nothing is left to train of %d epochs: the rate would never fall to what it should; name epochs before the last, or none", m[len(m)-1], o.linear.Epochs)
+	}
+	if is("ensemble-exits") && len(o.ensemble.Exits) < 2 {
+		what := "nothing is"
+		if len(o.ensemble.Exits) == 1 {
+			what = o.ensemble.Exits[0] + " alone is"
+		}
+		return usagef("--ensemble-exits: %s no ensemble: name at least two exits, such as 1,backbone", what)
+	}
+	return o.validate()
+}
+
 func (o *probeOptions) validate() error {
 	if err := o.linear.Validate(); err != nil {
-		return usageError{err}
+		return judgeError(err, "")
 	}
 	if err := o.neighbours.Validate(); err != nil {
-		return usageError{err}
+		return judgeError(err, "knn-")
 	}
 	if !(o.labelFraction > 0 && o.labelFraction <= 1) {
-		return usagef("label-fraction: %g is out of range: must be greater than 0 and at most 1", o.labelFraction)
+		return usagef("--label-fraction: %g is out of range: must be greater than 0 and at most 1", o.labelFraction)
 	}
 	return nil
 }
@@ -337,10 +374,13 @@ func extractor(e engine.Engine, s *train.Setup) features {
 	}
 }
 
+// errNoValidation is that of a run with all images in training.
+var errNoValidation = &config.Error{Setting: "val_fraction", Reason: "0 leaves no validation images to choose the probe's epoch by; the run needs a validation split or a fraction held out"}
+
 // probe trains a linear classifier on the features of every exit and tests them.
 func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, o probeOptions, name string, take features) ([]eval.ProbeResult, *results, error) {
 	if s.Val == nil {
-		return nil, nil, &config.Error{Setting: "val_fraction", Reason: "0 leaves no validation images to choose the probe's epoch by; the run needs a validation split or a fraction held out"}
+		return nil, nil, errNoValidation
 	}
 	labelled := s.Train
 	if o.labelFraction < 1 {

@@ -394,6 +394,9 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 			Steps: before.Steps + last.Steps, Peak: max(before.Peak, peak),
 		}
 		saved = time.Now()
+		if err := t.Finite(); err != nil {
+			return err
+		}
 		return how(t)
 	}
 	look := newBoard(r, f, t)
@@ -426,7 +429,9 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		if stopped {
 			err = errors.New("interrupted")
 		}
-		if saving := save(f.SaveNow); saving != nil {
+		if saving := save(f.SaveNow); errors.Is(saving, train.ErrDiverged) {
+			return saving
+		} else if saving != nil {
 			return fmt.Errorf("%w %s, and saving failed: %w", err, where, saving)
 		}
 		if stopped {
