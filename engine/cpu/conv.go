@@ -169,10 +169,16 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	if op.Load {
 		in = in[1:]
 	}
+	n := y[3]
+	if op.Stats {
+		return c.correlate(s, []correlator{part}, op.Load, nil, &after{part: 2 * n, make: func(parts []float32, count int) afterwards {
+			g := c.newStats(op.Of, c.f(s.Out[0]), in, s.Out[1:], parts[:2*n*count])
+			return afterwards{reads: func(region, *kernel.Ahead) {}, each: g.add, finish: g.finish}
+		}})
+	}
 	if !op.Apply {
 		return c.correlate(s, []correlator{part}, op.Load, nil, nil)
 	}
-	n := y[3]
 	return c.correlate(s, []correlator{part}, op.Load, nil, &after{make: func([]float32, int) afterwards {
 		a := c.newApply(op.Then, in)
 		out := c.f(s.Out[0])
@@ -180,8 +186,10 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 			if op.Then.Add && s.c1-s.c0 == n {
 				to.Add(a.add[s.lo*n : s.hi*n])
 			}
-		}, each: func(_ int, s region) {
-			s.each(n, func(at, rows int) { a.run(out[at:], out[at:], at, rows, s.c0, s.c1) })
+		}, each: func(_ int, to []region) {
+			for _, s := range to {
+				s.each(n, func(at, rows int) { a.run(out[at:], out[at:], at, rows, s.c0, s.c1) })
+			}
 		}}
 	}})
 }
@@ -219,11 +227,13 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 					}
 				}
 			},
-			each: func(part int, s region) {
-				s.each(n, func(at, rows int) {
-					d := out[at : at+rows*(s.c1-s.c0)]
-					g.add(part, d, d, at, rows, s.c0, s.c1)
-				})
+			each: func(part int, to []region) {
+				for _, s := range to {
+					s.each(n, func(at, rows int) {
+						d := out[at : at+rows*(s.c1-s.c0)]
+						g.add(part, d, d, at, rows, s.c0, s.c1)
+					})
+				}
 			},
 			finish: g.finish,
 		}
@@ -239,7 +249,7 @@ type after struct {
 
 type afterwards struct {
 	before func()
-	each   func(part int, s region)
+	each   func(part int, to []region)     // what one task has filled
 	reads  func(s region, a *kernel.Ahead) // what each reads besides
 	finish func()
 }
@@ -351,12 +361,14 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 			}
 			p.run(i, &jobs[k], pool.scratch[worker], own)
 			if joined {
-				for _, s := range own.regions {
-					end.each(i, s)
-				}
+				end.each(i, own.regions)
 			}
 		}
-		apart := func(_, i int) { end.each(i, region{i * block, min(rows, (i+1)*block), 0, n}) }
+		apart := func(worker, i int) {
+			own := &pool.pointers[worker]
+			own.regions = append(own.regions[:0], region{i * block, min(rows, (i+1)*block), 0, n})
+			end.each(i, own.regions)
+		}
 		return func() {
 			before()
 			jobs[0].turn++ // of those with one part

@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 
+	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
 )
@@ -15,52 +16,95 @@ func channelBlocks(s graph.Shape) (rows, channels, block, count int) {
 	return rows, channels, block, (rows + block - 1) / block
 }
 
-// normStats takes batch norm's statistics in one pass over memory: each block
-// finds its mean and, about that, its sum of squares while it lies in cache; the
-// blocks' are merged in order, in float64 (Chan et al.), so that no precision
-// is lost to a large mean.
+// normStats takes batch norm's statistics in one pass over memory.
 func (c *compiler) normStats(s *plan.Step, op plan.NormStats) work {
 	rows, n, block, count := channelBlocks(s.In[0].Shape)
 	return work{temps: []int{2 * n * count}, build: func(temps [][]float32) func() {
-		x, weight, bias, parts := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), temps[0]
-		mean, variance := c.f(s.Out[0]), c.f(s.Out[1])
-		scale, shift := c.affine(s.Out[2])
-		stats := c.blocks(rows, block, func(lo, hi int) {
-			p := parts[lo/block*2*n:][:2*n]
-			clear(p)
-			m, sq, x := p[:n], p[n:], x[lo*n:hi*n]
-			c.set.ColSums(m, x, hi-lo, n)
-			c.set.Scale(m, m, 1/float32(hi-lo))
-			c.set.ColVar(sq, x, m, hi-lo, n)
-		})
-		sum := make([]float64, 2*n)
+		g := c.newStats(op, c.f(s.In[0]), s.In[1:], s.Out, temps[0])
+		all := make([]region, count)
+		for i := range all {
+			all[i] = region{i * block, min(rows, (i+1)*block), 0, n}
+		}
+		body := func(_, i int) { g.add(i, all[i:i+1]) }
 		return func() {
-			stats()
-			clear(sum)
-			for i := range count {
-				w := float64(min(rows, (i+1)*block) - i*block)
-				for j, m := range parts[i*2*n:][:n] {
-					sum[j] += w * float64(m)
-				}
-			}
-			for j := range n {
-				sum[j] /= float64(rows)
-			}
-			for i := range count {
-				w := float64(min(rows, (i+1)*block) - i*block)
-				p := parts[i*2*n:][:2*n]
-				for j, sq := range p[n:] {
-					d := float64(p[j]) - sum[j]
-					sum[n+j] += float64(sq) + w*d*d
-				}
-			}
-			for j := range n {
-				v := sum[n+j] / float64(rows)
-				mean[j], variance[j] = float32(sum[j]), float32(v)
-				scale[j], shift[j] = normScaleShift(weight[j], bias[j], sum[j], v, op.Eps)
-			}
+			c.pool.run(count, body)
+			g.finish()
 		}
 	}}
+}
+
+// stats gathers a norm's statistics, part by part: each finds its mean and,
+// about that, its sum of squares while it lies in cache; the parts are merged in
+// order, in float64 (Chan et al.), so that no precision is lost to a large mean.
+type stats struct {
+	set            *kernel.Set
+	eps            float64
+	n              int
+	x              []float32
+	weight, bias   []float32
+	mean, variance []float32
+	scale, shift   []float32
+	parts          []float32 // of n means and n sums of squares
+	covers         []cover   // the parts'
+	sum            []float64
+}
+
+// cover is the channels of a part and how many pixels it has.
+type cover struct{ c0, c1, pixels int }
+
+// newStats is for operands weight and bias and results mean, var and affine.
+func (c *compiler) newStats(op plan.NormStats, x []float32, in, out []*graph.Value, parts []float32) *stats {
+	n := in[0].Shape[0]
+	g := &stats{set: c.set, eps: op.Eps, n: n, x: x, weight: c.f(in[0]), bias: c.f(in[1]), mean: c.f(out[0]), variance: c.f(out[1]),
+		parts: parts, covers: make([]cover, len(parts)/(2*n)), sum: make([]float64, 2*n)}
+	g.scale, g.shift = c.affine(out[2])
+	return g
+}
+
+// add is for regions of the same channels.
+func (g *stats) add(part int, of []region) {
+	c0, c1, pixels := of[0].c0, of[0].c1, 0
+	p := g.parts[part*2*g.n:][:2*g.n]
+	m, sq := p[c0:c1], p[g.n+c0:g.n+c1]
+	clear(m)
+	clear(sq)
+	for _, s := range of {
+		s.each(g.n, func(at, rows int) { g.set.ColSums(m, g.x[at:], rows, c1-c0) })
+		pixels += s.hi - s.lo
+	}
+	g.set.Scale(m, m, 1/float32(pixels))
+	for _, s := range of {
+		s.each(g.n, func(at, rows int) { g.set.ColVar(sq, g.x[at:], m, rows, c1-c0) })
+	}
+	g.covers[part] = cover{c0, c1, pixels}
+}
+
+func (g *stats) finish() {
+	rows := float64(len(g.x) / g.n)
+	clear(g.sum)
+	mean, sq := g.sum[:g.n], g.sum[g.n:]
+	for i, s := range g.covers {
+		w := float64(s.pixels)
+		for j, m := range g.parts[i*2*g.n:][s.c0:s.c1] {
+			mean[s.c0+j] += w * float64(m)
+		}
+	}
+	for j := range mean {
+		mean[j] /= rows
+	}
+	for i, s := range g.covers {
+		w := float64(s.pixels)
+		p := g.parts[i*2*g.n:][:2*g.n]
+		for j := s.c0; j < s.c1; j++ {
+			d := float64(p[j]) - mean[j]
+			sq[j] += float64(p[g.n+j]) + w*d*d
+		}
+	}
+	for j := range mean {
+		v := sq[j] / rows
+		g.mean[j], g.variance[j] = float32(mean[j]), float32(v)
+		g.scale[j], g.shift[j] = normScaleShift(g.weight[j], g.bias[j], mean[j], v, g.eps)
+	}
 }
 
 // affine is the factors and the summands of a norm (plan.NormStats).

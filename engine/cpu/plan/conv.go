@@ -4,12 +4,27 @@ import "selfcon/graph"
 
 // Conv is a convolution: operands x, w and, with Load, affine: what it reads is
 // relu(factor·x + summand), zeros around it. With Apply, NormApply Then follows
-// on what it computes, and its operands but for the first come last.
+// on what it computes, and its operands but for the first come last. With Stats,
+// NormStats Of of what it computes follows: operands weight and bias come last,
+// and its results after the images.
 type Conv struct {
 	Conv  graph.Conv2D
 	Load  bool
 	Apply bool
 	Then  NormApply
+	Stats bool
+	Of    NormStats
+}
+
+// images is a convolution step that computes the images alone, for a step that
+// takes their statistics as well.
+func (s *Step) images() *Step {
+	op, ok := s.Op.(Conv)
+	if !ok || !op.Stats {
+		return s
+	}
+	op.Stats, op.Of = false, NormStats{}
+	return &Step{s.Name, op, s.In[:len(s.In)-2], s.Out[:1], s.Pass}
 }
 
 // ConvGradInput is the derivative of a convolution by its images: operands dy,
@@ -107,15 +122,31 @@ func FuseLoad(l *List) {
 	})
 }
 
-// FuseAfter joins NormGradSums to the data gradient before it, and NormApply to
-// the convolution before it where the factors don't depend on that, as in
-// inference: each block of results is worked on while it lies in cache.
-//
-// NormStats are not joined to convolutions in training, for the sake of the
-// order of their sums (docs/log.md, 2026-11-25).
+// FuseAfter joins NormStats to the convolution before them, NormGradSums to the
+// data gradient before it, and NormApply to the convolution before it where the
+// factors don't depend on that, as in inference: each block of results is worked
+// on while it lies in cache.
 func FuseAfter(l *List) {
 	l.each(func(s *Step) {
 		switch op := s.Op.(type) {
+		case NormStats:
+			x := s.In[0]
+			p := l.producer[x]
+			if p == nil {
+				return
+			}
+			conv, ok := p.Op.(Conv)
+			if !ok || conv.Apply || conv.Stats {
+				return
+			}
+			for _, v := range s.In[1:] {
+				if l.dependsOn(v, p) {
+					return
+				}
+			}
+			conv.Stats, conv.Of = true, op
+			in := append(append([]*graph.Value(nil), p.In...), s.In[1:]...)
+			l.fuse(&Step{p.Name, conv, in, append([]*graph.Value{x}, s.Out...), "FuseAfter"}, p, s)
 		case NormApply:
 			x := s.In[0]
 			p := l.producer[x]
@@ -123,7 +154,7 @@ func FuseAfter(l *List) {
 				return
 			}
 			conv, ok := p.Op.(Conv)
-			if !ok || conv.Apply {
+			if !ok || conv.Apply || conv.Stats {
 				return
 			}
 			for _, v := range s.In[1:] {

@@ -207,7 +207,9 @@ func (l *List) forward(turn int, may func(*Step) bool) *forward {
 
 // always says whether a value of the forward pass is kept whatever the cuts.
 func (f *forward) always(v *graph.Value) bool {
-	return v.DType != graph.Float || v.Shape.Size() <= f.small || f.kept[v] || f.producer[v] == nil || !f.may(f.producer[v])
+	p := f.producer[v]
+	return v.DType != graph.Float || v.Shape.Size() <= f.small || f.kept[v] || p == nil || !f.may(p) ||
+		!slices.Contains(p.images().Out, v) // statistics are never taken twice
 }
 
 // cut chooses positions such that what is kept before a segment and what the
@@ -270,6 +272,7 @@ func (f *forward) repeat(dropped map[*graph.Value]bool) *List {
 				continue
 			}
 			if again[v] == nil {
+				p := p.images()
 				c := &Step{Name: p.Name, Op: p.Op, In: operands(p), Out: slices.Clone(p.Out), Pass: "Recompute"}
 				for j, o := range c.Out {
 					if o != nil {
