@@ -171,7 +171,7 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	}
 	n := y[3]
 	if op.Stats {
-		return c.correlate(s, []correlator{part}, op.Load, nil, &after{part: 2 * n, make: func(parts []float32, count int) afterwards {
+		return c.correlate(s, []correlator{part}, op.Load, nil, &after{part: 2 * n, twice: true, make: func(parts []float32, count int) afterwards {
 			g := c.newStats(op.Of, c.f(s.Out[0]), in, s.Out[1:], parts[:2*n*count])
 			return afterwards{reads: func(region, *kernel.Ahead) {}, each: g.add, finish: g.finish}
 		}})
@@ -243,7 +243,8 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 // after is what follows a convolution block by block: its memory, so many
 // floats a block, and how to make it for a number of blocks.
 type after struct {
-	part int
+	part  int
+	twice bool // it reads what it works on twice, which Winograd's short rows are not worth
 	make func(parts []float32, count int) afterwards
 }
 
@@ -275,7 +276,8 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 	}
 	k.temps = []int{packed, inputs}
 	rows, n, block, count := channelBlocks(s.Out[0].Shape)
-	joined := len(parts) == 1 && then != nil
+	_, short := parts[0].(*wino)
+	joined := len(parts) == 1 && then != nil && !(then.twice && short)
 	if joined {
 		r := parts[0].regions(0, nil)[0]
 		joined = r.c1-r.c0 == n || r.c1-r.c0 >= joinedChannels
