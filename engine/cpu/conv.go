@@ -245,7 +245,7 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 type after struct {
 	part  int
 	twice bool // it reads what it works on twice, which Winograd's short rows are not worth
-	make func(parts []float32, count int) afterwards
+	make  func(parts []float32, count int) afterwards
 }
 
 type afterwards struct {
