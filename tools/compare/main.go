@@ -14,6 +14,8 @@
 //	                                against torchvision: FROM is jpeg (files of 500×375),
 //	                                packed (the same, decoded), packed256 (shrunk to that
 //	                                shorter side) or small (decoded images of 32×32)
+//	contrast:ROWS:DIM               the contrastive loss of that many features and its gradient,
+//	                                against dense torch: eager, as the reference writes it, compiled
 //	methods:ARCH:IMAGE:BATCH        our step of selfcon-s against ours of supcon, on the same
 //	                                labelled images
 //
@@ -41,6 +43,7 @@ var standard = []string{
 	"step:resnet50:selfcon-s:224:8",
 	"inference:resnet18:32:64",
 	"inference:resnet18:32:1",
+	"contrast:8192:128",
 	"loading:small:32",
 	"loading:jpeg:224",
 	"loading:packed:224",
@@ -98,6 +101,11 @@ func run() error {
 			return err
 		}
 	}
+	if slices.ContainsFunc(list, func(spec string) bool { return strings.HasPrefix(spec, "contrast:") }) {
+		if o, err := exec.Command("go", "build", "-o", o.contrast(), "./tools/compare/contrast").CombinedOutput(); err != nil {
+			return fmt.Errorf("building tools/compare/contrast: %s", o)
+		}
+	}
 	for i := range races {
 		r := &races[i]
 		for round := range *rounds {
@@ -129,6 +137,9 @@ type options struct {
 	skip                 []string
 }
 
+// contrast is the program that times the loss alone.
+func (o options) contrast() string { return filepath.Join(o.dir, "contrast") }
+
 // race is a row of the table.
 type race struct {
 	What    string  `json:"race"`
@@ -151,8 +162,8 @@ type measured struct {
 	Step   float64 `json:"step_s"`
 	Median float64 `json:"step_s_median"`
 	Peak   int64   `json:"peak_bytes"`
-	// Of inference: the largest difference from our features, and the largest
-	// feature.
+	// The largest difference of inference from our features, and the largest
+	// feature; of a contrast's gradient from ours, relative to the largest entry.
 	Difference *float64 `json:"difference,omitempty"`
 	Largest    *float64 `json:"largest_feature,omitempty"`
 }
@@ -203,13 +214,19 @@ func (o options) race(spec string) (race, error) {
 		if format == "packed" {
 			peer("torchvision of decoded", "decoded", "torch_data.py", args)
 		}
+	case kind == "contrast" && len(part) == 2:
+		args := []string{"--rows", part[0], "--dim", part[1], "--threads", fmt.Sprint(o.threads), "--steps", fmt.Sprint(o.steps), "--sample", filepath.Join(o.dir, "sample.contrast")}
+		r.Sides = append(r.Sides, side{Name: "selfcon", command: append([]string{o.contrast()}, args...)})
+		peer("torch eager", "eager", "torch_contrast.py", args)
+		peer("torch as the reference", "reference", "torch_contrast.py", args)
+		peer("torch compile", "compile", "torch_contrast.py", args)
 	case kind == "methods" && len(part) == 3:
 		args := common(part[0], part[1], part[2], o.steps)
 		for _, method := range []string{"selfcon-s", "supcon"} {
 			ours(method, append([]string{"step", "--json", "--method", method}, args...)...)
 		}
 	default:
-		return r, fmt.Errorf("race %q: must be step:ARCH:METHOD:IMAGE:BATCH, inference:ARCH:IMAGE:BATCH, loading:FROM:IMAGE or methods:ARCH:IMAGE:BATCH", spec)
+		return r, fmt.Errorf("race %q: must be step:ARCH:METHOD:IMAGE:BATCH, inference:ARCH:IMAGE:BATCH, loading:FROM:IMAGE, contrast:ROWS:DIM or methods:ARCH:IMAGE:BATCH", spec)
 	}
 	return r, nil
 }

@@ -19,6 +19,7 @@ func TestRaces(t *testing.T) {
 		"step:resnet18:selfcon-s:32:64": {"selfcon", "torch eager", "torch compile"},
 		"inference:resnet18:32:1":       {"selfcon", "torch eager", "torch compile", "ONNX Runtime"},
 		"methods:resnet18:32:256":       {"selfcon-s", "supcon"},
+		"contrast:8192:128":             {"selfcon", "torch eager", "torch as the reference", "torch compile"},
 		"loading:jpeg:224":              {"selfcon", "torchvision"},
 		"loading:packed256:224":         {"selfcon", "torchvision", "torchvision of decoded"},
 		"loading:small:32":              {"selfcon", "torchvision of decoded"},
@@ -49,7 +50,7 @@ func TestRaces(t *testing.T) {
 	if r, _ := o.race("step:resnet18:ce:32:64"); len(r.Sides) != 2 {
 		t.Errorf("-skip compile leaves %d sides of a step", len(r.Sides))
 	}
-	for _, bad := range []string{"", "resnet18:selfcon-s:32:64", "step:resnet18:32:64", "inference:resnet18:32:many", "methods:resnet18", "loading:tape:32"} {
+	for _, bad := range []string{"", "resnet18:selfcon-s:32:64", "step:resnet18:32:64", "inference:resnet18:32:many", "methods:resnet18", "loading:tape:32", "contrast:8192"} {
 		if _, err := o.race(bad); err == nil || !strings.Contains(err.Error(), "race \""+bad) {
 			t.Errorf("race %q: error %v", bad, err)
 		}
