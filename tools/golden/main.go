@@ -2,11 +2,13 @@
 // reference code.
 //
 //	go run ./tools/golden -engine oracle|cpu FILE…
+//	go run ./tools/golden -draw FILE…
 //
 // It prints for each file the worst relative error of the losses, gradients,
 // buffers and outputs, and ok, FAIL or unsupported. It exits 0 if all are ok, 1
 // if one fails, 2 if it is called wrongly, 3 if none fails but one needs what is
-// not built yet.
+// not built yet. With -draw it writes the draws of rounding errors that a
+// float32 engine's limits come from to draws/NAME.txt beside each file.
 package main
 
 import (
@@ -27,9 +29,10 @@ func main() { os.Exit(run()) }
 func run() int {
 	name := flag.String("engine", "oracle", "the engine to check: oracle (float64) or cpu (float32)")
 	threads := flag.Int("threads", 0, "threads of the cpu engine (0: as many as there are)")
+	draw := flag.Bool("draw", false, "make the draws of rounding errors that are stored beside each file")
 	verbose := flag.Bool("v", false, "say where the worst errors are")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: golden [-engine oracle|cpu] [-threads N] [-v] FILE…")
+		fmt.Fprintln(os.Stderr, "usage: golden [-engine oracle|cpu] [-threads N] [-v] FILE…\n       golden -draw FILE…")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -50,6 +53,15 @@ func run() int {
 		return 2
 	}
 	code := 0
+	if *draw {
+		for _, path := range flag.Args() {
+			if err := golden.Draw(path); err != nil {
+				fmt.Fprintf(os.Stderr, "golden: %v\n", err)
+				code = 1
+			}
+		}
+		return code
+	}
 	for _, path := range flag.Args() {
 		r, err := check(path, open, tol)
 		var unsupported *golden.Unsupported
