@@ -124,7 +124,7 @@ func splitImageTree(t tree, opt Options) (Splits, error) {
 			}
 			// Those that are missing the check finds by itself.
 			for _, c := range without(got, classes) {
-				opt.faults.add(UnknownClass, split, "a class that the training split has not: its images are passed over", badf(t.at(path.Join(dir, c)), "there is no such folder in %s", t.at(dirs["train"])))
+				opt.faults.add(UnknownClass, split, "a class that the training split has not: train refuses such data", badf(t.at(path.Join(dir, c)), "there is no such folder in %s", t.at(dirs["train"])))
 			}
 		}
 		d, err := opt.readClasses(t, dir, split, classes, &s)

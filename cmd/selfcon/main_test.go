@@ -302,6 +302,11 @@ func TestOwnImages(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("\x89PNG\r\n\x1a\nrubbish"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	for _, c := range []struct{ folder, want string }{{"runs/a", "--run runs/a"}, {filepath.Join(photos, "test"), "/*"}} {
+		if _, stderr, code := call(t.Context(), "predict", c.folder); code != exitUsage || !strings.Contains(stderr, c.want) {
+			t.Errorf("predict %s: exit code %d, %q lacks %q", c.folder, code, stderr, c.want)
+		}
+	}
 	if _, stderr, code := call(t.Context(), "predict", bad); code != exitBadData || !strings.Contains(stderr, bad) {
 		t.Errorf("predict of a broken image: exit code %d, %q", code, stderr)
 	}

@@ -19,6 +19,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/eval"
+	"selfcon/internal/shell"
 	"selfcon/run"
 	"selfcon/train"
 )
@@ -38,6 +39,9 @@ the end, and the exit code is 3; the others are classified all the same.`,
   selfcon predict --json cat.jpg     # the newest probed run under runs/, one line of JSON an image`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := noFolders(args); err != nil {
+				return err
+			}
 			if run == "" {
 				var err error
 				if run, err = newestProbed("runs"); err != nil {
@@ -97,6 +101,20 @@ func readable(paths []string) (good []string, unread error) {
 		good = append(good, p)
 	}
 	return good, unread
+}
+
+// noFolders refuses folders among images, of which a run's is the likeliest.
+func noFolders(paths []string) error {
+	for _, p := range paths {
+		if st, err := os.Stat(p); err != nil || !st.IsDir() {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(p, run.ManifestFile)); err == nil {
+			return usagef("%s is a run's folder, not an image: name it with --run %s", p, shell.Quote(p))
+		}
+		return usagef("%s is a folder, not an image: name its images, such as %s/*", p, shell.Quote(p))
+	}
+	return nil
 }
 
 func predict(ctx context.Context, dir string, paths []string, threads int) ([]prediction, error) {
