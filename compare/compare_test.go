@@ -92,6 +92,25 @@ func TestReport(t *testing.T) {
 	if !strings.Contains(r.String(), "60.00 ± 14.14") {
 		t.Error(r.String())
 	}
+	if r.Off != nil || strings.Contains(md, "Off their budget") {
+		t.Errorf("%v, %s", r.Off, md)
+	}
+	// Budgets of time are shown, and who was far off.
+	timed := Plan{Methods: p.Methods, Budgets: []Budget{{Seconds: 20}}, Seeds: p.Seeds}
+	var took []Outcome
+	for i, o := range outcomes {
+		o.Budget = timed.Budgets[0]
+		o.Seconds = []float64{22, 17, 22.1}[i]
+		took = append(took, o)
+	}
+	if r, err = NewReport(timed, nil, took); err != nil || !slices.Equal(r.Off, []string{"selfcon-s-20s-s1", "ce-20s-s2"}) {
+		t.Errorf("%v, %v", r.Off, err)
+	}
+	for _, want := range []string{"| method | budget | epochs |", "| ce | 20s | 5 |", "by more than 10 %, so that they do not compare by it: selfcon-s-20s-s1 17.0 s, ce-20s-s2 22.1 s."} {
+		if md := r.Markdown(); !strings.Contains(md, want) {
+			t.Errorf("%s\nlacks %s", md, want)
+		}
+	}
 	outcomes[2].Images = 40
 	if _, err := NewReport(p, nil, outcomes); err == nil {
 		t.Error("outcomes of different splits were put together")

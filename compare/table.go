@@ -23,6 +23,16 @@ type Outcome struct {
 	Judged  []Judged `json:"judged"`
 }
 
+// budgetSlack is the share of a budget of seconds that a training may take more or
+// less and still be compared with others by it.
+const budgetSlack = 0.1
+
+// OffBudget is whether a training took much more or less than its budget of
+// seconds, if it has one.
+func (o Outcome) OffBudget() bool {
+	return o.Budget.Seconds > 0 && math.Abs(o.Seconds-float64(o.Budget.Seconds)) > budgetSlack*float64(o.Budget.Seconds)
+}
+
 // Judged is how the exits did by one way of judging.
 type Judged struct {
 	By    string     `json:"by"` // such as "linear probe"
@@ -95,6 +105,7 @@ type Report struct {
 	Images   int               `json:"images"` // of the split
 	Missing  int               `json:"missing"`
 	Rows     []Summary         `json:"rows"`
+	Off      []string          `json:"off_budget,omitempty"` // names of trainings that took much more or less than their budget of seconds
 	Outcomes []Outcome         `json:"outcomes"`
 }
 
@@ -110,6 +121,11 @@ func NewReport(p Plan, settings map[string]string, outcomes []Outcome) (*Report,
 		}
 		if o.Split != r.Split || o.Images != r.Images {
 			return nil, fmt.Errorf("compare: %s was judged on %d images of %s, others on %d of %s", o.Name(), o.Images, o.Split, r.Images, r.Split)
+		}
+	}
+	for _, o := range outcomes {
+		if o.OffBudget() {
+			r.Off = append(r.Off, o.Name())
 		}
 	}
 	for _, b := range p.Budgets {
@@ -196,7 +212,11 @@ func (r *Report) grids() []grid {
 		for _, s := range r.Rows {
 			exits = union(exits, s.exits(way))
 		}
-		head := append([]string{"method", "epochs"}, exits...)
+		head := []string{"method", "epochs"}
+		if r.timed() {
+			head = []string{"method", "budget", "epochs"}
+		}
+		head = append(head, exits...)
 		if i == 0 {
 			head = append(head, "seconds", "peak MB", "images/s", "seeds")
 		}
@@ -206,6 +226,9 @@ func (r *Report) grids() []grid {
 				continue
 			}
 			row := []string{s.Method, fmt.Sprint(s.Epochs)}
+			if r.timed() {
+				row = []string{s.Method, s.Budget.String(), fmt.Sprint(s.Epochs)}
+			}
 			for _, x := range exits {
 				row = append(row, s.top1(way, x))
 			}
@@ -217,6 +240,11 @@ func (r *Report) grids() []grid {
 		out = append(out, g)
 	}
 	return out
+}
+
+// timed is whether there are budgets of seconds.
+func (r *Report) timed() bool {
+	return slices.ContainsFunc(r.Plan.Budgets, func(b Budget) bool { return b.Seconds > 0 })
 }
 
 // exits are the names of what was judged in a way.
@@ -270,6 +298,15 @@ func (r *Report) notes() []string {
 	notes := []string{note}
 	if r.Missing > 0 {
 		notes = append(notes, fmt.Sprintf("%d of %d trainings are not done yet.", r.Missing, len(r.Plan.Cases())))
+	}
+	if len(r.Off) > 0 {
+		var off []string
+		for _, o := range r.Outcomes {
+			if o.OffBudget() {
+				off = append(off, fmt.Sprintf("%s %.1f s", o.Name(), o.Seconds))
+			}
+		}
+		notes = append(notes, fmt.Sprintf("Off their budget of seconds by more than %.0f %%, so that they do not compare by it: %s.", 100*budgetSlack, strings.Join(off, ", ")))
 	}
 	if len(r.Engines) > 1 {
 		notes = append(notes, fmt.Sprintf("The trainings ran on different engines (%s), whose rounding and speed differ.", strings.Join(r.Engines, "; ")))

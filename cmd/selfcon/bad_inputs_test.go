@@ -327,6 +327,7 @@ func commandLine() []badInput {
 		{"exits that no network has", "models --exits 9", exitUsage},
 		{"predict without a probed run", "predict cat.jpg", exitUsage},
 		{"methods that are there twice", "compare --data sample --methods ce,ce", exitUsage},
+		{"a warm-up that is longer than one of the budgets", "compare --data sample --methods supcon --epochs 30,4 --warmup-epochs 3", exitUsage},
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,14 +48,17 @@ func compareCommand() *cobra.Command {
 the exits of each by linear probes and nearest neighbours, and print one table:
 top-1, seconds, peak memory and images/s, mean ± deviation over the seeds. The
 flags that selfcon train has are settings of all methods; --for changes one for
-a single method.
+a single method. What is not given is each method's own: selfcon-s, -m, -su and
+-mu learn by AdamW with --lr 0.005, the others by SGD with --lr 0.1.
 
 The same command, given again, goes on where it stopped: trainings that are done
 are kept, an interrupted one is resumed, and more --methods, --epochs or --seeds
 add to what is there.
 
 --seconds measures each method's speed once, for a few seconds, and trains for
-as many whole epochs as fit; the epochs are kept in the folder.`,
+as many whole epochs as fit; the epochs are kept in the folder. A training that
+then takes a tenth more or less than its budget is named in a warning and below
+the table.`,
 		Example: `  selfcon compare --data sample --preset small-sample --methods ce,selfcon-s --epochs 5
   selfcon compare --data cifar10:cifar-10-binary.tar.gz --width 8 --per-class 1000 --epochs 15,30
   selfcon compare --data imagefolder:photos --width 8 --image 32 --seconds 60,240 --seeds 2
@@ -89,12 +93,28 @@ as many whole epochs as fit; the epochs are kept in the folder.`,
 	f.BoolVar(&asJSON, "json", false, "print everything as JSON")
 	o.settings = trainFlagSet()
 	o.settings.VisitAll(func(x *pflag.Flag) {
+		if ofMethod(x.Name) {
+			x.DefValue = "" // its text says what each method's is
+		}
 		if f.Lookup(x.Name) == nil && !slices.Contains([]string{"method", "resume"}, x.Name) {
 			f.AddFlag(x)
 		}
 	})
 	complete(cmd, "split", func() []string { return []string{"test", "validation"} })
 	return cmd
+}
+
+// ofMethod is whether methods have a setting's default each their own.
+func ofMethod(flag string) bool {
+	s := config.FindSetting(strings.ReplaceAll(flag, "-", "_"))
+	if s == nil || s.Key == "method" {
+		return false
+	}
+	d := config.Default()
+	return slices.ContainsFunc(loss.Methods(), func(m loss.Method) bool {
+		c := config.DefaultOf(m.Name, "")
+		return s.Text(&c) != s.Text(&d)
+	})
 }
 
 // trainFlagSet are the flags of selfcon train that are settings of a run.
@@ -148,6 +168,9 @@ func (o *comparison) run(ctx context.Context, r *reporter, cmd *cobra.Command) (
 			return nil, err
 		}
 		now.Settings[m] = args
+		if len(o.plan.Budgets) > 0 { // and not the epochs of a preset
+			args = append(slices.Clip(args), "--epochs=0")
+		}
 		if configs[m], err = parseTraining(args); err != nil {
 			return nil, err
 		}
@@ -157,6 +180,9 @@ func (o *comparison) run(ctx context.Context, r *reporter, cmd *cobra.Command) (
 		o.out = filepath.Join("compare", dataName(first))
 	}
 	if err := o.budgets(ctx, r, first); err != nil {
+		return nil, err
+	}
+	if err := o.checkEpochs(now); err != nil {
 		return nil, err
 	}
 	held, err := run.Claim(o.out, planFile, "comparing")
@@ -171,12 +197,18 @@ func (o *comparison) run(ctx context.Context, r *reporter, cmd *cobra.Command) (
 	if err := o.measure(ctx, r, plan, configs); err != nil {
 		return nil, err
 	}
+	if err := o.checkEpochs(plan); err != nil {
+		return nil, err
+	}
+	if err := checkpoint.WriteJSON(filepath.Join(o.out, planFile), plan); err != nil {
+		return nil, err
+	}
 	cases := o.plan.Cases()
 	var outcomes []compare.Outcome
 	var failed error
 	for i, c := range cases {
 		dir := filepath.Join(o.out, c.Name())
-		err := o.train(ctx, r, cmd.ErrOrStderr(), plan, c, dir, fmt.Sprintf("%d of %d: %s", i+1, len(cases), c.Name()))
+		trained, err := o.train(ctx, r, cmd.ErrOrStderr(), plan, c, dir, fmt.Sprintf("%d of %d: %s", i+1, len(cases), c.Name()))
 		var child childError
 		if errors.As(err, &child) && child.code == exitFailed { // its own fault: the others may do
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Name(), err))
@@ -189,6 +221,9 @@ func (o *comparison) run(ctx context.Context, r *reporter, cmd *cobra.Command) (
 		found, err := o.outcome(ctx, r, c, dir)
 		if err != nil {
 			return nil, o.goOn(ctx, err)
+		}
+		if c.Budget.Seconds > 0 && trained {
+			sayBudget(r, found)
 		}
 		outcomes = append(outcomes, found)
 		if err := o.write(plan, outcomes); err != nil {
@@ -317,6 +352,9 @@ func (o *comparison) budgets(ctx context.Context, r *reporter, first config.Run)
 	if err := fillCache(ctx, r, first); err != nil {
 		return err
 	}
+	if len(o.plan.Budgets) > 0 {
+		first.Epochs = cmp.Or(o.plan.Budgets[0].Epochs, forever)
+	}
 	s, err := train.NewSetup(first) // which finds out what is wrong with the data, too
 	if err != nil {
 		return err
@@ -336,13 +374,39 @@ func (o *comparison) budgets(ctx context.Context, r *reporter, first config.Run)
 	return nil
 }
 
+// checkEpochs refuses settings that can't be with the epochs of a budget, such as
+// a warm-up that is longer, before anything is trained. Those of a budget of
+// seconds that was not measured yet are not known.
+func (o *comparison) checkEpochs(plan comparePlan) error {
+	for _, b := range o.plan.Budgets {
+		for _, m := range o.plan.Methods {
+			n := plan.epochs(m, b)
+			if n == 0 {
+				continue
+			}
+			if _, err := parseTraining(append(slices.Clip(plan.Settings[m]), fmt.Sprintf("--epochs=%d", n))); err != nil {
+				return fmt.Errorf("%s within a budget of %s: %w", m, b, err)
+			}
+		}
+	}
+	return nil
+}
+
+// epochs are those of a method within a budget; 0: not measured yet.
+func (p comparePlan) epochs(method string, b compare.Budget) int {
+	if b.Seconds > 0 {
+		return p.Epochs[method+" "+b.String()]
+	}
+	return b.Epochs
+}
+
 // adopt joins what the comparison's folder was begun with.
 func (o *comparison) adopt(now comparePlan) (comparePlan, error) {
 	path := filepath.Join(o.out, planFile)
 	var then comparePlan
 	err := checkpoint.ReadJSON(path, &then)
 	if errors.Is(err, fs.ErrNotExist) {
-		return now, checkpoint.WriteJSON(path, now)
+		return now, nil
 	}
 	if err != nil {
 		return now, err
@@ -356,7 +420,7 @@ func (o *comparison) adopt(now comparePlan) (comparePlan, error) {
 	for k, n := range then.Epochs {
 		now.Epochs[k] = n
 	}
-	return now, checkpoint.WriteJSON(path, now)
+	return now, nil
 }
 
 // measure finds out how many epochs fit into the budgets of time.
@@ -364,7 +428,7 @@ func (o *comparison) measure(ctx context.Context, r *reporter, plan comparePlan,
 	for _, m := range o.plan.Methods {
 		var missing []compare.Budget
 		for _, b := range o.plan.Budgets {
-			if _, ok := plan.Epochs[m+" "+b.String()]; b.Seconds > 0 && !ok {
+			if plan.epochs(m, b) == 0 {
 				missing = append(missing, b)
 			}
 		}
@@ -380,12 +444,12 @@ func (o *comparison) measure(ctx context.Context, r *reporter, plan comparePlan,
 			plan.Epochs[m+" "+b.String()] = n
 			r.sayf("%s: a step takes %.1f ms, so %d s are %d epochs of %d steps", m, 1e3*step.Seconds(), b.Seconds, n, batches)
 		}
-		if err := checkpoint.WriteJSON(filepath.Join(o.out, planFile), plan); err != nil {
-			return err
-		}
 	}
 	return nil
 }
+
+// forever is epochs that are never done.
+const forever = 1 << 20
 
 // How long a training is timed for: at least so many steps and so much time,
 // after some that are not counted.
@@ -398,7 +462,7 @@ const (
 // timeTraining trains for some seconds, and says how long a step takes, with all
 // that it waits for, and how many make an epoch.
 func timeTraining(ctx context.Context, c config.Run) (step time.Duration, batches int, err error) {
-	c.Epochs = 1 << 20 // never done
+	c.Epochs = forever
 	s, err := train.NewSetup(c)
 	if err != nil {
 		return 0, 0, err
@@ -433,29 +497,25 @@ func timeTraining(ctx context.Context, c config.Run) (step time.Duration, batche
 	return step, batches, err
 }
 
-// train sees to it that a case's run is done.
-func (o *comparison) train(ctx context.Context, r *reporter, stderr io.Writer, plan comparePlan, c compare.Case, dir, title string) error {
-	epochs := c.Budget.Epochs
-	if c.Budget.Seconds > 0 {
-		epochs = plan.Epochs[c.Method+" "+c.Budget.String()]
-	}
+// train sees to it that a case's run is done; trained is whether it was not yet.
+func (o *comparison) train(ctx context.Context, r *reporter, stderr io.Writer, plan comparePlan, c compare.Case, dir, title string) (trained bool, err error) {
 	m, err := run.Open(dir)
 	switch {
 	case err == nil && m.Done:
-		return nil
+		return false, nil
 	case err == nil:
 		r.sayf("%s, resumed", title)
-		return child(ctx, stderr, "train", "--resume="+dir)
+		return true, child(ctx, stderr, "train", "--resume="+dir)
 	}
 	if _, missing := os.Stat(filepath.Join(dir, run.ManifestFile)); !errors.Is(missing, fs.ErrNotExist) {
-		return err
+		return false, err
 	}
 	if err := os.RemoveAll(dir); err != nil { // begun, but nothing saved yet
-		return err
+		return false, err
 	}
 	r.sayf("%s", title)
 	args := append([]string{"train", "--validate-every=0"}, plan.Settings[c.Method]...) // which takes time, and not the same
-	return child(ctx, stderr, append(args, fmt.Sprintf("--epochs=%d", epochs), fmt.Sprintf("--seed=%d", c.Seed), "--out="+dir)...)
+	return true, child(ctx, stderr, append(args, fmt.Sprintf("--epochs=%d", plan.epochs(c.Method, c.Budget)), fmt.Sprintf("--seed=%d", c.Seed), "--out="+dir)...)
 }
 
 // childError is how a process of this program ended, which has said itself why.
@@ -492,6 +552,16 @@ func child(ctx context.Context, stderr io.Writer, args ...string) error {
 		return childError{exit.ExitCode()}
 	}
 	return err
+}
+
+// sayBudget tells how long a training took against its budget of seconds, and
+// warns where methods can't be compared by it.
+func sayBudget(r *reporter, o compare.Outcome) {
+	if !o.OffBudget() {
+		r.sayf("%s took %.1f s of its budget of %d s", o.Name(), o.Seconds, o.Budget.Seconds)
+		return
+	}
+	r.warnf("%s took %.1f s, not its budget of %d s: the machine was busier or freer than when a step was timed, or a whole epoch is long; another --out times it anew", o.Name(), o.Seconds, o.Budget.Seconds)
 }
 
 // outcome judges a run that is done, unless that is done too, and sums it up.

@@ -77,7 +77,7 @@ func TestCompare(t *testing.T) {
 	}
 
 	text, log, code := call(t.Context(), args...)
-	if code != exitDone || !strings.Contains(log, "2 of 4: selfcon-s-40ep-s1, resumed") || strings.Contains(log, "1 of 4") {
+	if code != exitDone || !strings.Contains(log, "2 of 4: selfcon-s-40ep-s1, resumed") || strings.Contains(log, "1 of 4") || strings.Contains(log, "next: ") {
 		t.Fatalf("going on: exit code %d, %s", code, log)
 	}
 	after, err := os.Stat(filepath.Join(first, run.ModelFile))
@@ -139,12 +139,42 @@ func TestCompareSeconds(t *testing.T) {
 	if code != exitDone || !strings.Contains(log, "1 s are") || !strings.Contains(text, "of the validation split") {
 		t.Fatalf("exit code %d, %s, %s", code, text, log)
 	}
+	var report compare.Report
+	if err := checkpoint.ReadJSON("compare/sample/compare.json", &report); err != nil {
+		t.Fatal(err)
+	}
+	off := report.Outcomes[0].OffBudget() // as the machine pleases
+	if !strings.Contains(log, "its budget of 1 s") || strings.Contains(log, "warning: supcon-s-1s-s1 took") != off || strings.Contains(text, "Off their budget") != off || !strings.Contains(text, "budget") || !strings.Contains(text, " 1s ") {
+		t.Errorf("off its budget: %t, but %s, %s", off, log, text)
+	}
 	m, err := run.Open("compare/sample/supcon-s-1s-s1")
 	if err != nil || m.Config.Epochs < 2 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	again, log, code := call(t.Context(), args...)
-	if code != exitDone || strings.Contains(log, "1 s are") || again != text {
+	if code != exitDone || strings.Contains(log, "1 s are") || strings.Contains(log, "took") || again != text {
 		t.Errorf("again: exit code %d, %s, %s", code, again, log)
+	}
+	// A warm-up that is too long for the epochs that fit is found before anything
+	// is trained, and can be mended in the same folder.
+	args = append(args, "--out", "w", "--warmup-epochs")
+	_, log, code = call(t.Context(), append(args, "100000")...)
+	if _, err := os.Stat("w/" + planFile); code != exitUsage || !strings.Contains(log, "supcon-s within a budget of 1s: --warmup-epochs: 100000: must be at most half of the ") || err == nil {
+		t.Errorf("a long warm-up: exit code %d, %s, %v", code, log, err)
+	}
+	if _, log, code := call(t.Context(), append(args, "0")...); code != exitDone {
+		t.Errorf("a warm-up that fits: exit code %d, %s", code, log)
+	}
+}
+
+// TestCompareHelp: what each method has of its own is not said to be that of all.
+func TestCompareHelp(t *testing.T) {
+	help, _, _ := call(t.Context(), "compare", "--help")
+	for line := range strings.Lines(help) {
+		for _, flag := range []string{"--lr ", "--optimizer ", "--weight-decay "} {
+			if strings.HasPrefix(strings.TrimSpace(line), flag) && (strings.Count(line, "(default") != 1 || !strings.Contains(line, "(default for ")) {
+				t.Error(line)
+			}
+		}
 	}
 }

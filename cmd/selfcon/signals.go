@@ -29,6 +29,13 @@ func cut(in io.Reader) <-chan struct{} {
 	return gone
 }
 
+// started is the key of a context's value in a process with a lifeline.
+type started struct{}
+
+// byItself is whether the command is no part of another one's work, which says
+// itself what comes next.
+func byItself(ctx context.Context) bool { return ctx.Value(started{}) == nil }
+
 // untilSignal gives a context that the first interrupt ends, so that the command
 // stops in good order and saves; a second one calls quit, which ends the program.
 // SIGHUP counts unless nohup has the program ignore it. The end of a lifeline
@@ -43,6 +50,9 @@ func untilSignal(quit func()) context.Context {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, wanted...)
 	gone := cut(os.Stdin)
+	if gone != nil {
+		ctx = context.WithValue(ctx, started{}, true)
+	}
 	go func() {
 		select {
 		case <-signals:

@@ -144,8 +144,7 @@ comes of them.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), dir)
-			r.sayf("next: selfcon probe %s", shell.Quote(dir))
+			sayTrained(cmd, r, dir)
 			return nil
 		},
 	}
@@ -303,9 +302,16 @@ func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(cmd.OutOrStdout(), dir)
-	r.sayf("next: selfcon probe %s", shell.Quote(dir))
+	sayTrained(cmd, r, dir)
 	return nil
+}
+
+// sayTrained prints a run's folder and says what comes next.
+func sayTrained(cmd *cobra.Command, r *reporter, dir string) {
+	fmt.Fprintln(cmd.OutOrStdout(), dir)
+	if byItself(cmd.Context()) {
+		r.sayf("next: selfcon probe %s", shell.Quote(dir))
+	}
 }
 
 // resumeIn goes on with the run in a folder, also with data that has changed if
