@@ -66,12 +66,26 @@ func unused(dir string, but ...string) error {
 }
 
 // NewFolder makes an empty folder for what is no run itself; dir must not be
-// there or be empty.
-func NewFolder(dir string) error {
+// there or be empty. undo takes away what was written into it since and, unless it
+// was there before, the folder.
+func NewFolder(dir string) (undo func() error, err error) {
 	if err := unused(dir); err != nil {
-		return err
+		return nil, err
 	}
-	return os.MkdirAll(dir, 0o755)
+	_, absent := os.Stat(dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if absent != nil {
+		return func() error { return os.RemoveAll(dir) }, nil
+	}
+	return func() error {
+		entries, err := os.ReadDir(dir)
+		for _, e := range entries {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+		return err
+	}, nil
 }
 
 // Claim keeps other processes out of a folder of what is no run itself until what

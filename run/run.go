@@ -175,6 +175,18 @@ func Fresh(base string) string {
 	}
 }
 
+// notRun says of a folder without a manifest what it is instead.
+func notRun(dir string) string {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("there is no folder %s", dir)
+	}
+	reason := fmt.Sprintf("%s is not the folder of a run: it has no %s", dir, ManifestFile)
+	if in, _ := filepath.Glob(filepath.Join(dir, "*", ManifestFile)); len(in) > 0 {
+		reason += "; name one of those in it, such as " + filepath.Dir(in[0])
+	}
+	return reason
+}
+
 // Open reads a run's manifest.
 func Open(dir string) (Manifest, error) {
 	m := Manifest{Config: config.Default()} // of settings that older programs did not have
@@ -182,7 +194,7 @@ func Open(dir string) (Manifest, error) {
 	path := filepath.Join(dir, ManifestFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, &config.Error{Setting: "run", Reason: fmt.Sprintf("%s is not the folder of a run: it has no %s", dir, ManifestFile)}
+		return m, &config.Error{Setting: "run", Reason: notRun(dir)}
 	}
 	if err != nil {
 		return m, err

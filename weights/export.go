@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -76,12 +75,13 @@ func (x Export) Write(dir, out string, m run.Manifest) (failed error) {
 	if err != nil {
 		return err
 	}
-	if err := run.NewFolder(out); err != nil {
+	undo, err := run.NewFolder(out)
+	if err != nil {
 		return err
 	}
 	defer func() {
 		if failed != nil { // no half of an export
-			failed = errors.Join(failed, os.RemoveAll(out))
+			failed = errors.Join(failed, undo())
 		}
 	}()
 	if x.Format == "pth" {
