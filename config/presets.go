@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"selfcon/internal/suggest"
 	"selfcon/loss"
@@ -174,11 +176,33 @@ func FindPreset(name string) (Preset, error) {
 		}
 		names = append(names, p.Name)
 	}
-	hint := ""
-	if n, ok := suggest.Nearest(name, names); ok {
-		hint = fmt.Sprintf("; did you mean %q?", n)
+	return Preset{}, bad("preset", "unknown name %q; %s (selfcon presets lists all)", name, nearPresets(name, names))
+}
+
+// nearPresets says which presets may have been meant: those that have all words of
+// the name, or the nearest one; if there is neither, how they are named.
+func nearPresets(name string, known []string) string {
+	var near []string
+	for _, k := range known {
+		has := strings.Split(k, "-")
+		if !slices.ContainsFunc(strings.Split(name, "-"), func(word string) bool { return !slices.Contains(has, word) }) {
+			near = append(near, strconv.Quote(k))
+		}
 	}
-	return Preset{}, bad("preset", "unknown name %q%s (selfcon presets lists all)", name, hint)
+	if n, ok := suggest.Nearest(name, known); ok && len(near) == 0 {
+		near = []string{strconv.Quote(n)}
+	}
+	const most = 4
+	switch n := len(near); {
+	case n == 0:
+		return fmt.Sprintf("the names are DATA-NETWORK-METHOD and small-DATA-METHOD, such as %q and %q", "cifar100-resnet18-selfcon-s", quickstart)
+	case n == 1:
+		return fmt.Sprintf("did you mean %s?", near[0])
+	case n <= most:
+		return fmt.Sprintf("did you mean %s or %s?", strings.Join(near[:n-1], ", "), near[n-1])
+	default:
+		return fmt.Sprintf("did you mean %s or one of %d others?", strings.Join(near[:most-1], ", "), n-most+1)
+	}
 }
 
 // Quickstart trains a small network on the embedded sample in about a

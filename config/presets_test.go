@@ -125,11 +125,12 @@ func TestQuickstart(t *testing.T) {
 
 func TestUnknownPreset(t *testing.T) {
 	for name, want := range map[string]string{
-		"cifar100-resnet18-selfcons":  `did you mean "cifar100-resnet18-selfcon-s"?`,
-		"imagenet-resnet34-sefcon-s":  `did you mean "imagenet-resnet34-selfcon-s"?`,
-		"small-sampel-selfcon-s":      `did you mean "small-sample-selfcon-s"?`,
-		"imagenet-resnet50-ce":        "selfcon presets lists all",
-		"something else, quite other": `unknown name "something else, quite other" (selfcon presets`,
+		"cifar100-resnet18-selfcons":     `did you mean "cifar100-resnet18-selfcon-s"?`,
+		"imagenet-resnet34-sefcon-s":     `did you mean "imagenet-resnet34-selfcon-s"?`,
+		"small-sampel-selfcon-s":         `did you mean "small-sample-selfcon-s"?`,
+		"imagenet-resnet50-ce":           "selfcon presets lists all",
+		"something else, quite other":    `unknown name "something else, quite other"; the names are DATA-NETWORK-METHOD`,
+		"tinyimagenet-resnet50-simclr-s": `did you mean "tinyimagenet-resnet50-simclr"?`,
 	} {
 		_, err := FindPreset(name)
 		var e *Error

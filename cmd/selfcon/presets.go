@@ -22,11 +22,12 @@ func presetsCommand() *cobra.Command {
 (dataset × network × method), and small ones that finish on a CPU. The source is
 "scripts" where all of it stands in the scripts of the paper's code, "carried over"
 where batch, epochs and learning rate are those of the published setting nearest to
-it, and "ours". The memory is about that of a training step, and, beside it, of one
-with --micro-batch 64.
+it, and "ours". The memory is about that of a training step with --memory fast,
+without which large ones take less, and, beside it, of one with --micro-batch 64.
 
 With a name, print the preset's whole configuration as YAML, which selfcon train
---config reads, and on standard error how to train and judge by it.`,
+--config reads, and on standard error whose its settings are and how to train and
+judge by it.`,
 		Example: `  selfcon presets
   selfcon presets cifar100-resnet18-selfcon-s
   selfcon train --preset cifar100-resnet18-selfcon-s --data cifar100:cifar-100-binary.tar.gz --micro-batch 64
@@ -51,6 +52,8 @@ With a name, print the preset's whole configuration as YAML, which selfcon train
 				return err
 			}
 			r := newReporter(cmd)
+			_, source := sourceOf(p)
+			r.sayf("source: %s", source)
 			r.sayf("train: %s", trainLine(p))
 			r.sayf("judge: %s", probeLine(p))
 			return nil
@@ -76,22 +79,29 @@ func listPresets(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		dataset, network, source := c.Data, c.Model.Arch, "carried over"
+		dataset, network := c.Data, c.Model.Arch
 		if p.Classes > 0 {
 			dataset += fmt.Sprintf(", %d classes", p.Classes)
 		}
 		if c.Model.Width != model.DefaultWidth {
 			network += fmt.Sprintf(", width %d", c.Model.Width)
 		}
-		switch {
-		case p.Published:
-			source = "scripts"
-		case p.Probe.Epochs == 0:
-			source = "ours"
-		}
+		source, _ := sourceOf(p)
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", p.Name, dataset, network, c.Method, c.Batch, c.Epochs, roughly(whole), roughly(micro), source)
 	}
 	return t.Flush()
+}
+
+// sourceOf is whose a preset's settings are, in a word and in a sentence.
+func sourceOf(p config.Preset) (word, sentence string) {
+	switch {
+	case p.Published:
+		return "scripts", "the scripts of the paper's code; val_fraction is ours"
+	case p.Probe.Epochs == 0:
+		return "ours", "all ours, nothing of the paper's"
+	}
+	return "carried over", "optimizer, schedule and augmentation are the paper's; batch, epochs, lr, sub and how to judge are carried over by us " +
+		"from its scripts for that kind of data, and not checked against its appendix; val_fraction is ours"
 }
 
 // roughly writes bytes with as few digits as an estimate is worth.

@@ -32,6 +32,16 @@ func TestPresets(t *testing.T) {
 			t.Errorf("presets %s: exit code %d, %v, %+v", p.Name, code, err, back)
 		}
 	}
+	// Whose settings they are: the four that the scripts of the paper's code have are said to be theirs.
+	for name, want := range map[string]string{
+		"cifar100-resnet18-selfcon-s": "the scripts of the paper's code", "cifar100-resnet18-supcon": "the scripts of the paper's code",
+		"cifar100-resnet18-ce": "the scripts of the paper's code", "imagenet-resnet34-selfcon-s": "the scripts of the paper's code",
+		"cifar100-resnet18-selfcon-m": "carried over by us", "imagenet-resnet50-selfcon-s": "carried over by us", "small-sample-ce": "all ours",
+	} {
+		if _, stderr, _ := call(t.Context(), "presets", name); !strings.Contains(stderr, "source: ") || !strings.Contains(stderr, want) {
+			t.Errorf("presets %s: %q lacks %q", name, stderr, want)
+		}
+	}
 	_, stderr, _ := call(t.Context(), "presets", "imagenet100-resnet18-selfcon-s")
 	for _, want := range []string{"--data imagenet:ILSVRC2012 --classes FILE", "selfcon probe --epochs 40 --batch 512 --lr 5 --milestones 20,30 --standardize=false RUN"} {
 		if !strings.Contains(stderr, want) {
