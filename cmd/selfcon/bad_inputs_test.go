@@ -306,6 +306,7 @@ func lastMessage(stderr string) string {
 func commandLine() []badInput {
 	return []badInput{
 		{"a command that is not there", "trian", exitUsage},
+		{"help on a command that is not there", "help trian", exitUsage},
 		{"no data", "train", exitUsage},
 		{"a flag that is not there", "train --epoch 3", exitUsage},
 		{"a word for a number", "train --data sample --epochs three", exitUsage},
@@ -316,6 +317,8 @@ func commandLine() []badInput {
 		{"a format without its path", "train --data imagefolder", exitUsage},
 		{"a path that the format does not take", "train --data sample:here", exitUsage},
 		{"a preset that is not there", "train --data sample --preset small-sampel-ce", exitUsage},
+		{"a part of a preset's name", "presets cifar100-resnet50", exitUsage},
+		{"a name that no preset is like", "presets nosuch", exitUsage},
 		{"accepting data without a run", "train --data sample --accept-data", exitUsage},
 		{"settings for a run that has its own", "train --resume runs/a --lr 1", exitUsage},
 		{"a log format that is not there", "train --data sample --log-format xml", exitUsage},
@@ -324,6 +327,8 @@ func commandLine() []badInput {
 		{"no neighbour", "probe --knn --k 0 runs/a", exitUsage},
 		{"an ensemble of one exit", "probe --ensemble-exits backbone runs/a", exitUsage},
 		{"milestones behind the last epoch", "probe --epochs 3 --milestones 60,80 runs/a", exitUsage},
+		{"one run to compare", "runs diff runs/a", exitUsage},
+		{"a network that is not there, to describe", "models --arch resnt18", exitUsage},
 		{"exits that no network has", "models --exits 9", exitUsage},
 		{"predict without a probed run", "predict cat.jpg", exitUsage},
 		{"methods that are there twice", "compare --data sample --methods ce,ce", exitUsage},
@@ -870,6 +875,8 @@ func (c corner) runs() []badInput {
 		{"damaged classifiers", "predict --run r-probe one.png", exitBadData},
 		{"classifying with a run that was not probed", "predict --run done one.png", exitUsage},
 		{"exporting what is no run", "export photos", exitUsage},
+		{"exporting into a file", "export --out encoder.pth done", exitUsage},
+		{"importing a run", "import done", exitUsage},
 		{"fine-tuning what is no run", "finetune empty", exitUsage},
 	}, others...)
 }
@@ -879,6 +886,7 @@ func (c corner) looking() []badInput {
 	c.write("taken.png", aPNG(8, 8))
 	c.write("packme.zip", zipBytes(packed{"train/cat/1.png", aPNG(8, 8)}, packed{"train/dog/1.png", aPNG(8, 8)}))
 	return []badInput{
+		{"packing into nothing", "data pack imagefolder:photos", exitUsage},
 		{"packing into the file that is packed", "data pack imagefolder:packme.zip packme.zip", exitUsage},
 		{"packing into a folder that is not there", "data pack sample no/such/folder/x.pack", exitUsage},
 		{"packing into a folder that is a file", "data pack sample taken.png/x.pack", exitUsage},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,6 +38,10 @@ classifiers go along.`,
 			defer r.end()
 			if !slices.Contains(weights.ExportFormats(), x.Format) {
 				return usagef("unknown format %q%s", x.Format, suggest.Among(x.Format, weights.ExportFormats()))
+			}
+			if ext := filepath.Ext(out); slices.Contains([]string{".safetensors", ".pth", ".pt"}, ext) {
+				return usagef("--out %s: is the folder that the files go into, not the file of the weights, which is %s or, with --format pth, %s in it; name a folder, such as %s",
+					out, weights.SafeFile, weights.TorchFile, cmp.Or(strings.TrimSuffix(filepath.Base(out), ext), "encoder"))
 			}
 			dir := args[0]
 			m, err := run.Open(dir)

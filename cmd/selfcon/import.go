@@ -52,6 +52,10 @@ them.`,
 			if err := config.FindSetting("image").SetText(new(config.Run), strconv.Itoa(image), nil); err != nil {
 				return &config.Error{Setting: "image", Reason: err.Error()}
 			}
+			if _, err := os.Stat(filepath.Join(args[0], run.ManifestFile)); err == nil {
+				dir := shell.Quote(args[0])
+				return usagef("%s is the folder of a run, which is there to be used as it is: selfcon probe %s, selfcon export %s, selfcon train --init %s", args[0], dir, dir, dir)
+			}
 			if out == "" {
 				base := filepath.Base(args[0])
 				out = run.Fresh(filepath.Join("runs", strings.TrimSuffix(base, filepath.Ext(base))))
@@ -123,11 +127,12 @@ func importFile(r *reporter, path, arch, prefix string, image int, given config.
 		}
 		m.Config = c
 	}
-	if err := run.NewFolder(out); err != nil {
+	undo, err := run.NewFolder(out)
+	if err != nil {
 		return err
 	}
 	if err := f.Import(out, m); err != nil {
-		return errors.Join(err, os.RemoveAll(out)) // no half of a run
+		return errors.Join(err, undo()) // no half of a run
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"selfcon/checkpoint"
+	"selfcon/config"
 	"selfcon/engine"
 	"selfcon/engine/oracle"
 	"selfcon/graph"
@@ -51,6 +52,10 @@ func TestWrongUse(t *testing.T) {
 		want string // in the message
 	}{
 		{"trian", exitUsage, `did you mean "train"?`},
+		{"help trian", exitUsage, `unknown command "trian" of selfcon; did you mean "train"?`},
+		{"help data shwo", exitUsage, `did you mean "show"?`},
+		{"help completion bahs", exitUsage, `did you mean "bash"?`},
+		{"help train now", exitUsage, `selfcon train has no command "now"`},
 		{"nonsense", exitUsage, "known: bench, compare, completion, config, data, export, finetune, help, import, models, predict, presets, probe, quickstart, runs, train, version"},
 		{"train --epoch 3", exitUsage, "did you mean --epochs?"},
 		{"train --epochs three", exitUsage, `"three"`},
@@ -66,6 +71,13 @@ func TestWrongUse(t *testing.T) {
 		{"train --preset small-sample-ce --resume " + empty, exitUsage, "leave out --preset"},
 		{"train --preset imagenet100-resnet18-supcon --data imagenet:" + empty, exitUsage, "--classes FILE"},
 		{"presets imagenet-resnet43-supcon", exitUsage, `did you mean "imagenet-resnet34-supcon"?`},
+		{"presets nosuch", exitUsage, "the names are DATA-NETWORK-METHOD"},
+		{"presets cifar10-supcon", exitUsage, `did you mean "small-cifar10-supcon", "small-cifar10-supcon-s", "cifar10-resnet18-supcon" or one of 3 others?`},
+		{"models --arch resnt18", exitUsage, `did you mean "resnet18"?`},
+		{"export --out x.pth runs/a", exitUsage, "--format pth"},
+		{"data pack sample", exitUsage, `FILE is missing after "sample"`},
+		{"runs lsit", exitUsage, `did you mean "list"?`},
+		{"runs diff a", exitUsage, `RUN is missing after "a"`},
 		{"models resnt18", exitUsage, `did you mean "resnet18"?`},
 		{"models wrn_17_8", exitUsage, "must be 6n+4"},
 		{"models vgg13 --image 8", exitUsage, "vgg13 on images of 8×8"},
@@ -166,10 +178,16 @@ func TestWrongUse(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"", "train", "compare", "probe", "finetune", "predict", "models", "presets", "quickstart", "bench", "bench step", "bench inference", "version", "completion"} {
+	for _, args := range []string{"", "train", "compare", "probe", "finetune", "predict", "models", "presets", "quickstart", "bench", "bench step", "bench inference", "version", "completion", "data", "data pack", "runs", "import", "export"} {
 		stdout, _, code := call(t.Context(), append(strings.Fields(args), "--help")...)
 		if code != exitDone || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("selfcon %s --help: exit code %d, no examples in %q", args, code, stdout)
+		}
+	}
+	for _, args := range []string{"help", "help data pack"} {
+		stdout, _, code := call(t.Context(), strings.Fields(args)...)
+		if code != exitDone || !strings.Contains(stdout, "Usage:") {
+			t.Errorf("selfcon %s: exit code %d, %q", args, code, stdout)
 		}
 	}
 	stdout, _, code := call(t.Context(), "completion", "bash")
@@ -571,6 +589,12 @@ func TestModels(t *testing.T) {
 		if next := m.Exits[i+1]; x.Parameters >= next.Parameters || x.MACs >= next.MACs {
 			t.Errorf("%+v costs no less than %+v", x, next)
 		}
+	}
+
+	// The sub-networks are those that train makes by default.
+	stdout, _, _ = call(t.Context(), "models", "--arch", "resnet18", "--width", "4", "--json")
+	if want := string(config.Default().Model.Sub); !strings.Contains(stdout, `"sub":"`+want+`"`) {
+		t.Errorf("no sub-network %s in %s", want, stdout)
 	}
 
 	// All of them; those that need larger images say so.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"selfcon/config"
 	"selfcon/engine/cpu"
 	"selfcon/graph"
 	"selfcon/loss"
@@ -40,8 +41,8 @@ type exitInfo struct {
 }
 
 func modelsCommand() *cobra.Command {
-	c := model.Config{Width: model.DefaultWidth, ImageHeight: 32, ImageChannels: 3}
-	exits, asJSON := "half-way", false
+	c := model.Config{Width: model.DefaultWidth, Sub: config.Default().Model.Sub, ImageHeight: 32, ImageChannels: 3}
+	arch, exits, asJSON := "", "half-way", false
 	cmd := &cobra.Command{
 		Use:   "models [NETWORK…]",
 		Short: "List the networks: parameters, work and memory of each exit",
@@ -49,15 +50,19 @@ func modelsCommand() *cobra.Command {
 parameters of the backbone up to there and of the exit's sub-network, the
 multiply-accumulates of one image (twice as many FLOPs) and the memory that each
 image of a batch takes; and, beside the backbone, the memory that each image takes
-in training with all exits listed, by ` + "`selfcon-s`" + `. The memory is the CPU engine's
-own plan; parameters and, in training, their momentum come on top, once.`,
+in training with all exits listed, by ` + "`selfcon-s`" + ` with --memory fast, without which
+steps of more than 640 MB take less. The memory is the CPU engine's own plan;
+parameters and, in training, their momentum come on top, once.`,
 		Example: `  selfcon models
   selfcon models resnet50 wrn_28_10 --image 224 --exits all
-  selfcon models --width 8 --image 28 --channels 1 --sub small --json`,
+  selfcon models --width 8 --image 28 --channels 1 --sub fc --json`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return model.Archs(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, names []string) error {
+			if arch != "" {
+				names = append(names, arch)
+			}
 			list, err := listModels(cmd.Context(), c, exits, names)
 			if err != nil {
 				return err
@@ -70,14 +75,15 @@ own plan; parameters and, in training, their momentum come on top, once.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
+	f.StringVar(&arch, "arch", "", "the network, as selfcon train has it: the same as its name alone")
 	f.IntVar(&c.ImageHeight, "image", c.ImageHeight, "side of the square images in pixels")
 	f.IntVar(&c.ImageChannels, "channels", c.ImageChannels, "1 (grey) or 3 (RGB)")
 	f.IntVar(&c.Width, "width", c.Width, about("width"))
 	f.StringVar((*string)(&c.Stem), "stem", "", "small or large (default: small up to 64 pixels)")
-	f.StringVar((*string)(&c.Sub), "sub", string(model.SubFC), "sub-network: "+strings.Join(model.SubNetworks(), ", "))
+	f.StringVar((*string)(&c.Sub), "sub", string(c.Sub), "sub-network: "+strings.Join(model.SubNetworks(), ", "))
 	f.StringVar(&exits, "exits", exits, `"half-way", "all", "none" or stages, such as 1,2`)
 	f.BoolVar(&asJSON, "json", false, "print JSON, sizes in bytes")
-	for name, values := range map[string][]string{"stem": model.Stems(), "sub": model.SubNetworks(), "exits": {"half-way", "all", "none"}} {
+	for name, values := range map[string][]string{"arch": model.Archs(), "stem": model.Stems(), "sub": model.SubNetworks(), "exits": {"half-way", "all", "none"}} {
 		complete(cmd, name, func() []string { return values })
 	}
 	return cmd
@@ -181,7 +187,8 @@ func describeModel(n *model.Network) (modelInfo, error) {
 // memoryPerImage is the bytes that a program's memory grows by with each image,
 // by the engine's plan for 8 and for 16 of them; nothing is run.
 func memoryPerImage(build func(batch int) (*graph.Program, error)) (int, []*graph.Variable, error) {
-	e, err := openCPU(cpu.Options{})
+	// By default a large step repeats convolutions, and its memory is no multiple of the images'.
+	e, err := openCPU(cpu.Options{Memory: cpu.MemoryFast})
 	if err != nil {
 		return 0, nil, err
 	}

@@ -47,6 +47,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data,
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkLogFlags(cmd) }
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
+	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd() // notes where to print
 	explain(cmd)
 	return cmd
@@ -56,7 +57,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data,
 // of the others.
 func explain(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
-		if c.Name() == "completion" {
+		switch c.Name() {
+		case "help":
+			c.Run, c.RunE = nil, help
+		case "completion":
 			c.Short = "Print a shell's completion script"
 			c.Example = "  source <(selfcon completion bash)"
 			c.Args, c.RunE = noCommand, func(cmd *cobra.Command, _ []string) error {
@@ -69,15 +73,38 @@ func explain(cmd *cobra.Command) {
 				if err == nil || errors.As(err, new(usageError)) {
 					return err
 				}
+				use := cmd.CommandPath() + strings.TrimPrefix(cmd.Use, cmd.Name())
 				given := "no argument"
 				if len(a) > 0 {
 					given = strconv.Quote(strings.Join(a, " "))
+					if all := strings.Fields(cmd.Use)[1:]; len(a) < len(all) && !strings.Contains(cmd.Use, "--") {
+						example, _, _ := strings.Cut(strings.TrimSpace(cmd.Example), "\n")
+						if example != "" {
+							example = ", for example: " + example
+						}
+						return usagef("%s is missing after %s; the command is: %s%s; see %s --help", all[len(a)], given, use, example, cmd.CommandPath())
+					}
 				}
-				return usagef("%s given, but the command is: %s%s; see %s --help", given, cmd.CommandPath(), strings.TrimPrefix(cmd.Use, cmd.Name()), cmd.CommandPath())
+				return usagef("%s given, but the command is: %s; see %s --help", given, use, cmd.CommandPath())
 			}
 		}
 		explain(c)
 	}
+}
+
+// help is the command of that name, which refuses what is no command's.
+func help(cmd *cobra.Command, args []string) error {
+	of, rest, err := cmd.Root().Find(args)
+	if err != nil {
+		return usageError{err}
+	}
+	if len(rest) > 0 && len(names(of)) == 0 {
+		return usagef("%s has no command %q; see %s --help", of.CommandPath(), rest[0], of.CommandPath())
+	}
+	if err := noCommand(of, rest); err != nil {
+		return err
+	}
+	return of.Help()
 }
 
 func names(cmd *cobra.Command) []string {

@@ -37,7 +37,7 @@ func runsCommand() *cobra.Command {
   selfcon runs diff runs/photos-selfcon-s runs/photos-ce
   selfcon runs tail -f runs/photos-selfcon-s`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		Args: cobra.NoArgs,
+		Args: noCommand,
 	}
 	cmd.AddCommand(runsListCommand(), runsShowCommand(), runsDiffCommand(), runsTailCommand(), runsReportCommand())
 	return cmd
@@ -156,7 +156,7 @@ func runsListCommand() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "list [FOLDER]",
-		Short: "List the runs in a folder (default: runs)",
+		Short: "List the runs in a folder (default: runs), or the one whose folder it is",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "runs"
@@ -173,12 +173,21 @@ func runsListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			infos := []runInfo{}
+			isRun := func(path string) bool {
+				_, err := os.Stat(filepath.Join(path, run.ManifestFile))
+				return err == nil
+			}
+			var paths []string
 			for _, e := range entries {
-				path := filepath.Join(dir, e.Name())
-				if _, err := os.Stat(filepath.Join(path, run.ManifestFile)); err != nil || strings.HasPrefix(e.Name(), ".") {
-					continue // no run
+				if path := filepath.Join(dir, e.Name()); isRun(path) && !strings.HasPrefix(e.Name(), ".") {
+					paths = append(paths, path)
 				}
+			}
+			if isRun(dir) {
+				paths = []string{dir}
+			}
+			infos := []runInfo{}
+			for _, path := range paths {
 				i, err := inspect(path)
 				if err != nil {
 					i.State, i.Error = "damaged", err.Error()

@@ -22,6 +22,14 @@ func TestShow(t *testing.T) {
 	if code != exitDone || !strings.Contains(log, "next: selfcon probe '"+name+"'\n") {
 		t.Fatal(log)
 	}
+	for dir, want := range map[string]int{".": 2, "a": 1} { // the runs in a folder, or the one that it is
+		if text, _, code := call(t.Context(), "runs", "list", dir); code != exitDone || strings.Count(text, "\n") != 1+want {
+			t.Errorf("runs list %s: exit code %d, %q", dir, code, text)
+		}
+	}
+	if _, log, code := call(t.Context(), "import", name); code != exitUsage || !strings.Contains(log, "is the folder of a run") || !strings.Contains(log, "selfcon export '"+name+"'") {
+		t.Errorf("import of a run's folder: exit code %d, %q", code, log)
+	}
 	text, _, code := call(t.Context(), "runs", "show", name)
 	if code != exitDone || strings.Contains(text, "dropout") || strings.Contains(text, "drop_connect") {
 		t.Error(text)
