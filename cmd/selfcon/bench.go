@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -51,6 +52,17 @@ func timeRuns(ctx context.Context, steps int, run func() error) (timings, error)
 	t.best = times[0]
 	t.median = (times[(len(times)-1)/2] + times[len(times)/2]) / 2
 	return t, nil
+}
+
+// printMeasured prints a benchmark's results: in words, or as a line of JSON. What
+// explains them, if anything, goes to standard error.
+func printMeasured(cmd *cobra.Command, results any, asJSON bool, explanation, words string) error {
+	fmt.Fprint(cmd.ErrOrStderr(), explanation)
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(results)
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), words)
+	return err
 }
 
 func convFlag(f *pflag.FlagSet, conv *string) {

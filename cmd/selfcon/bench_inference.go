@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -57,15 +56,8 @@ compute the same.`,
 			if err != nil {
 				return err
 			}
-			if explain {
-				fmt.Fprint(cmd.ErrOrStderr(), table)
-			}
-			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(b)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, width %d, %d images of %d×%d, %s\nbest %.3f ms (median %.3f, first %.1f, compile %.1f)  %.1f images/s  peak memory %.0f MB\n",
-				b.Arch, b.Width, b.Batch, b.Image, b.Image, b.Engine, 1e3*b.Step, 1e3*b.Median, 1e3*b.First, 1e3*b.CompileS, b.Speed, float64(b.Peak)/1e6)
-			return err
+			return printMeasured(cmd, b, asJSON, table, fmt.Sprintf("%s, width %d, %d images of %d×%d, %s\nbest %.3f ms (median %.3f, first %.1f, compile %.1f)  %.1f images/s  peak memory %.0f MB",
+				b.Arch, b.Width, b.Batch, b.Image, b.Image, b.Engine, 1e3*b.Step, 1e3*b.Median, 1e3*b.First, 1e3*b.CompileS, b.Speed, float64(b.Peak)/1e6))
 		},
 	}
 	f := cmd.Flags()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 
@@ -54,12 +53,8 @@ this, pack the set (data pack, train --cache) or give it more cores.`,
 			if err := b.run(cmd.Context(), s.Train); err != nil {
 				return err
 			}
-			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(b)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, %s, to %d×%d, %d workers, kernels %s\n%.0f images/s (%.3f ms an image; median %.3f)  peak memory %.0f MB\n",
-				b.Data, b.Augment, b.Image, b.Image, b.Workers, b.Engine, b.Speed, 1e3*b.Step, 1e3*b.Median, float64(b.Peak)/1e6)
-			return err
+			return printMeasured(cmd, b, asJSON, "", fmt.Sprintf("%s, %s, to %d×%d, %d workers, kernels %s\n%.0f images/s (%.3f ms an image; median %.3f)  peak memory %.0f MB",
+				b.Data, b.Augment, b.Image, b.Image, b.Workers, b.Engine, b.Speed, 1e3*b.Step, 1e3*b.Median, float64(b.Peak)/1e6))
 		},
 	}
 	dataFlags(cmd, &opt)

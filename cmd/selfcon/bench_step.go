@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -65,19 +64,13 @@ with sub-networks have one, fc, half-way.`,
 			if err != nil {
 				return err
 			}
-			if explain {
-				fmt.Fprint(cmd.ErrOrStderr(), table)
-			}
-			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(b)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s, width %d, %d images of %d×%d a step, %s\nstep %.4f s (median %.4f, first %.3f, compile %.3f)  %.1f images/s  peak memory %.0f MB\n",
+			words := fmt.Sprintf("%s %s, width %d, %d images of %d×%d a step, %s\nstep %.4f s (median %.4f, first %.3f, compile %.3f)  %.1f images/s  peak memory %.0f MB",
 				b.Arch, b.Method, b.Width, b.Batch, b.Image, b.Image, b.Engine, b.Step, b.Median, b.First, b.CompileS, b.Speed, float64(b.Peak)/1e6)
-			if err == nil && b.Memory != "" {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "arena %.0f MB, %.0f MB without recomputation; recomputed steps are %.1f %% of the step's FLOPs\n",
+			if b.Memory != "" {
+				words += fmt.Sprintf("\narena %.0f MB, %.0f MB without recomputation; recomputed steps are %.1f %% of the step's FLOPs",
 					float64(b.Arena)/1e6, float64(b.Kept)/1e6, 100*b.Repeated)
 			}
-			return err
+			return printMeasured(cmd, b, asJSON, table, words)
 		},
 	}
 	f := cmd.Flags()
