@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -97,13 +98,13 @@ func (k *cifarKind) other() *cifarKind {
 }
 
 // openCIFAR reads a set from a folder or an archive.
-func openCIFAR(root string, kind *cifarKind) (Splits, error) {
+func openCIFAR(root string, kind *cifarKind, opt Options) (Splits, error) {
 	st, err := os.Stat(root)
 	if err != nil {
 		return Splits{}, readFailed(root, err)
 	}
 	if !st.IsDir() {
-		return openCIFARArchive(root, kind)
+		return openCIFARArchive(root, kind, opt)
 	}
 	for _, sub := range []string{"", kind.forms[0].folder, kind.forms[1].folder} {
 		for i := range kind.forms {
@@ -116,7 +117,7 @@ func openCIFAR(root string, kind *cifarKind) (Splits, error) {
 			for _, name := range form.files() {
 				path := filepath.Join(dir, name)
 				if err := withFile(path, func(r io.Reader, size int64) error {
-					parts[name], err = readCIFARPart(path, r, size, form, kind)
+					parts[name], err = readCIFARPart(path, r, size, form, kind, opt)
 					return err
 				}); err != nil {
 					return Splits{}, err
@@ -127,7 +128,7 @@ func openCIFAR(root string, kind *cifarKind) (Splits, error) {
 	}
 	for _, form := range kind.forms {
 		if p := filepath.Join(root, form.archive); isRegular(p) {
-			return openCIFARArchive(p, kind)
+			return openCIFARArchive(p, kind, opt)
 		}
 	}
 	for _, form := range kind.other().forms {
@@ -147,7 +148,7 @@ func isRegular(path string) bool {
 }
 
 // openCIFARArchive reads a set from a .tar.gz (or a .tar), in one pass.
-func openCIFARArchive(archive string, kind *cifarKind) (Splits, error) {
+func openCIFARArchive(archive string, kind *cifarKind, opt Options) (Splits, error) {
 	formOf := map[string]*cifarForm{}
 	for i := range kind.forms {
 		for _, name := range kind.forms[i].files() {
@@ -191,7 +192,7 @@ func openCIFARArchive(archive string, kind *cifarKind) (Splits, error) {
 			if parts[name] != nil {
 				return badf(archive+": "+h.Name, "the archive has two files of this name")
 			}
-			if parts[name], err = readCIFARPart(archive+": "+h.Name, t, h.Size, form, kind); err != nil {
+			if parts[name], err = readCIFARPart(archive+": "+h.Name, t, h.Size, form, kind, opt); err != nil {
 				return err
 			}
 		}
@@ -225,10 +226,10 @@ func openCIFARArchive(archive string, kind *cifarKind) (Splits, error) {
 type cifarPart struct {
 	path   string
 	pix    [][]uint8 // HWC
-	labels []uint16
+	labels []int32
 }
 
-func readCIFARPart(path string, r io.Reader, size int64, form *cifarForm, kind *cifarKind) (*cifarPart, error) {
+func readCIFARPart(path string, r io.Reader, size int64, form *cifarForm, kind *cifarKind, opt Options) (*cifarPart, error) {
 	if size > maxCIFARFile {
 		return nil, badf(path, "%d bytes: no file of %s is larger than %d", size, kind.title, maxCIFARFile)
 	}
@@ -243,6 +244,11 @@ func readCIFARPart(path string, r io.Reader, size int64, form *cifarForm, kind *
 	p := &cifarPart{path: path}
 	if p.pix, p.labels, err = parse(path, raw, kind); err != nil {
 		return nil, err
+	}
+	for i, l := range p.labels {
+		if (l < 0 || int(l) >= len(kind.classes)) && opt.faults == nil { // otherwise the check says so
+			return nil, badf(path, "label %d of image %d is out of range: %s has labels 0 to %d", l, i, kind.title, len(kind.classes)-1)
+		}
 	}
 	return p, nil
 }
@@ -270,21 +276,19 @@ func (k *cifarKind) dataset(parts []*cifarPart) *memory {
 	return m
 }
 
-// parseCIFARBinary takes raw over: the images are made in its memory.
-func parseCIFARBinary(path string, raw []byte, kind *cifarKind) (pix [][]uint8, labels []uint16, err error) {
+// parseCIFARBinary takes raw over: the images are made in its memory. Labels may
+// be out of range.
+func parseCIFARBinary(path string, raw []byte, kind *cifarKind) (pix [][]uint8, labels []int32, err error) {
 	size := kind.labelBytes + cifarPixels
 	n := len(raw) / size
 	if len(raw)%size != 0 || n == 0 {
 		return nil, nil, badf(path, "truncated or of another kind: %d bytes are not one or more whole records of %d (%d for the label, 3×1024 for the pixels), as %s has",
 			len(raw), size, kind.labelBytes, kind.title)
 	}
-	pix, labels = make([][]uint8, n), make([]uint16, n)
+	pix, labels = make([][]uint8, n), make([]int32, n)
 	for i := range n {
 		record := raw[i*size : (i+1)*size]
-		labels[i] = uint16(record[kind.labelBytes-1])
-		if int(labels[i]) >= len(kind.classes) {
-			return nil, nil, badf(path, "label %d of image %d is out of range: %s has labels 0 to %d", labels[i], i, kind.title, len(kind.classes)-1)
-		}
+		labels[i] = int32(record[kind.labelBytes-1])
 		pix[i] = record[kind.labelBytes:size:size]
 		interleave(pix[i])
 	}
@@ -292,7 +296,7 @@ func parseCIFARBinary(path string, raw []byte, kind *cifarKind) (pix [][]uint8, 
 }
 
 // parseCIFARPython takes raw over, as parseCIFARBinary.
-func parseCIFARPython(path string, raw []byte, kind *cifarKind) (pix [][]uint8, labels []uint16, err error) {
+func parseCIFARPython(path string, raw []byte, kind *cifarKind) (pix [][]uint8, labels []int32, err error) {
 	v, err := cifarPickle(raw)
 	if err != nil {
 		return nil, nil, badf(path, "not a python file of %s: %v", kind.title, err)
@@ -326,13 +330,13 @@ func parseCIFARPython(path string, raw []byte, kind *cifarKind) (pix [][]uint8, 
 			}
 		}
 	}
-	pix, labels = make([][]uint8, n), make([]uint16, n)
+	pix, labels = make([][]uint8, n), make([]int32, n)
 	for i := range n {
 		label, ok := list.Items[i].(int64)
-		if !ok || label < 0 || label >= int64(len(kind.classes)) {
-			return nil, nil, badf(path, "label %s of image %d is out of range: %s has labels 0 to %d", pickle.Brief(list.Items[i]), i, kind.title, len(kind.classes)-1)
+		if !ok {
+			return nil, nil, badf(path, "label %s of image %d: must be a whole number, 0 to %d for %s", pickle.Brief(list.Items[i]), i, len(kind.classes)-1, kind.title)
 		}
-		labels[i] = uint16(label)
+		labels[i] = int32(min(max(label, math.MinInt32), math.MaxInt32))
 		pix[i] = data[i*cifarPixels : (i+1)*cifarPixels : (i+1)*cifarPixels]
 		interleave(pix[i])
 	}

@@ -6,7 +6,7 @@ import "strconv"
 type memory struct {
 	width, height, channels int
 	pix                     [][]uint8 // an image each, HWC
-	labels                  []uint16
+	labels                  []int32
 	classes                 []string
 	name                    func(i int) string
 }

@@ -41,8 +41,8 @@ type Format struct {
 	Example string
 
 	needsPath bool
-	open      func(path string) (Splits, error)
-	openOpt   func(path string, opt Options) (Splits, error) // instead of open: the format heeds the options itself
+	open      func(path string, opt Options) (Splits, error) // heeds what opt.faults says
+	openOpt   func(path string, opt Options) (Splits, error) // instead of open: the format heeds all options itself
 }
 
 // formats is the one table of formats, in the order of help texts.
@@ -51,42 +51,42 @@ var formats = []Format{
 		Name:    "sample",
 		Reads:   "a real sample of Fashion-MNIST that is part of the program: 10,000 training and 2,000 test images, 28×28, grey, 10 classes",
 		Example: "sample",
-		open:    func(string) (Splits, error) { return openSample() },
+		open:    func(string, Options) (Splits, error) { return openSample() },
 	},
 	{
 		Name:      "cifar10",
 		Reads:     "CIFAR-10 as distributed: cifar-10-binary.tar.gz or cifar-10-python.tar.gz, read as it is, or the unpacked folder",
 		Example:   "cifar10:cifar-10-binary.tar.gz",
 		needsPath: true,
-		open:      func(path string) (Splits, error) { return openCIFAR(path, cifar10) },
+		open:      func(path string, opt Options) (Splits, error) { return openCIFAR(path, cifar10, opt) },
 	},
 	{
 		Name:      "cifar100",
 		Reads:     "CIFAR-100 as distributed, fine labels: cifar-100-binary.tar.gz or cifar-100-python.tar.gz, read as it is, or the unpacked folder",
 		Example:   "cifar100:cifar-100-python.tar.gz",
 		needsPath: true,
-		open:      func(path string) (Splits, error) { return openCIFAR(path, cifar100) },
+		open:      func(path string, opt Options) (Splits, error) { return openCIFAR(path, cifar100, opt) },
 	},
 	{
 		Name:      "fashion-mnist",
 		Reads:     "a folder with Fashion-MNIST's four IDX files (train-images-idx3-ubyte, …), plain or .gz",
 		Example:   "fashion-mnist:fashion",
 		needsPath: true,
-		open:      func(path string) (Splits, error) { return openIDX(path, fashionMNISTClasses, true) },
+		open:      func(path string, opt Options) (Splits, error) { return openIDX(path, fashionMNISTClasses, true, opt) },
 	},
 	{
 		Name:      "mnist",
 		Reads:     "a folder with MNIST's four IDX files (train-images-idx3-ubyte, …), plain or .gz",
 		Example:   "mnist:mnist",
 		needsPath: true,
-		open:      func(path string) (Splits, error) { return openIDX(path, digits(10), true) },
+		open:      func(path string, opt Options) (Splits, error) { return openIDX(path, digits(10), true, opt) },
 	},
 	{
 		Name:      "idx",
 		Reads:     "a folder with IDX files named as MNIST's; the t10k (test) pair may be missing; classes are 0 to the largest training label",
 		Example:   "idx:digits",
 		needsPath: true,
-		open:      func(path string) (Splits, error) { return openIDX(path, nil, false) },
+		open:      func(path string, opt Options) (Splits, error) { return openIDX(path, nil, false, opt) },
 	},
 	{
 		Name:      "imagefolder",
@@ -128,7 +128,7 @@ var formats = []Format{
 		Reads:     "what selfcon data pack has written: decoded pixels, checksummed, mapped into memory",
 		Example:   "packed:photos.pack",
 		needsPath: true,
-		open:      openPacked,
+		open:      func(path string, _ Options) (Splits, error) { return openPacked(path) },
 	},
 	{
 		Name:      "csv",
@@ -200,7 +200,7 @@ func open(spec string, opt Options) (Splits, error) {
 	if f.openOpt != nil {
 		return f.openOpt(path, opt)
 	}
-	s, err := f.open(path)
+	s, err := f.open(path, opt)
 	if err != nil {
 		return Splits{}, err
 	}

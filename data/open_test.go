@@ -83,7 +83,7 @@ func small(n, classes int) *memory {
 	for i := range n {
 		v := byte(i)
 		m.pix = append(m.pix, []byte{v, 2 * v, 255, v + 1, 2 * v, 0})
-		m.labels = append(m.labels, uint16(i%classes))
+		m.labels = append(m.labels, int32(i%classes))
 	}
 	return m
 }

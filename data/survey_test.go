@@ -131,3 +131,30 @@ func TestSurveyParquet(t *testing.T) {
 		t.Errorf("%d images, %v", s.Train.Len(), err)
 	}
 }
+
+// TestSurveyArrays: labels out of range in IDX and CIFAR files, which Open refuses,
+// are findings, and the rest is checked.
+func TestSurveyArrays(t *testing.T) {
+	dir := idxSet(t, false)
+	write(t, dir, "t10k-labels-idx1-ubyte", append(be(0x801, 2), 77, 0))
+	_, err := Open("idx:"+dir, Options{})
+	wantData(t, err, "t10k-labels-idx1-ubyte", "label 77 of image 0 is out of range: the training labels end at 2")
+	found := surveyed(t, "idx:"+dir)
+	wantFound(t, found, OutOfRange, "test", 1, "t10k-images-idx3-ubyte: image 0: label 77 of 3 classes")
+	wantFound(t, found, Leak, "train+test", 2, "image 0 is ")
+	wantFound(t, surveyed(t, "mnist:"+dir), OutOfRange, "test", 1, "label 77 of 10 classes")
+
+	batch := cifarBinary(cifar10, 1)
+	batch[3073] = 10
+	dir = t.TempDir()
+	python := t.TempDir()
+	for i, name := range cifar10.forms[0].files() {
+		write(t, dir, name, batch)
+		write(t, python, cifar10.forms[1].files()[i], pickleOf(2, true, make([]byte, 2*cifarPixels), 200, 3))
+	}
+	found = surveyed(t, "cifar10:"+dir)
+	wantFound(t, found, OutOfRange, "train", 5, "data_batch_1.bin: image 1: label 10 of 10 classes")
+	wantFound(t, found, OutOfRange, "test", 1, "test_batch.bin: image 1: label 10")
+	wantFound(t, found, Leak, "train+test", 3)
+	wantFound(t, surveyed(t, "cifar10:"+python), OutOfRange, "train", 5, "data_batch_5: image 0: label 200 of 10 classes")
+}

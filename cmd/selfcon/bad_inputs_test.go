@@ -899,6 +899,8 @@ func (c corner) looking() []badInput {
 		{"a folder's faults all at once", "data check imagefolder:hollow", exitBadData},
 		{"one class to check", "data check imagefolder:one", exitBadData},
 		{"labels out of range to check", "data check parquet:bad.parquet", exitBadData},
+		{"IDX labels out of range to check", "data check mnist:idx-label", exitBadData},
+		{"CIFAR labels out of range to check", "data check cifar10:cifar-label", exitBadData},
 		{"examples below 0", "data check --examples -1 sample", exitUsage},
 		{"shrinking to less than nothing", "data pack --short -1 sample x.pack", exitUsage},
 	}
