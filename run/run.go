@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"selfcon/checkpoint"
@@ -195,6 +196,9 @@ func Open(dir string) (Manifest, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, &config.Error{Setting: "run", Reason: notRun(dir)}
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return m, &config.Error{Setting: "run", Reason: dir + " is a file, not the folder of a run"}
 	}
 	if err != nil {
 		return m, err

@@ -164,7 +164,12 @@ func (f *File) translate(raw []checkpoint.Named, prefix string) error {
 	for i := range raw {
 		raw[i].Name = unwrap(raw[i].Name)
 	}
-	if prefix == "" {
+	if prefix != "" {
+		prefix = strings.TrimSuffix(prefix, ".") + "."
+		if !slices.ContainsFunc(raw, func(t checkpoint.Named) bool { return strings.HasPrefix(t.Name, prefix) }) {
+			return bad(f.Path, "no name in it begins with %s; the first are %s", prefix, some(nameList(raw), 3))
+		}
+	} else {
 		var err error
 		if prefix, err = findPrefix(raw); err != nil {
 			return bad(f.Path, "%v", err)

@@ -279,6 +279,8 @@ func TestTranslate(t *testing.T) {
 		"compiled":   {in: []string{"_orig_mod.module.layer1.0.conv1.weight"}, out: []string{"encoder.layer1.0.conv1.weight"}, wantNaming: Reference},
 		"backbone":   {in: []string{"backbone.layer1.0.conv1.weight", "backbone.layer2.0.downsample.0.weight", "classifier.weight"}, out: []string{"encoder.layer1.0.conv1.weight", "encoder.layer2.0.shortcut.0.weight"}, left: []string{"classifier.weight"}, wantNaming: Torchvision},
 		"momentum":   {in: []string{"encoder_q.layer1.0.conv1.weight", "encoder_k.layer1.0.conv1.weight", "queue"}, wantErr: "--prefix which: encoder_k., encoder_q."},
+		"no such":    {in: []string{"encoder_q.layer1.0.conv1.weight"}, prefix: "encoder_k", wantErr: "no name in it begins with encoder_k.; the first are encoder_q.layer1"},
+		"no dot":     {in: []string{"encoder_q.layer1.0.conv1.weight", "encoder_k.layer1.0.conv1.weight"}, prefix: "encoder_q", out: []string{"encoder.layer1.0.conv1.weight"}, left: []string{"encoder_k.layer1.0.conv1.weight"}, wantNaming: Reference},
 		"chosen":     {in: []string{"encoder_q.layer1.0.conv1.weight", "encoder_q.fc.0.weight", "encoder_k.layer1.0.conv1.weight"}, prefix: "encoder_q.", out: []string{"encoder.layer1.0.conv1.weight"}, left: []string{"encoder_q.fc.0.weight", "encoder_k.layer1.0.conv1.weight"}, wantNaming: Reference},
 		"counters":   {in: []string{"layer1.0.conv1.weight", "bn1.num_batches_tracked"}, out: []string{"encoder.layer1.0.conv1.weight"}, wantNaming: Reference},
 		"unknown":    {in: []string{"model.embed.weight"}, wantErr: "holds no network that is known"},

@@ -767,6 +767,8 @@ func (c corner) weights() []badInput {
 	} {
 		out = append(out, badInput{r[0], "import --out imported " + r[1], exitBadData})
 	}
+	c.write("two.safetensors", safetensors(`{"encoder_q.conv1.weight":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`, 16))
+	out = append(out, badInput{"a prefix that no name has", "import --prefix encoder_k --out imported two.safetensors", exitBadData})
 	out = append(out, badInput{"images that no memory holds", "import --image 100000 --out imported strange.safetensors", exitUsage})
 	return out
 }
@@ -874,6 +876,8 @@ func (c corner) runs() []badInput {
 		{"another network's model", "probe r-swapped", exitBadData},
 		{"damaged classifiers", "predict --run r-probe one.png", exitBadData},
 		{"classifying with a run that was not probed", "predict --run done one.png", exitUsage},
+		{"a file for a run", "runs show one.png", exitUsage},
+		{"a file for a folder of runs", "runs list one.png", exitUsage},
 		{"exporting what is no run", "export photos", exitUsage},
 		{"exporting into a file", "export --out encoder.pth done", exitUsage},
 		{"importing a run", "import done", exitUsage},
@@ -891,6 +895,7 @@ func (c corner) looking() []badInput {
 		{"packing into a folder that is not there", "data pack sample no/such/folder/x.pack", exitUsage},
 		{"packing into a folder that is a file", "data pack sample taken.png/x.pack", exitUsage},
 		{"drawing into a file that is there", "data show --out taken.png sample", exitUsage},
+		{"drawing a JPEG", "data show --out views.jpg sample", exitUsage},
 		{"drawing into a folder that is not there", "data show --out no/such/views.png sample", exitUsage},
 		{"a drawing that is too large", "data show --image 4096 --images 1000 --views 1000 sample", exitUsage},
 		{"too many views", "data show --views 1001 sample", exitUsage},

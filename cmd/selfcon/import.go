@@ -19,7 +19,7 @@ import (
 )
 
 func importCommand() *cobra.Command {
-	var c config.Run // what the flags say of the data
+	c := config.Run{ClassOrder: config.Default().ClassOrder} // what the flags say of the data
 	arch, prefix, out := "", "", ""
 	image := 0
 	cmd := &cobra.Command{

@@ -76,6 +76,7 @@ func TestWrongUse(t *testing.T) {
 		{"models --arch resnt18", exitUsage, `did you mean "resnet18"?`},
 		{"export --out x.pth runs/a", exitUsage, "--format pth"},
 		{"data pack sample", exitUsage, `FILE is missing after "sample"`},
+		{"config now", exitUsage, `"now" is no setting: write key=value`},
 		{"runs lsit", exitUsage, `did you mean "list"?`},
 		{"runs diff a", exitUsage, `RUN is missing after "a"`},
 		{"models resnt18", exitUsage, `did you mean "resnet18"?`},

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,7 +78,7 @@ func explain(cmd *cobra.Command) {
 				given := "no argument"
 				if len(a) > 0 {
 					given = strconv.Quote(strings.Join(a, " "))
-					if all := strings.Fields(cmd.Use)[1:]; len(a) < len(all) && !strings.Contains(cmd.Use, "--") {
+					if all := required(cmd.Use); len(a) < len(all) {
 						example, _, _ := strings.Cut(strings.TrimSpace(cmd.Example), "\n")
 						if example != "" {
 							example = ", for example: " + example
@@ -90,6 +91,19 @@ func explain(cmd *cobra.Command) {
 		}
 		explain(c)
 	}
+}
+
+// required are the arguments that a command must have, by its line of use; none
+// where flags are among them.
+func required(use string) []string {
+	all := strings.Fields(use)[1:]
+	if n := slices.IndexFunc(all, func(s string) bool { return strings.HasPrefix(s, "[") }); n >= 0 {
+		all = all[:n]
+	}
+	if slices.ContainsFunc(all, func(s string) bool { return strings.HasPrefix(s, "-") }) {
+		return nil
+	}
+	return all
 }
 
 // help is the command of that name, which refuses what is no command's.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -138,6 +139,15 @@ func (i runInfo) last() string {
 	return fmt.Sprintf("%.2f%% %s", 100*t.Top1, t.Exit)
 }
 
+// progress is how many of its epochs a run has done; nothing of one that was
+// trained elsewhere.
+func (i runInfo) progress(of string) string {
+	if i.State == "imported" {
+		return ""
+	}
+	return fmt.Sprintf("%d%s%d", i.Epoch, of, i.Epochs)
+}
+
 func share(v *float64) string {
 	if v == nil {
 		return ""
@@ -169,6 +179,9 @@ func runsListCommand() *cobra.Command {
 			}
 			if errors.Is(err, fs.ErrNotExist) {
 				return usagef("%s: there is no such folder", dir)
+			}
+			if errors.Is(err, syscall.ENOTDIR) {
+				return usagef("%s is a file: name a run's folder, or the one that runs lie in", dir)
 			}
 			if err != nil {
 				return err
@@ -206,10 +219,10 @@ func runsListCommand() *cobra.Command {
 			fmt.Fprintln(w, "run\tstate\tmethod\tnetwork\tepochs\tloss\tvalidation\ttop-1\ttime")
 			for _, i := range infos {
 				if i.State == "damaged" {
-					fmt.Fprintf(w, "%s\tdamaged: %s\n", i.Dir, i.Error)
+					fmt.Fprintf(w, "%s\tdamaged\t\t\t\t\t\t\t%s\n", i.Dir, i.Error) // as many cells as the others, which they stay in line by
 					continue
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%s\t%s\t%s\t%s\n", i.Dir, i.State, i.Method, i.Network, i.Epoch, i.Epochs,
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.Dir, i.State, i.Method, i.Network, i.progress("/"),
 					number(i.Loss), share(i.Validation), i.last(), short(time.Duration(i.Seconds*float64(time.Second))))
 			}
 			return w.Flush()
@@ -222,7 +235,7 @@ func runsListCommand() *cobra.Command {
 // rows are what is told of a run beside its settings.
 func (i runInfo) rows() [][2]string {
 	out := [][2]string{
-		{"state", i.State}, {"begun", i.Created.Local().Format("2006-01-02 15:04")}, {"epochs", fmt.Sprintf("%d of %d", i.Epoch, i.Epochs)},
+		{"state", i.State}, {"begun", i.Created.Local().Format("2006-01-02 15:04")}, {"epochs", i.progress(" of ")},
 		{"loss", number(i.Loss)}, {"best validation", share(i.Validation)},
 	}
 	for _, t := range i.Top1 {

@@ -76,10 +76,10 @@ func (t *trainSettings) resolve(cmd *cobra.Command, pairs []string, network *mod
 }
 
 // onlyPairs refuses an argument that is not key=value.
-func onlyPairs(_ *cobra.Command, args []string) error {
+func onlyPairs(cmd *cobra.Command, args []string) error {
 	for _, a := range args {
 		if !strings.Contains(a, "=") {
-			return fmt.Errorf("%q is no setting: write key=value, such as epochs=10", a)
+			return usagef("%q is no setting: write key=value, such as epochs=10; see %s --help", a, cmd.CommandPath())
 		}
 	}
 	return nil
