@@ -82,7 +82,11 @@ func (x Export) card(m run.Manifest, tensors []checkpoint.Named, module bool) (s
 			}
 			say("| %s | %.2f %% | %s | %.2f %% |", row.Name, 100*row.Top1, top5, 100*row.ECE)
 		}
-		say("\nThe classifiers are in `%s`: `exit2.weight`, `backbone.weight`, … of shape classes × features, and their biases.\n", ProbesFile)
+		var names []string
+		for _, e := range c.Model.Exits {
+			names = append(names, fmt.Sprintf("`exit%d.weight`", e))
+		}
+		say("\nThe classifiers are in `%s`: %s of shape classes × features, and their biases.\n", ProbesFile, strings.Join(append(names, "`backbone.weight`"), ", "))
 	}
 	say("## Load it in PyTorch\n")
 	x.loading(say, m, module)

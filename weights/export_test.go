@@ -138,7 +138,7 @@ func TestCard(t *testing.T) {
 	}
 	for _, want := range []string{
 		"| sub-network 2 | 75.50 % | – | 12.50 % |", "| backbone | 80.00 % | 95.00 % | 0.00 % |", "40 labels", "test images (20)",
-		"--data imagefolder:PATH", "--width 2", "--epochs 3", "mean 0.1, 0.2, 0.3, deviation 0.4, 0.5, 0.6", "strict=True", "selfcon import model.safetensors", "2 classes, 40 training",
+		"--data imagefolder:PATH", "--width 2", "--epochs 3", "mean 0.1, 0.2, 0.3, deviation 0.4, 0.5, 0.6", "strict=True", "selfcon import model.safetensors", "2 classes, 40 training", "`classifiers.safetensors`: `exit2.weight`, `backbone.weight` of shape",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the card does not have %q:\n%s", want, text)

@@ -47,7 +47,7 @@ func (f *File) Settings(network model.Config) (c config.Run, notes []string) {
 	switch {
 	case from:
 		c.Image, c.Mean, c.Std = side, mean, std
-		notes = append(notes, fmt.Sprintf("images of %d×%d, mean %v, deviation %v: the file says so", c.Image, c.Image, c.Mean, c.Std))
+		notes = append(notes, fmt.Sprintf("images of %d×%d, mean %s, deviation %s: the file says so", c.Image, c.Image, numbers(c.Mean), numbers(c.Std)))
 	case known && len(facts.Mean) == network.ImageChannels:
 		c.Image, c.Mean, c.Std = cmp.Or(facts.Height, 224), facts.Mean, facts.Std
 		notes = append(notes, fmt.Sprintf("images of %d×%d, mean and deviation of %s: the options in the file name it", c.Image, c.Image, facts.Title))
