@@ -841,6 +841,7 @@ func (c corner) runs() []badInput {
 		f.change(data)
 		others = append(others, badInput{f.what, "train --resume " + dir, exitBadData})
 	}
+	others = append(others, badInput{"data that is gone, to probe", "probe r-data8", exitBadData}, badInput{"data that is gone, to fine-tune on", "finetune r-data8", exitBadData})
 	others = append(others, badInput{"other data for a run", "train --resume r-data1 --data imagefolder:data0", exitBadData},
 		badInput{"changed data in another place", "train --resume r-data1 --data imagefolder:data5", exitBadData})
 	undone("r-model", edit("r-model", run.ModelFile, half))
@@ -872,7 +873,7 @@ func (c corner) runs() []badInput {
 		{"a run that is done, without its model", "probe r-gone", exitBadData},
 		{"damaged metrics, to show", "runs show r-metrics", exitBadData},
 		{"damaged metrics, to report", "runs report r-metrics", exitBadData},
-		{"damaged metrics, judged all the same", "probe --epochs 1 r-metrics", exitBadData},
+		{"damaged metrics, judged all the same", "probe --quiet --epochs 1 r-metrics", exitBadData},
 		{"another network's model", "probe r-swapped", exitBadData},
 		{"damaged classifiers", "predict --run r-probe one.png", exitBadData},
 		{"classifying with a run that was not probed", "predict --run done one.png", exitUsage},

@@ -38,7 +38,7 @@ func tuning() config.Run {
 
 func finetuneCommand() *cobra.Command {
 	settings := tuning()
-	out := ""
+	out, override := "", ""
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "finetune RUN",
@@ -64,7 +64,11 @@ was, to compare with.`,
 			if err := from.NeedData(args[0]); err != nil {
 				return err
 			}
-			c, err := tuned(cmd, settings, from.Config)
+			of := from.Config
+			if override != "" {
+				of.Data = absolute(override)
+			}
+			c, err := tuned(cmd, settings, of)
 			if err != nil {
 				return err
 			}
@@ -83,12 +87,13 @@ was, to compare with.`,
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), out)
 				return err
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), fmt.Sprintf("%s\n%s, %d images\n%s", out, res.Split, res.Images, res.Own))
+			_, err = io.WriteString(cmd.OutOrStdout(), fmt.Sprintf("%s\n%s, %d images\n%s%s", out, res.Split, res.Images, res.Own, legend(len(res.Classes))))
 			return err
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
+	f.StringVar(&override, "data", "", "train on other data with the same classes, or the run's own where they have moved to, as `FORMAT[:PATH]` (default: the run's own, where they were)")
 	settingFlags(cmd, &settings, tuneSettings...)
 	f.StringVar(&out, "out", "", "the new run's `folder` (default: RUN-tuned)")
 	f.BoolVar(&asJSON, "json", false, "print the results as JSON")
@@ -132,10 +137,14 @@ func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
 // finetune trains by a configuration from a run's encoder into a new folder, and
 // judges the classifiers, if there are images to judge them on.
 func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run.Manifest, out string) (*results, error) {
-	if err := fillCache(ctx, r, c); err != nil {
-		return nil, err
+	err := fillCache(ctx, r, c)
+	var s *train.Setup
+	if err == nil {
+		s, err = train.NewSetup(c)
 	}
-	s, err := train.NewSetup(c)
+	if err != nil && c.Data == m.Config.Data {
+		return nil, moved(err, "selfcon finetune --data FORMAT:PATH "+shell.Quote(from))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +155,9 @@ func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run
 		r.warnf("%s has neither test nor validation images (val_fraction is 0): the classifiers are trained, but nothing says how good they are", c.Data)
 	}
 	if err := sameClasses(s.Classes, m.Classes); err != nil {
+		return nil, err
+	}
+	if err := warnOther(r, from, m, s); err != nil {
 		return nil, err
 	}
 	e, err := openCPU(cpu.Options{Threads: c.Threads, Memory: c.Memory})

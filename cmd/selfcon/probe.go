@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -44,7 +45,7 @@ test split is looked at once, at the end. Data without a test split is judged on
 its validation split, and the table says so.
 
 The classifiers are saved in the run's folder, for selfcon predict, unless
---label-fraction keeps labels from them.`,
+--label-fraction keeps labels from them. Ctrl-C ends a probe without saving.`,
 		Example: `  selfcon probe runs/photos-selfcon-s
   selfcon probe --json runs/photos-selfcon-s
   selfcon probe --knn --label-fraction 0.1 runs/photos-selfcon-s
@@ -76,6 +77,9 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 				c.Workers = workers
 			}
 			res, err := probeRun(cmd.Context(), r, args[0], m, c, o)
+			if errors.Is(err, context.Canceled) {
+				return interrupted{"interrupted; nothing of this probe was saved: the same command begins anew"}
+			}
 			if res == nil {
 				return err
 			}
@@ -89,7 +93,7 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&override, "data", "", "judge on other data with the same classes, as `FORMAT[:PATH]` (default: the run's own)")
+	f.StringVar(&override, "data", "", "judge on other data with the same classes, or the run's own where they have moved to, as `FORMAT[:PATH]` (default: the run's own, where they were)")
 	f.StringVar((*string)(&o.ensemble.Mean), "ensemble", string(o.ensemble.Mean), "how the exits vote together: the mean of their logits or of their probabilities")
 	f.StringSliceVar(&o.ensemble.Exits, "ensemble-exits", nil, "the `exits` of the ensemble, such as 1,backbone: stages with a sub-network, and backbone (default: all)")
 	f.BoolVar(&o.knn, "knn", false, "also classify by the nearest neighbours among the training features")
@@ -223,7 +227,16 @@ func (r *results) String() string {
 	if r.KNN != nil {
 		text += fmt.Sprintf("\n%d nearest neighbours, temperature %g\n%s", r.KNN.K, r.KNN.Temperature, r.KNN.Table)
 	}
-	return text
+	return text + legend(len(r.Classes))
+}
+
+// legend explains the columns of the tables of so many classes.
+func legend(classes int) string {
+	top5 := ""
+	if classes > 5 {
+		top5 = "top-5: it is among the five likeliest; "
+	}
+	return "\ntop-1: the right class is the likeliest; " + top5 + "ECE: how far probabilities are from accuracy, 0 at best\n"
 }
 
 // details are the tables that were asked for besides.
@@ -258,10 +271,16 @@ type exit struct {
 // only that fails there are results as well as an error.
 func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c config.Run, o probeOptions) (*results, error) {
 	s, e, err := openTrained(dir, m, c)
+	if err != nil && c.Data == m.Config.Data {
+		return nil, moved(err, "selfcon probe --data FORMAT:PATH "+shell.Quote(dir))
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
+	if err := warnOther(r, dir, m, s); err != nil {
+		return nil, err
+	}
 	if o.ensemble, err = resolve(o.ensemble, s.Net); err != nil {
 		return nil, err
 	}
@@ -270,6 +289,10 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 			return nil, fmt.Errorf("the classifiers could not be saved in %s (--label-fraction below 1 saves none): %w", dir, err)
 		}
 	}
+	n := s.Counts()
+	r.tell("probe", fmt.Sprintf("%s: features of %d training, %d validation and %d test images, then classifiers of %d classes; %s of width %d, exits after %v; %s", dir,
+		n.Train, n.Val, n.Test, len(s.Classes), s.Config.Model.Arch, s.Config.Model.Width, s.Config.Model.Exits, e.Name()),
+		"run", dir, "images", n, "classes", len(s.Classes), "engine", e.Name())
 	linears, res, err := probe(ctx, r, s, e, o, "probe", extractor(e, s))
 	if err != nil {
 		return nil, err
@@ -324,6 +347,33 @@ func openTrained(dir string, m run.Manifest, c config.Run) (*train.Setup, engine
 		return nil, nil, err
 	}
 	return s, e, nil
+}
+
+// moved adds to the error of data that are gone the command that says where they
+// are now.
+func moved(err error, command string) error {
+	var gone *data.Error
+	if !errors.As(err, &gone) || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return &data.Error{Path: gone.Path, Reason: gone.Reason + "; if the data have moved, say where they are: " + command, Err: gone.Err}
+}
+
+// warnOther tells how the data differ from those of a run. That is no error, as
+// other images of the same classes are a fair test of an encoder; but then other
+// images are held out, and what is found may not be what it seems.
+func warnOther(r *reporter, dir string, m run.Manifest, s *train.Setup) error {
+	if m.Data == nil { // imported, or trained by a program that took no fingerprint
+		return nil
+	}
+	now, err := s.Data.Fingerprint()
+	if err != nil {
+		return err
+	}
+	if differ := m.Data.Differences(now); len(differ) > 0 {
+		r.warnf("%s is not the data of %s: %s; images that it has learnt from may now be among those to choose and to judge by", s.Config.Data, dir, strings.Join(differ, "; "))
+	}
+	return nil
 }
 
 // splitName is what judgedSplit is called.

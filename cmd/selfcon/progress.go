@@ -77,7 +77,7 @@ func newReporter(cmd *cobra.Command) *reporter {
 	case ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb":
 		r.bar = &bar{out: r.out, width: func() int {
 			w, _, err := term.GetSize(int(f.Fd()))
-			if err != nil {
+			if err != nil || w < 1 { // a terminal that does not know, as under expect
 				return 80
 			}
 			return w

@@ -31,7 +31,7 @@ a network with several exits contrasts their outputs, on one view of each image.
 It then judges every exit with linear probes, and classifies with any of them.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data,
-130 interrupted (what was learnt is saved).`,
+130 interrupted (what a training has learnt is saved).`,
 		Example: `  selfcon quickstart                                   # a minute, nothing to download
   selfcon train --data imagefolder:photos --width 8    # your own images, a small network
   selfcon probe runs/photos-selfcon-s

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -324,9 +323,8 @@ func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.So
 	}
 	c.Data = absolute(c.Data)
 	s, err := train.NewSetup(c)
-	var gone *data.Error
-	if errors.As(err, &gone) && errors.Is(err, fs.ErrNotExist) && c.Data == m.Config.Data {
-		err = &data.Error{Path: gone.Path, Reason: gone.Reason + "; if the data have moved, say where they are: selfcon train --resume " + f.Dir + " --data FORMAT:PATH", Err: gone.Err}
+	if err != nil && c.Data == m.Config.Data {
+		return moved(err, "selfcon train --resume "+shell.Quote(f.Dir)+" --data FORMAT:PATH")
 	}
 	if err != nil {
 		return err
