@@ -174,7 +174,7 @@ var table = []*Setting{
 	{Key: "freeze", Group: "Training", Range: from(0).to(many), field: func(c *Run) any { return &c.Freeze },
 		About: "stages that are not trained, and the stem with them, such as 2: they keep the weights and the batch norms' statistics that they begin with (0: all are trained)"},
 	{Key: "validate_every", Group: "Training", Range: from(-1).to(many), field: func(c *Run) any { return &c.ValidateEvery },
-		About: "epochs between judgements of the network by the validation images; the best one's checkpoint stays as checkpoints/best, while the run's model is that of the last step (0: never; -1: a tenth of all, or more where they would cost more than a twentieth of the time)"},
+		About: "epochs between judgements of the network by the validation images; the best one's checkpoint stays as RUN/checkpoints/best, which can be named wherever a run is judged or used, while the run's model is that of the last step (0: never; -1: a tenth of all, or more where they would cost more than a twentieth of the time)"},
 	{Key: "seed", Group: "Training", field: func(c *Run) any { return &c.Seed },
 		About: "fixes everything random"},
 

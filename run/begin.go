@@ -2,7 +2,6 @@ package run
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"selfcon/checkpoint"
@@ -12,10 +11,14 @@ import (
 )
 
 // Begin gives the encoder of a trainer that has not begun the weights and running
-// statistics of the run in dir, all of them; heads and classifiers start anew.
-func Begin(t *train.Trainer, dir string) error {
-	path := filepath.Join(dir, ModelFile)
-	f, err := checkpoint.ReadTensors(path)
+// statistics of the run or checkpoint that path names, all of them; heads and
+// classifiers start anew.
+func Begin(t *train.Trainer, path string) error {
+	dir, m, err := OpenModel(path)
+	if err != nil {
+		return err
+	}
+	f, err := ReadModel(dir, m)
 	if err != nil {
 		return err
 	}

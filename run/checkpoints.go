@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"selfcon/checkpoint"
+	"selfcon/config"
 	"selfcon/engine"
 	"selfcon/graph"
 	"selfcon/train"
@@ -60,6 +61,76 @@ func steps(dir string) ([]int, error) {
 	}
 	slices.Sort(out)
 	return out, nil
+}
+
+// runOf is the folder of the run that a path names a checkpoint of, as by
+// RUN/checkpoints/best; empty if it names none.
+func runOf(path string) string {
+	folder := filepath.Dir(filepath.Clean(path))
+	dir := filepath.Dir(folder)
+	if filepath.Base(folder) != CheckpointsDir {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(dir, ManifestFile)); err != nil {
+		return ""
+	}
+	return dir
+}
+
+// IsCheckpoint says whether a path names a checkpoint of a run, be it there or not.
+func IsCheckpoint(path string) bool { return runOf(path) != "" }
+
+// OpenModel opens the run that a path names, or one of its checkpoints: its
+// folder, or checkpoints/best or checkpoints/last in place of that. dir is the
+// folder that has the weights, as ReadModel and LoadModel take it, and that keeps
+// the classifiers which are trained on them: those of a checkpoint are not the
+// run's.
+func OpenModel(path string) (dir string, m Manifest, err error) {
+	of := runOf(path)
+	if of == "" {
+		m, err = Open(path)
+		return path, m, err
+	}
+	if m, err = Open(of); err != nil {
+		return path, m, err
+	}
+	name := filepath.Base(filepath.Clean(path))
+	if name == LastFile || name == BestFile {
+		if name, err = pointer(of, name); err != nil {
+			return path, m, err
+		}
+	}
+	all, err := steps(of)
+	if err != nil {
+		return path, m, err
+	}
+	if !slices.ContainsFunc(all, func(step int) bool { return stepName(step) == name }) {
+		have := "it has none"
+		if len(all) > 0 {
+			have = "there are"
+			for _, step := range all {
+				have += " " + stepName(step)
+			}
+		}
+		return path, m, &config.Error{Setting: "run", Reason: fmt.Sprintf("%s: %s has no such checkpoint; %s", path, of, have)}
+	}
+	dir = filepath.Join(of, CheckpointsDir, name)
+	var s checkpointState
+	if err := checkpoint.ReadJSON(filepath.Join(dir, PlaceFile), &s); err != nil {
+		return dir, m, err
+	}
+	m.At = &s.State.Place
+	return dir, m, nil
+}
+
+// Beside is the name of what is made from the model in dir, as OpenModel found it,
+// beside its run.
+func Beside(dir, suffix string) string {
+	dir = filepath.Clean(dir)
+	if of := runOf(dir); of != "" {
+		dir = of + "-" + filepath.Base(dir)
+	}
+	return Fresh(dir + "-" + suffix)
 }
 
 // snapshot is a checkpoint in memory: a copy that the training does not touch.

@@ -58,6 +58,8 @@ type Manifest struct {
 	Data    *data.Fingerprint `json:"data_fingerprint,omitempty"` // as it began, or as was accepted later; nil: begun by a program that took none
 
 	Imported *Imported `json:"imported,omitempty"` // nil: trained here
+
+	At *train.Place `json:"-"` // the checkpoint that was opened; nil: the run
 }
 
 // Part is a part of a training that another program or machine did than the one
@@ -169,7 +171,7 @@ func (m Manifest) Write(dir string) error {
 func Fresh(base string) string {
 	dir := base
 	for i := 2; ; i++ {
-		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(dir); err != nil { // what else there may be, Create says
 			return dir
 		}
 		dir = fmt.Sprintf("%s-%d", base, i)
@@ -178,6 +180,9 @@ func Fresh(base string) string {
 
 // notRun says of a folder without a manifest what it is instead.
 func notRun(dir string) string {
+	if of := runOf(dir); of != "" {
+		return fmt.Sprintf("%s is a checkpoint, and this takes the run: %s", dir, of)
+	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Sprintf("there is no folder %s", dir)
 	}
@@ -194,7 +199,7 @@ func Open(dir string) (Manifest, error) {
 	m.Config.Optimizer = "sgd"              // the only one there was
 	path := filepath.Join(dir, ManifestFile)
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return m, &config.Error{Setting: "run", Reason: notRun(dir)}
 	}
 	if errors.Is(err, syscall.ENOTDIR) {

@@ -18,6 +18,14 @@ type Place struct {
 	Batch int `json:"batch"`
 }
 
+// After says after what a run stands there.
+func (p Place) After() string {
+	if p.Batch == 0 && p.Epoch > 0 {
+		return fmt.Sprintf("after epoch %d", p.Epoch)
+	}
+	return fmt.Sprintf("after step %d of epoch %d", p.Batch, p.Epoch+1)
+}
+
 // State is where a trainer stands, beside its variables: what a checkpoint keeps
 // so that the run goes on as if it had never stopped.
 type State struct {

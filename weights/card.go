@@ -46,7 +46,9 @@ func (x Export) card(m run.Manifest, tensors []checkpoint.Named, module bool) (s
 		say("An image encoder, imported from a %s file (%s); how it was trained is not known here.\n", m.Imported.Format, m.Imported.Naming)
 	} else {
 		say("An image encoder, trained with selfcon %s by `%s` on %s.", m.Version, c.Method, dataName(c))
-		if !m.Done {
+		if m.At != nil {
+			say("These are its weights %s of %d.", m.At.After(), m.Config.Epochs)
+		} else if !m.Done {
 			say("The training was interrupted.")
 		}
 		say("\n    %s\n", command(c))

@@ -50,11 +50,12 @@ func (usage) Is(target error) bool { return target == ErrUsage }
 //go:embed resnet.py
 var resnetModule []byte
 
-// Write writes the weights of the run in dir into the folder out, which must be
+// Write writes the weights of the run or checkpoint in dir, as run.OpenModel found
+// it, into the folder out, which must be
 // new: the weights, the linear classifiers of its probe, for ResNets a module of
 // PyTorch that loads them, and a model card.
 func (x Export) Write(dir, out string, m run.Manifest) (failed error) {
-	f, err := checkpoint.ReadTensors(filepath.Join(dir, run.ModelFile))
+	f, err := run.ReadModel(dir, m)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,11 @@ func (x Export) Write(dir, out string, m run.Manifest) (failed error) {
 		}
 	}()
 	if x.Format == "pth" {
-		err = checkpoint.Write(filepath.Join(out, TorchFile), func(w io.Writer) error { return torchfile.Write(w, tensors, m.Config.Epochs, metadata(m)) })
+		epochs := m.Config.Epochs
+		if m.At != nil {
+			epochs = m.At.Epoch
+		}
+		err = checkpoint.Write(filepath.Join(out, TorchFile), func(w io.Writer) error { return torchfile.Write(w, tensors, epochs, metadata(m)) })
 	} else {
 		err = checkpoint.WriteTensors(filepath.Join(out, SafeFile), checkpoint.File{Metadata: metadata(m), Tensors: tensors})
 	}

@@ -58,10 +58,13 @@ const (
 	Torchvision Naming = "torchvision's, as timm's ResNet" // layer1.0.downsample.0.weight
 )
 
-// Read reads the weights in a safetensors file, in a file of torch.save, or in
-// a run's folder. prefix is what the names of the network begin with, such as
+// Read reads the weights in a safetensors file, in a file of torch.save, in a
+// run's folder, or in a checkpoint of a run. prefix is what the names of the network begin with, such as
 // "encoder_q."; empty, it is found. Errors about what a file holds are *Error.
 func Read(path, prefix string) (*File, error) {
+	if run.IsCheckpoint(path) {
+		return readCheckpoint(path, prefix)
+	}
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &Error{path, "no such file", err}
@@ -84,6 +87,20 @@ func Read(path, prefix string) (*File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// readCheckpoint reads the weights in a run's checkpoint.
+func readCheckpoint(path, prefix string) (*File, error) {
+	dir, m, err := run.OpenModel(path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := run.ReadModel(dir, m)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Path: dir, Format: "safetensors", Metadata: s.Metadata}
+	return f, f.translate(s.Tensors, prefix)
 }
 
 // read reads the tensors as the file has them.

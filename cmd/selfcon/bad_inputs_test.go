@@ -852,6 +852,11 @@ func (c corner) runs() []badInput {
 	undone("r-metrics", edit("r-metrics", run.MetricsFile, func(raw []byte) []byte { return append([]byte("garbage\n"), raw...) }))
 	c.must(os.CopyFS("r-gone", os.DirFS("done")))
 	c.must(os.Remove("r-gone/" + run.ModelFile))
+	for _, dir := range []string{"r-point", "r-best"} {
+		c.must(os.CopyFS(dir, os.DirFS("done")))
+	}
+	edit("r-point", "checkpoints/step-2/"+run.StateFile, half)()
+	c.must(os.RemoveAll("r-best/" + run.CheckpointsDir))
 	undone("r-probe", func() { c.write("r-probe/"+run.ProbeFile, []byte("hello")) })
 	c.write("one.png", aPNG(8, 8))
 	c.write("inthe/way", []byte("a file"))
@@ -879,6 +884,13 @@ func (c corner) runs() []badInput {
 		{"classifying with a run that was not probed", "predict --run done one.png", exitUsage},
 		{"a file for a run", "runs show one.png", exitUsage},
 		{"a file for a folder of runs", "runs list one.png", exitUsage},
+		{"a checkpoint that is not there", "probe done/checkpoints/step-7", exitUsage},
+		{"the best checkpoint of a run without any", "predict --run r-best/checkpoints/best one.png", exitUsage},
+		{"a damaged checkpoint to judge", "probe r-point/checkpoints/last", exitBadData},
+		{"a damaged checkpoint to begin with", "train --data sample --init r-point/checkpoints/last", exitBadData},
+		{"a checkpoint for a run", "runs show done/checkpoints/last", exitUsage},
+		{"going on with a checkpoint", "train --resume done/checkpoints/step-2", exitUsage},
+		{"a file for a run to judge", "probe one.png", exitUsage},
 		{"exporting what is no run", "export photos", exitUsage},
 		{"exporting into a file", "export --out encoder.pth done", exitUsage},
 		{"importing a run", "import done", exitUsage},

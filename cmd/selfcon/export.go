@@ -43,13 +43,9 @@ classifiers go along.`,
 				return usagef("--out %s: is the folder that the files go into, not the file of the weights, which is %s or, with --format pth, %s in it; name a folder, such as %s",
 					out, weights.SafeFile, weights.TorchFile, cmp.Or(strings.TrimSuffix(filepath.Base(out), ext), "encoder"))
 			}
-			dir := args[0]
-			m, err := run.Open(dir)
+			dir, m, err := openModel(r, args[0])
 			if err != nil {
 				return err
-			}
-			if !m.Done {
-				r.notef("%s was interrupted; this is what it had learnt", dir)
 			}
 			var res results
 			err = checkpoint.ReadJSON(filepath.Join(dir, run.ResultsFile), &res)
@@ -62,7 +58,7 @@ classifiers go along.`,
 				x.Results = &weights.Results{Split: res.Split, Images: res.Images, Labels: res.Labels, Table: res.Table}
 			}
 			if out == "" {
-				out = run.Fresh(strings.TrimRight(dir, "/") + "-" + "export")
+				out = run.Beside(dir, "export")
 			}
 			if err := x.Write(dir, out, m); err != nil {
 				if errors.Is(err, weights.ErrUsage) {

@@ -57,11 +57,11 @@ was, to compare with.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := newReporter(cmd)
 			defer r.end()
-			from, err := run.Open(args[0])
+			dir, from, err := openModel(r, args[0])
 			if err != nil {
 				return err
 			}
-			if err := from.NeedData(args[0]); err != nil {
+			if err := from.NeedData(dir); err != nil {
 				return err
 			}
 			of := from.Config
@@ -73,9 +73,9 @@ was, to compare with.`,
 				return err
 			}
 			if out == "" {
-				out = run.Fresh(args[0] + "-tuned")
+				out = run.Beside(dir, "tuned")
 			}
-			res, err := finetune(cmd.Context(), r, c, args[0], from, out)
+			res, err := finetune(cmd.Context(), r, c, dir, from, out)
 			if err != nil {
 				return err
 			}

@@ -70,7 +70,7 @@ the end, and the exit code is 3; the others are classified all the same.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&run, "run", "", "the run's folder (default: the newest probed one under runs/)")
+	f.StringVar(&run, "run", "", "the run's folder, or RUN/checkpoints/best (default: the newest probed one under runs/)")
 	machineFlags(f, &threads, nil)
 	f.BoolVar(&asJSON, "json", false, "print one line of JSON an image")
 	return cmd
@@ -118,7 +118,7 @@ func noFolders(paths []string) error {
 }
 
 func predict(ctx context.Context, dir string, paths []string, threads int) ([]prediction, error) {
-	m, err := run.Open(dir)
+	dir, m, err := run.OpenModel(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,6 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/eval"
-	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/report"
 	"selfcon/run"
@@ -48,6 +47,7 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 --label-fraction keeps labels from them. Ctrl-C ends a probe without saving.`,
 		Example: `  selfcon probe runs/photos-selfcon-s
   selfcon probe --json runs/photos-selfcon-s
+  selfcon probe runs/photos-selfcon-s/checkpoints/best     # as it was at its best validation; classifiers apart
   selfcon probe --knn --label-fraction 0.1 runs/photos-selfcon-s
   selfcon probe --data imagefolder:other-photos runs/photos-selfcon-s   # the same classes, other images`,
 		Args: cobra.ExactArgs(1),
@@ -57,17 +57,14 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 			}
 			r := newReporter(cmd)
 			defer r.end()
-			m, err := run.Open(args[0])
+			dir, m, err := openModel(r, args[0])
 			if err != nil {
 				return err
-			}
-			if !m.Done {
-				r.notef("%s was interrupted; this judges what it had learnt (go on with: selfcon train --resume %s)", args[0], shell.Quote(args[0]))
 			}
 			c := m.Config
 			if override != "" {
 				c.Data = absolute(override)
-			} else if err := m.NeedData(args[0]); err != nil {
+			} else if err := m.NeedData(dir); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("threads") {
@@ -76,7 +73,7 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 			if cmd.Flags().Changed("workers") {
 				c.Workers = workers
 			}
-			res, err := probeRun(cmd.Context(), r, args[0], m, c, o)
+			res, err := probeRun(cmd.Context(), r, dir, m, c, o)
 			if errors.Is(err, context.Canceled) {
 				return interrupted{"interrupted; nothing of this probe was saved: the same command begins anew"}
 			}
@@ -319,6 +316,9 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 	}
 	if err := save(); err != nil {
 		return res, fmt.Errorf("the results could not be saved: %w", err)
+	}
+	if m.At != nil { // the report is of the run
+		return res, nil
 	}
 	if err := report.Write(dir); err != nil {
 		return res, fmt.Errorf("the results are saved, but %s could not be written: %w", report.File, err)

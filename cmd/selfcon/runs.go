@@ -24,6 +24,7 @@ import (
 	"selfcon/data"
 	"selfcon/eval"
 	"selfcon/internal/machine"
+	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/report"
 	"selfcon/run"
@@ -42,6 +43,20 @@ func runsCommand() *cobra.Command {
 	}
 	cmd.AddCommand(runsListCommand(), runsShowCommand(), runsDiffCommand(), runsTailCommand(), runsReportCommand())
 	return cmd
+}
+
+// openModel opens the run that a path names, or one of its checkpoints, and notes
+// where that is not the end of its training.
+func openModel(r *reporter, path string) (dir string, m run.Manifest, err error) {
+	dir, m, err = run.OpenModel(path)
+	switch {
+	case err != nil:
+	case m.At != nil:
+		r.notef("%s is the run %s of %d", dir, m.At.After(), m.Config.Epochs)
+	case !m.Done:
+		r.notef("%s was interrupted; this is what it had learnt (go on with: selfcon train --resume %s)", dir, shell.Quote(dir))
+	}
+	return dir, m, err
 }
 
 // runInfo is what is told of a run.
