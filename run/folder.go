@@ -58,7 +58,11 @@ func unused(dir string, but ...string) error {
 	case errors.Is(err, syscall.ENOTDIR):
 		return &config.Error{Setting: "out", Reason: dir + " can't be a folder: there is a file of that name or above it; name another folder"}
 	case err != nil:
-		return err
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+		return fmt.Errorf("the folder %s can't be looked into (%w); name another with --out", dir, err)
 	case len(entries) > 0:
 		return &config.Error{Setting: "out", Reason: dir + " is there already and not empty; name another folder, or remove it"}
 	}
@@ -74,7 +78,7 @@ func NewFolder(dir string) (undo func() error, err error) {
 	}
 	_, absent := os.Stat(dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+		return nil, unwritable(dir, err)
 	}
 	if absent != nil {
 		return func() error { return os.RemoveAll(dir) }, nil
@@ -88,6 +92,15 @@ func NewFolder(dir string) (undo func() error, err error) {
 	}, nil
 }
 
+// unwritable words the error of making a new folder, dir, nil if there is none.
+func unwritable(dir string, err error) error {
+	var p *fs.PathError
+	if !errors.As(err, &p) {
+		return err
+	}
+	return fmt.Errorf("the folder %s can't be made: %s takes no new folder (%w); name one elsewhere with --out", dir, filepath.Dir(p.Path), p.Err)
+}
+
 // Claim keeps other processes out of a folder of what is no run itself until what
 // it gives is closed. The folder is known by a file that the caller writes into it
 // after that; one without it must not be there or be empty. doing is what the
@@ -96,7 +109,7 @@ func Claim(dir, file, doing string) (io.Closer, error) {
 	_, err := os.Stat(filepath.Join(dir, file))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		if err = unused(dir, lockName); err == nil {
-			err = os.MkdirAll(dir, 0o755)
+			err = unwritable(dir, os.MkdirAll(dir, 0o755))
 		}
 	}
 	if err != nil {
@@ -114,13 +127,13 @@ func Create(dir string, m Manifest) (*Folder, error) {
 	}
 	parent := filepath.Dir(filepath.Clean(dir))
 	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return nil, err
+		return nil, unwritable(dir, err)
 	}
 	clearUnborn(dir)
 	for tries := 1; ; tries++ {
 		fresh, err := os.MkdirTemp(parent, unbornPrefix(dir))
 		if err != nil {
-			return nil, err
+			return nil, unwritable(dir, err)
 		}
 		f := &Folder{Dir: fresh, Manifest: m}
 		if err = f.create(dir); err == nil {
@@ -307,12 +320,36 @@ func (f *Folder) attempt(what string, err error) {
 // Saved is whether there is a whole checkpoint.
 func (f *Folder) Saved() bool { return f.saved != nil }
 
+// Last is the last whole checkpoint, after waiting for one that is being written:
+// its folder, where the training stood then and the mean loss of the epoch until
+// then; an empty dir if there is none.
+func (f *Folder) Last() (dir string, at train.Place, loss float64, err error) {
+	if f.writing != nil {
+		f.attempt(CheckpointsDir, f.wait())
+	}
+	all, err := steps(f.Dir)
+	if f.saved == nil || len(all) == 0 || err != nil {
+		return "", at, 0, err
+	}
+	dir = filepath.Join(f.Dir, CheckpointsDir, stepName(all[len(all)-1]))
+	if f.saved.Batch > 0 {
+		return dir, f.saved.Place, f.saved.LossSum / float64(f.saved.Batch), nil
+	}
+	epochs, err := parseEpochs(MetricsFile, f.metrics)
+	for _, e := range epochs {
+		if e.Epoch == f.saved.Epoch {
+			loss = e.Loss
+		}
+	}
+	return dir, f.saved.Place, loss, err
+}
+
 // whole says what there is to go on from.
 func (f *Folder) whole() string {
 	if f.saved == nil {
 		return "no checkpoint is saved yet"
 	}
-	return fmt.Sprintf("the last whole checkpoint is that after step %d of epoch %d", f.saved.Batch, f.saved.Epoch+1)
+	return fmt.Sprintf("the last whole checkpoint is that %s", f.saved.After())
 }
 
 // Epoch adds a line to the run's metrics.

@@ -369,6 +369,18 @@ func TestKeep(t *testing.T) {
 
 // Two processes can't train in one folder, and none in that of others.
 func TestFolderRefuses(t *testing.T) {
+	// File systems take names of 255 bytes, of which a new folder's first one adds some.
+	parent := t.TempDir()
+	if _, err := Create(filepath.Join(parent, strings.Repeat("x", 250)), Manifest{}); err == nil || !strings.Contains(err.Error(), "x can't be made: "+parent+" takes no new folder (") || !strings.HasSuffix(err.Error(), "name one elsewhere with --out") {
+		t.Errorf("a folder that can't be made: %v", err)
+	}
+	long := filepath.Join(parent, strings.Repeat("x", 300))
+	if _, err := NewFolder(long); err == nil || !strings.Contains(err.Error(), "can't be looked into (") || !strings.HasSuffix(err.Error(), "; name another with --out") {
+		t.Errorf("a folder that can't be looked into: %v", err)
+	}
+	if dir := Fresh(long); dir != long {
+		t.Errorf("%s for a name that can't be", dir)
+	}
 	dir := filepath.Join(t.TempDir(), "runs", "a")
 	tr := newTrainer(t, small(t, nil), 1)
 	m := manifest(t, tr)

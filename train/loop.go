@@ -227,7 +227,7 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 				return context.Cause(ctx)
 			}
 			if err != nil {
-				return err
+				return unreadable(c, err)
 			}
 			p.Rate = schedule.At(t.Epoch, t.Batch, p.Batches)
 			mix := t.Setup.Mix(t.Place)

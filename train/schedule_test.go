@@ -2,6 +2,7 @@ package train
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"selfcon/config"
@@ -87,6 +88,24 @@ func TestRate(t *testing.T) {
 		c.Optimizer, c.Rate, c.Epochs = x.optimizer, x.rate, 100
 		if from := NewSchedule(c).At(0, 0, 10); math.Abs(from-x.from) > 1e-15 {
 			t.Errorf("%s at %g warms up from %g, want %g", x.optimizer, x.rate, from, x.from)
+		}
+	}
+}
+
+// The cosine is at its end in a run's last epoch, which is worth a note where that
+// is much of the run.
+func TestShortCosine(t *testing.T) {
+	for _, x := range []struct {
+		epochs   int
+		schedule string
+		want     string
+	}{
+		{1, "cosine", "all of this run trains at 0.0001, not at 0.1"}, {2, "cosine", "the second half of this run trains at 0.0001, not at 0.1"},
+		{3, "cosine", ""}, {1, "constant", ""},
+	} {
+		s := small(t, func(c *config.Run) { c.Epochs, c.Schedule, c.WarmupEpochs = x.epochs, x.schedule, -1 })
+		if got := strings.Join(s.Notes, "\n"); (x.want == "") != (got == "") || !strings.Contains(got, x.want) {
+			t.Errorf("%d epochs, %s: %q, want %q", x.epochs, x.schedule, got, x.want)
 		}
 	}
 }

@@ -2,12 +2,15 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 
 	"selfcon/augment"
 	"selfcon/config"
 	"selfcon/data"
+	"selfcon/internal/shell"
 	"selfcon/loss"
 	"selfcon/model"
 )
@@ -24,7 +27,7 @@ type Setup struct {
 	Train, Val, Test data.Dataset
 	Data             data.Splits // as opened, before images were held or left out
 	Classes          []string
-	Notes            []string // what a person should know about the data
+	Notes            []string // what a person should know
 }
 
 // statImages is how many training images measure the mean and deviation of
@@ -94,8 +97,31 @@ func NewSetup(c config.Run) (*Setup, error) {
 				c.Average, steps, 100*left, math.Pow(oldWeights, 1/float64(steps))))
 		}
 	}
+	if c.Schedule == "cosine" && c.Epochs <= shortCosine {
+		part := "all of this run trains"
+		if c.Epochs > 1 {
+			part = "the second half of this run trains"
+		}
+		schedule := NewSchedule(c)
+		s.Notes = append(s.Notes, fmt.Sprintf("epochs %d: a cosine schedule falls from epoch to epoch, as in the paper's code, to a thousandth of the learning rate in the last: %s at %.3g, not at %.3g; try --schedule constant, or more epochs",
+			c.Epochs, part, schedule.At(c.Epochs-1, 0, 1), schedule.Rate))
+	}
 	return s, nil
 }
+
+// unreadable adds to the error of an image in a configuration's data where all that
+// are like it can be seen.
+func unreadable(c config.Run, err error) error {
+	var bad *data.Error
+	if !errors.As(err, &bad) || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return &data.Error{Path: bad.Path, Reason: bad.Reason + "; all images with faults are listed by: selfcon data check " + shell.Quote(c.Data), Err: err}
+}
+
+// shortCosine is how many epochs are few enough for the end of a cosine, which is
+// an epoch, to be worth a note.
+const shortCosine = 2
 
 // oldWeights is the share of the first weights in a moving average at a run's end
 // that is worth a note.
@@ -161,7 +187,7 @@ func commonSide(ds data.Dataset) (int, error) {
 func (s *Setup) resolve(c *config.Run) error {
 	first, err := s.Train.Image(0)
 	if err != nil {
-		return err
+		return unreadable(*c, err)
 	}
 	facts, known := data.FactsOf(c.Data)
 	c.Model.ImageChannels = first.Channels
@@ -170,7 +196,7 @@ func (s *Setup) resolve(c *config.Run) error {
 	}
 	if c.Image == 0 {
 		if c.Image, err = commonSide(s.Train); err != nil {
-			return err
+			return unreadable(*c, err)
 		}
 	}
 	if c.Epochs == 0 {
@@ -187,7 +213,7 @@ func (s *Setup) resolve(c *config.Run) error {
 		c.Mean, c.Std = facts.Mean, facts.Std
 	default:
 		if c.Mean, c.Std, err = data.Stats(s.Train, statImages); err != nil {
-			return err
+			return unreadable(*c, err)
 		}
 		for i := range c.Std {
 			c.Std[i] = math.Max(c.Std[i], 1.0/255) // images of one colour

@@ -244,7 +244,7 @@ func (o *comparison) run(ctx context.Context, r *reporter, cmd *cobra.Command) (
 // goOn makes the error of a signal say what to do next.
 func (o *comparison) goOn(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return interrupted{fmt.Sprintf("interrupted; the same command goes on, with what is in %s", o.out)}
+		return interrupted{"interrupted", "the same command goes on, with what is in " + o.out}
 	}
 	return err
 }

@@ -631,7 +631,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	defer os.Chmod(root, 0o755)
 	p = start(t, tiny+"--out "+filepath.Join(root, "other"), user)
-	expect(t, p, exitFailed, "permission denied")
+	expect(t, p, exitFailed, root+" takes no new folder (permission denied); name one elsewhere with --out")
 	p = start(t, "export --out "+filepath.Join(root, "other")+" "+dir, user)
 	expect(t, p, exitFailed, "permission denied")
 }

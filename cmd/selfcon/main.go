@@ -50,9 +50,10 @@ type usageError struct{ error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // interrupted is the error of a command that a signal ended in good order.
-type interrupted struct{ message string }
+// It says what was done, and what goes on with it.
+type interrupted struct{ message, advice string }
 
-func (e interrupted) Error() string { return e.message }
+func (e interrupted) Error() string { return e.message + "; " + e.advice }
 
 func exitCode(err error) int {
 	var usage usageError

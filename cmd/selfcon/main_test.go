@@ -537,7 +537,7 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("resume on other images: exit code %d, %q", code, stderr)
 	}
 	_, stderr, code = call(t.Context(), "train", "--resume", "runs/b", "--accept-data")
-	if code != exitBadData || !strings.Contains(stderr, "damaged") || !strings.Contains(stderr, "go on with: selfcon train --resume runs/b") {
+	if code != exitBadData || !strings.Contains(stderr, "damaged") || !strings.Contains(stderr, "go on with: selfcon train --resume runs/b") || !strings.Contains(stderr, "listed by: selfcon data check imagefolder:"+photos) {
 		t.Errorf("resume on broken images: exit code %d, %q", code, stderr)
 	}
 	for path, raw := range whole {

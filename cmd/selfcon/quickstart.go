@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
+	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -19,44 +21,93 @@ import (
 
 func quickstartCommand() *cobra.Command {
 	c := config.Quickstart()
-	out := ""
+	out, resume := "", ""
 	cmd := &cobra.Command{
 		Use:   "quickstart",
 		Short: "Train and judge a small network on images inside the program, in a minute",
 		Long: `Train a small ResNet-18 with one sub-network by SelfCon-S on a real sample of
 Fashion-MNIST that is part of the program, judge every exit with a linear
 classifier, and print the result beside two references: a linear classifier on
-the raw pixels, and the same network untrained.`,
+the raw pixels, and the same network untrained. Ctrl-C saves, and --resume goes on
+to the same table.`,
 		Example: `  selfcon quickstart
-  selfcon quickstart --epochs 5 --out /tmp/quick`,
+  selfcon quickstart --epochs 5 --out /tmp/quick
+  selfcon quickstart --resume runs/quickstart   # go on after Ctrl-C`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			start := time.Now()
 			r := newReporter(cmd)
 			defer r.end()
+			if resume != "" {
+				if err := resumeQuickstart(cmd, r, resume); err != nil {
+					return goOnQuickstart(resume, err)
+				}
+				return goOnQuickstart(resume, judgeQuickstart(cmd, r, c, resume, start))
+			}
 			if out == "" {
 				out = run.Fresh("runs/quickstart")
 			}
-			return quickstart(cmd.Context(), r, cmd.OutOrStdout(), c, out)
+			if _, err := trainRun(cmd.Context(), r, c, out, nil); err != nil {
+				return goOnQuickstart(out, err)
+			}
+			return goOnQuickstart(out, judgeQuickstart(cmd, r, c, out, start))
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	settingFlags(cmd, &c, "epochs", "width", "seed", "threads", "workers")
 	f.StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/quickstart, or the next free number)")
+	f.StringVar(&resume, "resume", "", "go on with an interrupted quickstart, given its run's `folder`; all settings are the run's own but --threads and --workers")
 	return cmd
 }
 
-func quickstart(ctx context.Context, r *reporter, w io.Writer, c config.Run, out string) error {
-	start := time.Now()
-	dir, err := trainRun(ctx, r, c, out, nil)
-	if err != nil {
-		return err
-	}
+// resumeQuickstart sees to it that a quickstart's run is trained.
+func resumeQuickstart(cmd *cobra.Command, r *reporter, dir string) error {
 	m, err := run.Open(dir)
 	if err != nil {
 		return err
 	}
-	p := defaultProbe()
+	if q := config.Quickstart(); m.Config.Data != q.Data || m.Config.Method != q.Method {
+		return usagef("--resume %s: is not a run of quickstart, but %s on %s; that goes on with: selfcon train --resume %s", dir, m.Config.Method, m.Config.Data, shell.Quote(dir))
+	}
+	if !m.Done {
+		return resumeRun(cmd, r, &trainSettings{}, nil, dir, false)
+	}
+	for _, name := range []string{"epochs", "width", "seed", "out"} {
+		if cmd.Flags().Changed(name) {
+			return usagef("--resume goes on with the settings of the run; leave out --%s", name)
+		}
+	}
+	return nil
+}
+
+// goOnQuickstart lets the error of an interruption name what goes on to the table.
+func goOnQuickstart(dir string, err error) error {
+	stopped := interrupted{message: "interrupted"}
+	if !errors.As(err, &stopped) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if _, missing := os.Stat(filepath.Join(dir, run.ManifestFile)); missing != nil { // too early to go on with
+		return err
+	}
+	stopped.advice = "go on with: selfcon quickstart --resume " + shell.Quote(dir)
+	return stopped
+}
+
+// judgeQuickstart prints how good a trained run is, beside the references; c has
+// the threads and workers that the flags say.
+func judgeQuickstart(cmd *cobra.Command, r *reporter, c config.Run, dir string, start time.Time) error {
+	m, err := run.Open(dir)
+	if err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("threads") {
+		m.Config.Threads = c.Threads
+	}
+	if cmd.Flags().Changed("workers") {
+		m.Config.Workers = c.Workers
+	}
+	ctx, w, p := cmd.Context(), cmd.OutOrStdout(), defaultProbe()
 	trained, err := probeRun(ctx, r, dir, m, m.Config, p)
 	if err != nil {
 		return err

@@ -130,7 +130,11 @@ comes of them.`,
 			r := newReporter(cmd)
 			defer r.end()
 			if resume != "" {
-				return resumeRun(cmd, r, &t, pairs, resume, accept)
+				if err := resumeRun(cmd, r, &t, pairs, resume, accept); err != nil {
+					return err
+				}
+				sayTrained(cmd, r, resume)
+				return nil
 			}
 			if accept {
 				return usagef("--accept-data goes with --resume: a new run takes the data as it is")
@@ -139,17 +143,16 @@ comes of them.`,
 			if err != nil {
 				return err
 			}
-			dir, err := trainRun(cmd.Context(), r, c, out, begin)
-			if err != nil {
+			if out, err = trainRun(cmd.Context(), r, c, out, begin); err != nil {
 				return err
 			}
-			sayTrained(cmd, r, dir)
+			sayTrained(cmd, r, out)
 			return nil
 		},
 	}
 	t.declare(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "the run's folder, which must be new (default: runs/ and a name from data and method)")
-	cmd.Flags().StringVar(&initial, "init", "", "begin with the weights in this `file` (safetensors, PyTorch) or run's folder: what fits by name and shape; network and exits are its own unless flags say otherwise")
+	cmd.Flags().StringVar(&initial, "init", "", "begin with the weights in this `file` (safetensors, PyTorch), run's folder or RUN/checkpoints/best: what fits by name and shape; network and exits are its own unless flags say otherwise")
 	cmd.Flags().StringVar(&resume, "resume", "", "go on with an interrupted run, given its `folder`; all settings are the run's own but --threads, --workers, --memory, --save-every, --keep, and --data if the images have moved")
 	cmd.Flags().BoolVar(&accept, "accept-data", false, "with --resume: go on although labels, names or bytes of the images are not what the run began with, as when damaged ones were replaced")
 	return cmd
@@ -297,12 +300,7 @@ func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 	if err != nil {
 		return err
 	}
-	err = r.into(f, func() error { return resumeIn(cmd.Context(), r, f, sources, accept) })
-	if err != nil {
-		return err
-	}
-	sayTrained(cmd, r, dir)
-	return nil
+	return r.into(f, func() error { return resumeIn(cmd.Context(), r, f, sources, accept) })
 }
 
 // sayTrained prints a run's folder and says what comes next.
@@ -383,6 +381,9 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name()),
 		"run", f.Dir, "method", s.Method.Name, "images", s.Train.Len(), "classes", len(s.Classes), "arch", c.Model.Arch, "width", c.Model.Width,
 		"exits", c.Model.Exits, "epochs", c.Epochs, "batch", c.Batch, "engine", e.Name())
+	if cores := runtime.NumCPU(); c.Threads > cores {
+		r.notef("threads %d: this process may use %s, and more threads than cores make nothing faster", c.Threads, counted(cores, "core"))
+	}
 	f.Warn = func(text string) { r.warnf("%s", text) }
 	start := time.Now()
 	saved := start
@@ -425,35 +426,63 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	})
 	r.end()
 	if errors.Is(err, train.ErrDiverged) { // not worth saving
-		return err
+		return beforeThat(f, err)
 	}
 	if err != nil {
-		where := fmt.Sprintf("after step %d of epoch %d", t.Place.Batch, t.Place.Epoch+1)
+		where := t.After()
 		stopped := ctx.Err() != nil
 		if stopped {
 			err = errors.New("interrupted")
 		}
 		if saving := save(f.SaveNow); errors.Is(saving, train.ErrDiverged) {
-			return saving
+			return beforeThat(f, saving)
 		} else if saving != nil {
 			return fmt.Errorf("%w %s, and saving failed: %w", err, where, saving)
 		}
 		if stopped {
-			return interrupted{fmt.Sprintf("interrupted %s and saved; go on with: selfcon train --resume %s", where, shell.Quote(f.Dir))}
+			return interrupted{"interrupted " + where + " and saved", "go on with: selfcon train --resume " + shell.Quote(f.Dir)}
 		}
 		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, shell.Quote(f.Dir))
 	}
-	if err := save(f.Finish); err != nil {
+	if err := save(f.Finish); errors.Is(err, train.ErrDiverged) {
+		return beforeThat(f, err)
+	} else if err != nil {
 		return err
 	}
 	look.embed(ctx, t)
-	r.tell("trained", fmt.Sprintf("trained %d epochs in %s", c.Epochs, short(time.Since(start))),
+	r.tell("trained", fmt.Sprintf("trained %s in %s", counted(c.Epochs, "epoch"), short(time.Since(start))),
 		"run", f.Dir, "epochs", c.Epochs, "seconds", round(time.Since(start).Seconds()))
+	if b := t.Best; b != nil && b.Epoch < c.Epochs {
+		r.notef("the run's model is that of its end; by the validation images epoch %d was the best, and %s, in place of the run's folder, is what it was then", b.Epoch, shell.Quote(filepath.Join(f.Dir, run.CheckpointsDir, run.BestFile)))
+	}
 	if share := last.Waited.Seconds() / last.Elapsed.Seconds(); share > 0.1 {
 		r.notef("%.0f%% of that time the network waited for images, which %d threads on %d cores load and augment: --cache FOLDER keeps them decoded, and --cache-side shrinks large ones",
 			100*share, cmp.Or(c.Workers, runtime.GOMAXPROCS(0)), runtime.NumCPU())
 	}
 	return failed
+}
+
+// beforeThat adds to the error of a run that has diverged what is saved of before,
+// which is finite, and how to go on from it or begin anew with a smaller rate.
+func beforeThat(f *run.Folder, err error) error {
+	m, c := f.Manifest, f.Manifest.Config
+	smaller := fmt.Sprintf(" --lr %.3g", c.Rate/10)
+	if c.HeadRate > 0 {
+		smaller += fmt.Sprintf(" --head-lr %.3g", c.HeadRate/10)
+	}
+	again := "selfcon train --config " + shell.Quote(filepath.Join(f.Dir, run.ConfigFile)) + smaller
+	dir, at, loss, unread := f.Last()
+	switch {
+	case unread != nil:
+		return errors.Join(err, unread)
+	case dir != "":
+		return fmt.Errorf("%w; what was saved before, %s (%s, mean loss %.4g), is finite: to go on from it in a new run, with a tenth of the rate: %s --init %s", err, dir, at.After(), loss, again, shell.Quote(dir))
+	case m.From != "":
+		again = "selfcon finetune" + smaller + " " + shell.Quote(m.From)
+	case m.Init != "":
+		again += " --init " + shell.Quote(m.Init)
+	}
+	return fmt.Errorf("%w; nothing was saved before: to begin anew, with a tenth of the rate: %s", err, again)
 }
 
 // validated tells of a validation.
