@@ -183,8 +183,12 @@ func notRun(dir string) string {
 	if of := runOf(dir); of != "" {
 		return fmt.Sprintf("%s is a checkpoint, and this takes the run: %s", dir, of)
 	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Sprintf("there is no folder %s", dir)
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no folder " + dir
+	case err == nil && !st.IsDir():
+		return dir + " is a file, not the folder of a run"
 	}
 	reason := fmt.Sprintf("%s is not the folder of a run: it has no %s", dir, ManifestFile)
 	if in, _ := filepath.Glob(filepath.Join(dir, "*", ManifestFile)); len(in) > 0 {
@@ -201,9 +205,6 @@ func Open(dir string) (Manifest, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return m, &config.Error{Setting: "run", Reason: notRun(dir)}
-	}
-	if errors.Is(err, syscall.ENOTDIR) {
-		return m, &config.Error{Setting: "run", Reason: dir + " is a file, not the folder of a run"}
 	}
 	if err != nil {
 		return m, err

@@ -52,13 +52,9 @@ them.`,
 			if err := config.FindSetting("image").SetText(new(config.Run), strconv.Itoa(image), nil); err != nil {
 				return &config.Error{Setting: "image", Reason: err.Error()}
 			}
-			what := "a checkpoint"
-			if _, err := os.Stat(filepath.Join(args[0], run.ManifestFile)); err == nil {
-				what = "the folder"
-			}
-			if what == "the folder" || run.IsCheckpoint(args[0]) {
+			if _, err := os.Stat(filepath.Join(args[0], run.ManifestFile)); err == nil || run.IsCheckpoint(args[0]) {
 				dir := shell.Quote(args[0])
-				return usagef("%s is " + what + " of a run, which is there to be used as it is: selfcon probe %s, selfcon export %s, selfcon train --init %s", args[0], dir, dir, dir)
+				return usagef("%s is a run's, to be used as it is: selfcon probe %s, selfcon export %s, selfcon train --init %s", args[0], dir, dir, dir)
 			}
 			if out == "" {
 				base := filepath.Base(args[0])
