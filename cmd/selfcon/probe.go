@@ -19,6 +19,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/eval"
+	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/report"
 	"selfcon/run"
@@ -75,7 +76,7 @@ The classifiers are saved in the run's folder, for selfcon predict, unless
 			}
 			res, err := probeRun(cmd.Context(), r, dir, m, c, o)
 			if errors.Is(err, context.Canceled) {
-				return interrupted{"interrupted; nothing of this probe was saved: the same command begins anew"}
+				return interrupted{"interrupted; nothing of this probe was saved", "the same command begins anew"}
 			}
 			if res == nil {
 				return err

@@ -63,7 +63,7 @@ func TestProbeInterrupted(t *testing.T) {
 	stderr := &stopAt{text: "a: features of 500 training, 1000 validation and 2000 test images", stop: cancel}
 	cmd := root(new(bytes.Buffer), stderr)
 	cmd.SetArgs([]string{"probe", "a"})
-	if err := cmd.ExecuteContext(ctx); exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "nothing of this probe was saved: the same command begins anew") {
+	if err := cmd.ExecuteContext(ctx); exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "nothing of this probe was saved; the same command begins anew") {
 		t.Errorf("%v, %s", err, &stderr.said)
 	}
 	if found, _ := filepath.Glob("a/probe*"); len(found) > 0 {
