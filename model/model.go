@@ -63,6 +63,19 @@ type Config struct {
 	ImageChannels int `json:"image_channels"`
 }
 
+// SubNetworks says in words which sub-networks there are.
+func (c Config) SubNetworks() string {
+	switch n := len(c.Exits); n {
+	case 0:
+		return "no sub-networks"
+	case 1:
+		return fmt.Sprintf("sub-network %s after stage %d", c.Sub, c.Exits[0])
+	default:
+		list := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(c.Exits[:n-1])), ", "), "[]")
+		return fmt.Sprintf("sub-networks %s after stages %s and %d", c.Sub, list, c.Exits[n-1])
+	}
+}
+
 // family is what one family of backbones provides: a stem, and stages that
 // sub-networks can repeat. Embed common for what most have alike.
 type family interface {

@@ -206,6 +206,11 @@ func TestExits(t *testing.T) {
 	if n := count(vars, graph.Parameter) - count(alone, graph.Parameter); n != extra {
 		t.Errorf("three fc exits add %d parameters, want %d", n, extra)
 	}
+	for want, exits := range map[string][]int{"no sub-networks": nil, "sub-network fc after stage 2": {2}, "sub-networks fc after stages 1, 2 and 3": {1, 2, 3}} {
+		if got := (Config{Exits: exits, Sub: SubFC}).SubNetworks(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
 
 func TestHeads(t *testing.T) {

@@ -163,7 +163,7 @@ func facts(m run.Manifest) [][2]string {
 		out = append(out, [2]string{name, fmt.Sprintf(format, args...)})
 	}
 	add("images", "%d to train, %d to validate, %d to test; %d classes", m.Images.Train, m.Images.Val, m.Images.Test, len(m.Classes))
-	add("network", "%s of width %d, exits after %v with sub-networks %s, images of %d×%d", c.Model.Arch, c.Model.Width, c.Model.Exits, c.Model.Sub, c.Image, c.Image)
+	add("network", "%s of width %d, %s, images of %d×%d", c.Model.Arch, c.Model.Width, c.Model.SubNetworks(), c.Image, c.Image)
 	if m.Imported == nil {
 		add("method", "%s, %d epochs, %d images a step, %s at %g", c.Method, c.Epochs, c.Batch, c.Optimizer, c.Rate)
 		add("engine", "%s", m.Engine)

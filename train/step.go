@@ -75,7 +75,7 @@ func (c StepConfig) check(net *model.Network) error {
 		return fmt.Errorf("batch %d: must be at least 1", c.Batch)
 	}
 	if !c.Method.NeedsExits() && len(net.Exits) > 0 {
-		return fmt.Errorf("%s trains the backbone alone: a network with exits after stages %v would have sub-networks without a gradient; leave the exits out", c.Method.Name, net.Exits)
+		return fmt.Errorf("%s trains the backbone alone: of a network with %s, those would have no gradient; leave the exits out", c.Method.Name, net.SubNetworks())
 	}
 	if c.Soft && (c.Method.Contrastive() || !c.Method.OneStage()) {
 		return fmt.Errorf("%s contrasts images by their labels and can't take soft targets; ce, subnet_ce and kd can", c.Method.Name)

@@ -201,6 +201,10 @@ func command(c config.Run) string {
 	c.Data = dataFormat(c)
 	def := config.DefaultOf(c.Method, c.Optimizer)
 	def.Method, def.Optimizer = config.Default().Method, config.DefaultOptimizer(c.Method)
+	own := model.Config{Arch: c.Model.Arch, ImageHeight: c.Model.ImageHeight, ImageWidth: c.Model.ImageWidth, ImageChannels: c.Model.ImageChannels}
+	if n, err := model.New(own); err == nil { // what follows from the network and the images
+		def.Model.Stem, def.Model.Dropout, def.Model.DropConnect = n.Stem, n.Dropout, n.DropConnect
+	}
 	words := []string{"selfcon train"}
 	for _, s := range config.Settings() {
 		if v := s.Text(&c); v != s.Text(&def) && !slices.Contains(local, s.Key) && len(v) < 200 {

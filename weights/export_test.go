@@ -253,6 +253,15 @@ func TestCardCommand(t *testing.T) {
 			if x.method == "selfcon-s" {
 				c.Model.Exits = []int{2}
 			}
+			c.Model.ImageHeight, c.Model.ImageWidth, c.Model.ImageChannels = 28, 28, 1
+			n, err := model.New(c.Model) // a run has the network's own settings filled in
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Model = n.Config
+			if line := command(c); strings.Contains(line, "drop") || strings.Contains(line, "--stem") {
+				t.Errorf("%q gives what is the network's own", line)
+			}
 			words := strings.Fields(command(c))[2:]
 			var flags []config.Flag
 			for i := 0; i < len(words); i += 2 {

@@ -102,7 +102,7 @@ func (f *File) Recognise(arch string) (model.Config, error) {
 func Describe(c model.Config) string {
 	s := fmt.Sprintf("%s of width %d, stem %s", c.Arch, c.Width, c.Stem)
 	if len(c.Exits) > 0 {
-		s += fmt.Sprintf(", exits after %v with sub-networks %s", c.Exits, c.Sub)
+		s += ", " + c.SubNetworks()
 	}
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,7 @@ func benchCommand() *cobra.Command {
   selfcon bench loading imagefolder:photos --image 224`,
 		Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usagef("say what to measure: %v; see %s --help", names(cmd), cmd.CommandPath())
+			return usagef("say what to measure: %s; see %s --help", strings.Join(names(cmd), ", "), cmd.CommandPath())
 		},
 	}
 	cmd.AddCommand(benchStepCommand(), benchInferenceCommand(), benchLoadingCommand())

@@ -377,8 +377,8 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	if err != nil {
 		return err
 	}
-	r.tell("train", fmt.Sprintf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, exits after %v; %s", f.Dir, s.Method.Name, s.Train.Len(),
-		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.Exits, e.Name()),
+	r.tell("train", fmt.Sprintf("%s: %s on %d images of %d×%d×%d, %d classes; %s of width %d, %s; %s", f.Dir, s.Method.Name, s.Train.Len(),
+		c.Image, c.Image, c.Model.ImageChannels, len(s.Classes), c.Model.Arch, c.Model.Width, c.Model.SubNetworks(), e.Name()),
 		"run", f.Dir, "method", s.Method.Name, "images", s.Train.Len(), "classes", len(s.Classes), "arch", c.Model.Arch, "width", c.Model.Width,
 		"exits", c.Model.Exits, "epochs", c.Epochs, "batch", c.Batch, "engine", e.Name())
 	if cores := runtime.NumCPU(); c.Threads > cores {
