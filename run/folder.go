@@ -320,28 +320,31 @@ func (f *Folder) attempt(what string, err error) {
 // Saved is whether there is a whole checkpoint.
 func (f *Folder) Saved() bool { return f.saved != nil }
 
-// Last is the last whole checkpoint, after waiting for one that is being written:
-// its folder, where the training stood then and the mean loss of the epoch until
-// then; an empty dir if there is none.
-func (f *Folder) Last() (dir string, at train.Place, loss float64, err error) {
+// Before is the last whole checkpoint that is from before at, a place in the
+// training, after waiting for one that is being written: its folder, where the
+// training stood and the mean loss of the epoch until then; an empty dir if there
+// is none.
+func (f *Folder) Before(at train.Place) (dir string, then train.Place, loss float64, err error) {
 	if f.writing != nil {
 		f.attempt(CheckpointsDir, f.wait())
 	}
 	all, err := steps(f.Dir)
-	if f.saved == nil || len(all) == 0 || err != nil {
-		return "", at, 0, err
-	}
-	dir = filepath.Join(f.Dir, CheckpointsDir, stepName(all[len(all)-1]))
-	if f.saved.Batch > 0 {
-		return dir, f.saved.Place, f.saved.LossSum / float64(f.saved.Batch), nil
-	}
-	epochs, err := parseEpochs(MetricsFile, f.metrics)
-	for _, e := range epochs {
-		if e.Epoch == f.saved.Epoch {
-			loss = e.Loss
+	for _, step := range slices.Backward(all) {
+		dir := filepath.Join(f.Dir, CheckpointsDir, stepName(step))
+		s, _, metrics, err := readCheckpoint(dir)
+		if err != nil || s.State.Place == at {
+			continue
 		}
+		if s.State.Batch > 0 {
+			return dir, s.State.Place, s.State.LossSum / float64(s.State.Batch), nil
+		}
+		epochs, err := parseEpochs(filepath.Join(dir, MetricsFile), metrics)
+		if err == nil && len(epochs) > 0 {
+			loss = epochs[len(epochs)-1].Loss
+		}
+		return dir, s.State.Place, loss, err
 	}
-	return dir, f.saved.Place, loss, err
+	return "", then, 0, err
 }
 
 // whole says what there is to go on from.

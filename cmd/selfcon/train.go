@@ -426,7 +426,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	})
 	r.end()
 	if errors.Is(err, train.ErrDiverged) { // not worth saving
-		return beforeThat(f, err)
+		return beforeThat(f, t.Place, err)
 	}
 	if err != nil {
 		where := t.After()
@@ -435,7 +435,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 			err = errors.New("interrupted")
 		}
 		if saving := save(f.SaveNow); errors.Is(saving, train.ErrDiverged) {
-			return beforeThat(f, saving)
+			return beforeThat(f, t.Place, saving)
 		} else if saving != nil {
 			return fmt.Errorf("%w %s, and saving failed: %w", err, where, saving)
 		}
@@ -445,7 +445,7 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 		return fmt.Errorf("%w (%s; saved: when this is mended, go on with: selfcon train --resume %s)", err, where, shell.Quote(f.Dir))
 	}
 	if err := save(f.Finish); errors.Is(err, train.ErrDiverged) {
-		return beforeThat(f, err)
+		return beforeThat(f, t.Place, err)
 	} else if err != nil {
 		return err
 	}
@@ -462,27 +462,28 @@ func runTrainer(ctx context.Context, r *reporter, t *train.Trainer, e engine.Eng
 	return failed
 }
 
-// beforeThat adds to the error of a run that has diverged what is saved of before,
-// which is finite, and how to go on from it or begin anew with a smaller rate.
-func beforeThat(f *run.Folder, err error) error {
+// beforeThat adds to the error of a run that has diverged at some place what is
+// saved of before, of which it is known that a step still went well, and how to go
+// on from it or begin anew with a smaller rate.
+func beforeThat(f *run.Folder, at train.Place, err error) error {
 	m, c := f.Manifest, f.Manifest.Config
 	smaller := fmt.Sprintf(" --lr %.3g", c.Rate/10)
 	if c.HeadRate > 0 {
 		smaller += fmt.Sprintf(" --head-lr %.3g", c.HeadRate/10)
 	}
 	again := "selfcon train --config " + shell.Quote(filepath.Join(f.Dir, run.ConfigFile)) + smaller
-	dir, at, loss, unread := f.Last()
+	dir, then, loss, unread := f.Before(at)
 	switch {
 	case unread != nil:
 		return errors.Join(err, unread)
 	case dir != "":
-		return fmt.Errorf("%w; what was saved before, %s (%s, mean loss %.4g), is finite: to go on from it in a new run, with a tenth of the rate: %s --init %s", err, dir, at.After(), loss, again, shell.Quote(dir))
+		return fmt.Errorf("%w; before that %s was saved (%s, mean loss %.4g): to go on from it in a new run, with a tenth of the rate: %s --init %s", err, dir, then.After(), loss, again, shell.Quote(dir))
 	case m.From != "":
 		again = "selfcon finetune" + smaller + " " + shell.Quote(m.From)
 	case m.Init != "":
 		again += " --init " + shell.Quote(m.Init)
 	}
-	return fmt.Errorf("%w; nothing was saved before: to begin anew, with a tenth of the rate: %s", err, again)
+	return fmt.Errorf("%w; nothing was saved before that: to begin anew, with a tenth of the rate: %s", err, again)
 }
 
 // validated tells of a validation.
