@@ -6,7 +6,9 @@ import (
 	"image"
 	"image/color"
 	"image/gif"
+	"image/png"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -177,6 +179,35 @@ func TestLargeImages(t *testing.T) {
 				t.Errorf("%s of %d bytes: %d MB allocated, want at most %d", name, len(raw), n>>20, decodeBound(side*side, len(raw))>>20)
 			}
 		}
+	}
+}
+
+// TestLargeInTurn: images that are decoded one after the other do not add up, nor
+// what a decoder needs to what is made of it.
+func TestLargeInTurn(t *testing.T) {
+	const side = 5000
+	var b bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, image.NewNRGBA64(image.Rect(0, 0, side, side))); err != nil {
+		t.Fatal(err)
+	}
+	debug.FreeOSMemory()
+	var before, peak runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 3 {
+		if _, err := decodeImage("x.png", b.Bytes(), 3); err != nil {
+			t.Fatal(err)
+		}
+		// What is held, used or not: nothing is given back so soon.
+		var now runtime.MemStats
+		runtime.ReadMemStats(&now)
+		peak.HeapSys = max(peak.HeapSys, now.HeapSys-now.HeapReleased)
+	}
+	held := before.HeapSys - before.HeapReleased
+	// 8 bytes a pixel for the decoder and 3 for the result; half as much again, as
+	// free memory may lie in pieces that are too small. Without collections it is
+	// twice that.
+	if got, want := peak.HeapSys-held, uint64(side*side*(8+3)*3/2); peak.HeapSys > held && got > want {
+		t.Errorf("%d MB for images that take %d MB each", got>>20, side*side*(8+3)>>20)
 	}
 }
 

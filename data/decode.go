@@ -12,6 +12,7 @@ import (
 	"image/png"
 	"io"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -25,8 +26,8 @@ import (
 // maxPixels bounds the size of one image file, so that a damaged or hostile
 // header can't take all memory (Pillow warns of more than 89 million pixels and
 // refuses twice as many). Decoding takes at most pixelBytes a pixel, the most
-// for a progressive JPEG's coefficients, and some times the file; so an image
-// never more than 1 GiB.
+// for a progressive JPEG's coefficients (of one in CMYK, which is rare, 24), and
+// some times the file; so an image 1 GiB at most (1.5).
 const (
 	maxPixels  = 64 << 20
 	pixelBytes = 16
@@ -200,9 +201,13 @@ func decodeImage(path string, raw []byte, channels int) (out Image, err error) {
 			out, err = Image{}, badf(path, "damaged %s image: %v", h.kind.name, p)
 		}
 	}()
-	if h.width*h.height > largePixels {
+	// Go lets garbage double the heap before it collects it: of images this large
+	// that would be gigabytes.
+	isLarge := h.width*h.height > largePixels
+	if isLarge {
 		large.Lock()
 		defer large.Unlock()
+		runtime.GC() // the image before
 	}
 	if h.kind.name == "JPEG" {
 		// What it doesn't read, image/jpeg does, or says what is wrong.
@@ -213,6 +218,9 @@ func decodeImage(path string, raw []byte, channels int) (out Image, err error) {
 	im, err := h.kind.decode(bytes.NewReader(raw))
 	if err != nil {
 		return Image{}, damaged(path, h.kind.name, err)
+	}
+	if isLarge {
+		runtime.GC() // what only the decoder needed
 	}
 	if b := im.Bounds(); b.Dx() != h.width || b.Dy() != h.height {
 		return Image{}, badf(path, "damaged %s image: it says %d×%d and has %d×%d (width×height)", h.kind.name, h.width, h.height, b.Dx(), b.Dy())

@@ -272,7 +272,7 @@ What memory an input may take, however it is made, is bounded by its own size; t
 
 | input | bound |
 | --- | --- |
-| an image file | 64 megapixels (2²⁶; Pillow warns from 89 million on and refuses from 179 million on), 16 bytes a pixel while it is decoded, and 8 times the file; a PNG, BMP, JPEG, GIF or TIFF whose compression can't hold the size that its header says is refused at once; above 16 megapixels one is decoded at a time |
+| an image file | 64 megapixels (2²⁶; Pillow warns from 89 million on and refuses from 179 million on), 16 bytes a pixel while it is decoded, and 8 times the file: so up to 1 GB for a progressive JPEG of 64 megapixels with full chroma (in CMYK 24 bytes, 1.5 GB), and about half of that or less for all others that were measured; afterwards 3 bytes a pixel until it is shrunk; a PNG, BMP, JPEG, GIF or TIFF whose compression can't hold the size that its header says is refused at once; above 16 megapixels one is decoded at a time, and what the one before took is freed first |
 | a file of a folder or an archive | 256 MB |
 | gzip (IDX, tar, shards), members of zip | 100 times the packed size, or 64 MB if that is more; gzipped tars and shards 2 GB in all |
 | CIFAR | known sizes of files |
