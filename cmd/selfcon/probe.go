@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -268,6 +269,7 @@ type exit struct {
 // probeRun probes a run's model on the data of c and saves the classifiers. If
 // only that fails there are results as well as an error.
 func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c config.Run, o probeOptions) (*results, error) {
+	judged, _ := os.Stat(filepath.Join(dir, run.ModelFile)) // a checkpoint's model is not replaced
 	s, e, err := openTrained(dir, m, c)
 	if err != nil && c.Data == m.Config.Data {
 		return nil, moved(err, "selfcon probe --data FORMAT:PATH "+shell.Quote(dir))
@@ -288,8 +290,8 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 		}
 	}
 	n := s.Counts()
-	r.tell("probe", fmt.Sprintf("%s: features of %d training, %d validation and %d test images, then classifiers of %d classes; %s of width %d, exits after %v; %s", dir,
-		n.Train, n.Val, n.Test, len(s.Classes), s.Config.Model.Arch, s.Config.Model.Width, s.Config.Model.Exits, e.Name()),
+	r.tell("probe", fmt.Sprintf("%s: features of %d training, %d validation and %d test images, then classifiers of %d classes; %s of width %d, %s; %s", dir,
+		n.Train, n.Val, n.Test, len(s.Classes), s.Config.Model.Arch, s.Config.Model.Width, s.Config.Model.SubNetworks(), e.Name()),
 		"run", dir, "images", n, "classes", len(s.Classes), "engine", e.Name())
 	linears, res, err := probe(ctx, r, s, e, o, "probe", extractor(e, s))
 	if err != nil {
@@ -302,6 +304,9 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 		return res, nil // an experiment: selfcon predict keeps the classifiers that saw all labels
 	}
 	save := func() error {
+		if now, err := os.Stat(filepath.Join(dir, run.ModelFile)); judged != nil && (err != nil || !os.SameFile(judged, now) || !judged.ModTime().Equal(now.ModTime())) {
+			return fmt.Errorf("a training has replaced the model in %s meanwhile, and they are not of the new one; probe that, or a checkpoint", dir)
+		}
 		if err := saveProbe(dir, linears, o.ensemble); err != nil {
 			return err
 		}

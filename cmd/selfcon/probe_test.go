@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"selfcon/checkpoint"
 	"selfcon/run"
 )
 
@@ -65,6 +66,36 @@ func TestProbeInterrupted(t *testing.T) {
 	cmd.SetArgs([]string{"probe", "a"})
 	if err := cmd.ExecuteContext(ctx); exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "nothing of this probe was saved; the same command begins anew") {
 		t.Errorf("%v, %s", err, &stderr.said)
+	}
+	if found, _ := filepath.Glob("a/probe*"); len(found) > 0 {
+		t.Errorf("left %q", found)
+	}
+}
+
+// TestProbeReplaced: the classifiers of a model that a training has replaced since
+// are not saved beside the new one.
+func TestProbeReplaced(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, stderr, code := call(t.Context(), strings.Fields("train --data sample --image 8 --width 1 --per-class 4 --batch 8 --epochs 1 --validate-every 0 --out a")...); code != exitDone {
+		t.Fatal(stderr)
+	}
+	model := filepath.Join("a", run.ModelFile)
+	f, err := checkpoint.ReadTensors(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr := new(bytes.Buffer), &stopAt{text: "a: features of", stop: func() {
+		if err := checkpoint.WriteTensors(model, f); err != nil {
+			t.Error(err)
+		}
+	}}
+	cmd := root(stdout, stderr)
+	cmd.SetArgs(strings.Fields("probe --epochs 1 a"))
+	if err := cmd.ExecuteContext(t.Context()); exitCode(err) != exitFailed || !strings.Contains(err.Error(), "a training has replaced the model in a meanwhile") {
+		t.Errorf("%v, %s", err, &stderr.said)
+	}
+	if !strings.Contains(stdout.String(), "backbone") {
+		t.Errorf("what was found is not told: %q", stdout)
 	}
 	if found, _ := filepath.Glob("a/probe*"); len(found) > 0 {
 		t.Errorf("left %q", found)
