@@ -476,10 +476,10 @@ func beforeThat(f *run.Folder, at train.Place, err error) error {
 	switch {
 	case unread != nil:
 		return errors.Join(err, unread)
+	case dir != "" && then == (train.Place{}): // of a fine-tuning: what it began with
+		again += " --init " + shell.Quote(dir)
 	case dir != "":
 		return fmt.Errorf("%w; before that %s was saved (%s, mean loss %.4g): to go on from it in a new run, with a tenth of the rate: %s --init %s", err, dir, then.After(), loss, again, shell.Quote(dir))
-	case m.From != "":
-		again = "selfcon finetune" + smaller + " " + shell.Quote(m.From)
 	case m.Init != "":
 		again += " --init " + shell.Quote(m.Init)
 	}

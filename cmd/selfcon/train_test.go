@@ -24,6 +24,24 @@ func TestDivergedLater(t *testing.T) {
 	}
 }
 
+// A fine-tuning that diverges with nothing saved but its beginning says how to
+// begin again from that.
+func TestDivergedTuning(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, stderr, code := call(t.Context(), strings.Fields("train --data sample --image 8 --width 1 --per-class 4 --batch 8 --epochs 1 --validate-every 0 --out a")...); code != exitDone {
+		t.Fatal(stderr)
+	}
+	_, stderr, code := call(t.Context(), strings.Fields("finetune --lr 1e30 --epochs 2 --batch 8 --out b a")...)
+	found := regexp.MustCompile(`nothing was saved before that: to begin anew, with a tenth of the rate: selfcon (train --config b/config.yaml --lr 1e\+29 --head-lr 0.01 --init b/checkpoints/step-0)$`).FindStringSubmatch(stderr)
+	if code != exitFailed || found == nil {
+		t.Fatalf("exit code %d, %q", code, stderr)
+	}
+	args := strings.Fields(strings.Replace(found[1], "1e+29", "0.001", 1) + " --out c")
+	if _, stderr, code := call(t.Context(), args...); code != exitDone {
+		t.Errorf("beginning anew: exit code %d, %q", code, stderr)
+	}
+}
+
 // What is odd about a run, but right, is noted before it begins.
 func TestTrainNotes(t *testing.T) {
 	t.Chdir(t.TempDir())
