@@ -116,7 +116,11 @@ func OpenModel(path string) (dir string, m Manifest, err error) {
 	}
 	dir = filepath.Join(of, CheckpointsDir, name)
 	var s checkpointState
-	if err := checkpoint.ReadJSON(filepath.Join(dir, PlaceFile), &s); err != nil {
+	err = checkpoint.ReadJSON(filepath.Join(dir, PlaceFile), &s)
+	if errors.Is(err, fs.ErrNotExist) {
+		return dir, m, checkpoint.Invalidf("%s %w: it has no %s", dir, checkpoint.ErrDamaged, PlaceFile)
+	}
+	if err != nil {
 		return dir, m, err
 	}
 	m.At = &s.State.Place
@@ -128,7 +132,12 @@ func OpenModel(path string) (dir string, m Manifest, err error) {
 func Beside(dir, suffix string) string {
 	dir = filepath.Clean(dir)
 	if of := runOf(dir); of != "" {
-		dir = of + "-" + filepath.Base(dir)
+		dir, suffix = of, filepath.Base(dir)+"-"+suffix
+	}
+	if base := filepath.Base(dir); base == "." || base == ".." { // no name to add to
+		if abs, err := filepath.Abs(dir); err == nil {
+			dir = abs
+		}
 	}
 	return Fresh(dir + "-" + suffix)
 }

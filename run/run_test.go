@@ -695,3 +695,32 @@ func FuzzPlace(f *testing.F) {
 		}
 	})
 }
+
+// What is made of a run or a checkpoint is named after the run, also from within it.
+func TestBeside(t *testing.T) {
+	runs := t.TempDir()
+	t.Chdir(runs)
+	if err := os.MkdirAll("a/checkpoints/step-3", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("a/"+ManifestFile, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check := func(dir, want string) {
+		t.Helper()
+		if got := Beside(filepath.FromSlash(dir), "export"); got != want {
+			t.Errorf("%s: %s, not %s", dir, got, want)
+		}
+	}
+	check("a/", "a-export")
+	check("a/checkpoints/step-3", "a-step-3-export")
+	t.Chdir("a")
+	in, err := os.Getwd() // as Abs has it, whatever links lead there
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(".", in+"-export")
+	check("checkpoints/step-3", in+"-step-3-export")
+	t.Chdir("checkpoints")
+	check("..", in+"-export")
+}

@@ -852,11 +852,12 @@ func (c corner) runs() []badInput {
 	undone("r-metrics", edit("r-metrics", run.MetricsFile, func(raw []byte) []byte { return append([]byte("garbage\n"), raw...) }))
 	c.must(os.CopyFS("r-gone", os.DirFS("done")))
 	c.must(os.Remove("r-gone/" + run.ModelFile))
-	for _, dir := range []string{"r-point", "r-best"} {
+	for _, dir := range []string{"r-point", "r-best", "r-place"} {
 		c.must(os.CopyFS(dir, os.DirFS("done")))
 	}
 	edit("r-point", "checkpoints/step-2/"+run.StateFile, half)()
 	c.must(os.RemoveAll("r-best/" + run.CheckpointsDir))
+	c.must(os.Remove("r-place/checkpoints/step-2/" + run.PlaceFile))
 	undone("r-probe", func() { c.write("r-probe/"+run.ProbeFile, []byte("hello")) })
 	c.write("one.png", aPNG(8, 8))
 	c.write("inthe/way", []byte("a file"))
@@ -887,6 +888,7 @@ func (c corner) runs() []badInput {
 		{"a checkpoint that is not there", "probe done/checkpoints/step-7", exitUsage},
 		{"the best checkpoint of a run without any", "predict --run r-best/checkpoints/best one.png", exitUsage},
 		{"a damaged checkpoint to judge", "probe r-point/checkpoints/last", exitBadData},
+		{"a checkpoint to judge that has lost a file", "probe r-place/checkpoints/last", exitBadData},
 		{"a damaged checkpoint to begin with", "train --data sample --init r-point/checkpoints/last", exitBadData},
 		{"a checkpoint for a run", "runs show done/checkpoints/last", exitUsage},
 		{"going on with a checkpoint", "train --resume done/checkpoints/step-2", exitUsage},

@@ -11,6 +11,7 @@ import (
 	"selfcon/engine"
 	"selfcon/eval"
 	"selfcon/graph"
+	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/run"
 )
@@ -42,7 +43,7 @@ func loadProbe(dir string, net *model.Network, classes int) ([]*eval.Linear, eva
 	path := filepath.Join(dir, run.ProbeFile)
 	f, err := checkpoint.ReadTensors(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, ensemble, usagef("%s has no classifiers yet; first: selfcon probe %s", dir, dir)
+		return nil, ensemble, usagef("%s has no classifiers yet; first: selfcon probe %s", dir, shell.Quote(dir))
 	}
 	if err != nil {
 		return nil, ensemble, err
