@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"selfcon/internal/shell"
 	"selfcon/internal/suggest"
 )
 
@@ -216,7 +217,7 @@ func open(spec string, opt Options) (Splits, error) {
 
 func unknownFormat(spec, name string, hasPath bool) error {
 	if _, err := os.Stat(spec); err == nil && !hasPath {
-		return &SpecError{spec, "a path needs its format in front, for example imagefolder:" + spec}
+		return &SpecError{spec, "a path needs its format in front, for example " + shell.Quote("imagefolder:"+spec)}
 	}
 	known := make([]string, len(formats))
 	for i, f := range formats {

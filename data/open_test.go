@@ -3,6 +3,8 @@ package data
 import (
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,10 @@ import (
 
 func TestOpenSpec(t *testing.T) {
 	dir := t.TempDir()
+	spaced := filepath.Join(dir, "my photos")
+	if err := os.Mkdir(spaced, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for spec, parts := range map[string][]string{
 		"":                    {`unknown format ""`, "known: sample, cifar10, cifar100, fashion-mnist, mnist, idx, imagefolder"},
 		"cifar01:x":           {`unknown format "cifar01"`, `did you mean "cifar10"`, "known: sample"},
@@ -18,6 +24,7 @@ func TestOpenSpec(t *testing.T) {
 		"Sample":              {`did you mean "sample"`},
 		"something/else":      {`unknown format "something/else" (known: `},
 		dir:                   {"needs its format in front, for example imagefolder:" + dir},
+		spaced:                {"for example 'imagefolder:" + spaced + "'"},
 		"mnist":               {"needs a path", "mnist:mnist"},
 		"cifar10:":            {"needs a path", "cifar-10-binary.tar.gz"},
 		"sample:data":         {"takes no path: write sample"},

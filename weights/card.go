@@ -9,6 +9,7 @@ import (
 	"selfcon/checkpoint"
 	"selfcon/config"
 	"selfcon/eval"
+	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/run"
 )
@@ -88,7 +89,7 @@ func (x Export) card(m run.Manifest, tensors []checkpoint.Named, module bool) (s
 		for _, e := range c.Model.Exits {
 			names = append(names, fmt.Sprintf("`exit%d.weight`", e))
 		}
-		say("\nThe classifiers are in `%s`: %s of shape classes × features, and their biases.\n", ProbesFile, strings.Join(append(names, "`backbone.weight`"), ", "))
+		say("\nThe classifiers are in `%s`: %s of shape classes × features, and their biases; the classes' names, in that order, are a JSON list in its metadata, `classes`.\n", ProbesFile, strings.Join(append(names, "`backbone.weight`"), ", "))
 	}
 	say("## Load it in PyTorch\n")
 	x.loading(say, m, module)
@@ -205,13 +206,13 @@ func command(c config.Run) string {
 	if n, err := model.New(own); err == nil { // what follows from the network and the images
 		def.Model.Stem, def.Model.Dropout, def.Model.DropConnect = n.Stem, n.Dropout, n.DropConnect
 	}
-	words := []string{"selfcon train"}
+	words := []string{"selfcon", "train"}
 	for _, s := range config.Settings() {
 		if v := s.Text(&c); v != s.Text(&def) && !slices.Contains(local, s.Key) && len(v) < 200 {
 			words = append(words, "--"+s.Flag(), v)
 		}
 	}
-	return strings.Join(words, " ")
+	return shell.Command(words)
 }
 
 // dataFormat is a run's --data with PATH for its path.

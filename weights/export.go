@@ -98,7 +98,7 @@ func (x Export) Write(dir, out string, m run.Manifest) (failed error) {
 		return err
 	}
 	if x.Results != nil {
-		if err := writeProbes(dir, filepath.Join(out, ProbesFile), m.Config.Model.Exits); err != nil {
+		if err := writeProbes(dir, filepath.Join(out, ProbesFile), m); err != nil {
 			return err
 		}
 	}
@@ -213,8 +213,8 @@ func heads(tensors []checkpoint.Named) map[string][][]int {
 }
 
 // writeProbes writes the linear classifiers of a probe by the names of the exits:
-// exit1.weight, …, backbone.weight.
-func writeProbes(dir, out string, exits []int) error {
+// exit1.weight, …, backbone.weight, with the names of the classes.
+func writeProbes(dir, out string, m run.Manifest) error {
 	f, err := checkpoint.ReadTensors(filepath.Join(dir, run.ProbeFile))
 	if err != nil {
 		return err
@@ -222,13 +222,17 @@ func writeProbes(dir, out string, exits []int) error {
 	for i := range f.Tensors {
 		number, rest, _ := strings.Cut(f.Tensors[i].Name, ".")
 		name := "backbone"
-		for k, e := range exits {
+		for k, e := range m.Config.Model.Exits {
 			if number == fmt.Sprint(k) {
 				name = fmt.Sprintf("exit%d", e)
 			}
 		}
 		f.Tensors[i].Name = name + "." + rest
 	}
-	f.Metadata = map[string]string{"format": "pt"}
+	classes, err := json.Marshal(m.Classes)
+	if err != nil {
+		return err
+	}
+	f.Metadata = map[string]string{"format": "pt", "classes": string(classes)}
 	return checkpoint.WriteTensors(out, f)
 }

@@ -154,6 +154,9 @@ func TestCard(t *testing.T) {
 	if got := fmt.Sprint(nameList(f.Tensors)); got != "[exit2.weight exit2.bias backbone.weight backbone.bias]" {
 		t.Errorf("classifiers %s", got)
 	}
+	if got := f.Metadata["classes"]; got != `["cat","dog"]` {
+		t.Errorf("classes %s", got)
+	}
 }
 
 func TestExportRefuses(t *testing.T) {

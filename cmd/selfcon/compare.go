@@ -24,6 +24,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine/cpu"
 	"selfcon/eval"
+	"selfcon/internal/shell"
 	"selfcon/internal/suggest"
 	"selfcon/loss"
 	"selfcon/run"
@@ -663,7 +664,7 @@ func brief(t eval.Table) eval.Table {
 func (o *comparison) report(plan comparePlan, outcomes []compare.Outcome) (*compare.Report, error) {
 	settings := map[string]string{}
 	for m, args := range plan.Settings {
-		settings[m] = "selfcon train " + strings.Join(args, " ")
+		settings[m] = "selfcon train " + shell.Command(args)
 	}
 	return compare.NewReport(o.plan, settings, outcomes)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"selfcon/internal/shell"
 	"selfcon/run"
 	"selfcon/train"
 )
@@ -109,7 +110,7 @@ func (r *reporter) into(f *run.Folder, work func() error) error {
 		r.journal = nil
 		f.Close()
 	}()
-	fmt.Fprintf(r.journal, "selfcon %s: %s\n", versionString(), strings.Join(os.Args, " "))
+	fmt.Fprintf(r.journal, "selfcon %s: %s\n", versionString(), shell.Command(os.Args))
 	if b, ok := early.(*bytes.Buffer); ok {
 		b.WriteTo(r.journal)
 	}

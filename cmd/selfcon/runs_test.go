@@ -30,6 +30,9 @@ func TestShow(t *testing.T) {
 	if _, log, code := call(t.Context(), "import", name); code != exitUsage || !strings.Contains(log, "is the folder of a run") || !strings.Contains(log, "selfcon export '"+name+"'") {
 		t.Errorf("import of a run's folder: exit code %d, %q", code, log)
 	}
+	if _, log, code := call(t.Context(), "predict", "--run", name, "x.png"); code != exitUsage || !strings.HasSuffix(log, "first: selfcon probe '"+name+"'\n") {
+		t.Errorf("predict with a run that was not probed: exit code %d, %q", code, log)
+	}
 	text, _, code := call(t.Context(), "runs", "show", name)
 	if code != exitDone || strings.Contains(text, "dropout") || strings.Contains(text, "drop_connect") {
 		t.Error(text)

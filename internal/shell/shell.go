@@ -1,4 +1,4 @@
-// Package shell writes words as a shell reads them.
+// Package shell writes words and commands as a shell reads them.
 package shell
 
 import "strings"
@@ -16,4 +16,13 @@ func Quote(word string) string {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// Command is a command that a shell reads back as these words.
+func Command(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = Quote(w)
+	}
+	return strings.Join(quoted, " ")
 }

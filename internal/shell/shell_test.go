@@ -23,3 +23,9 @@ func TestQuote(t *testing.T) {
 		t.Errorf("%s is quoted in vain", q)
 	}
 }
+
+func TestCommand(t *testing.T) {
+	if c := Command([]string{"selfcon", "train", "--data=imagefolder:my photos"}); c != "selfcon train '--data=imagefolder:my photos'" {
+		t.Error(c)
+	}
+}
