@@ -19,7 +19,7 @@ import (
 // in a word, what opt.Resize of pack does ("" without): it is part of the
 // copy's name. made tells whether the copy was made now.
 //
-// Opening the source is all that a later use costs; its images aren't read.
+// Opening the source is all that a later use costs; of its images one is read at most.
 func Cached(ctx context.Context, dir, spec string, opt Options, form string, pack PackOptions) (s Splits, made bool, err error) {
 	source, err := Open(spec, opt)
 	if err != nil {
@@ -27,6 +27,13 @@ func Cached(ctx context.Context, dir, spec string, opt Options, form string, pac
 	}
 	if strings.HasPrefix(spec, "packed:") && form == "" {
 		return source, false, nil
+	}
+	if opt.Channels == 0 { // a run says how many it found when it is opened again, and means the same copy
+		first, err := source.Train.Image(0)
+		if err != nil {
+			return Splits{}, false, err
+		}
+		opt.Channels = first.Channels
 	}
 	key := sha256.Sum256(fmt.Appendf(nil, "%q %d %q %q %q", spec, opt.Channels, opt.Order, opt.Classes, form))
 	path := filepath.Join(dir, cacheName(spec)+"-"+hex.EncodeToString(key[:6])+".pack")

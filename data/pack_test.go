@@ -141,6 +141,13 @@ func TestCached(t *testing.T) {
 	}
 	sameSet(t, open(true, ""), source)
 	sameSet(t, open(false, ""), source)
+	first, err := source.Train.Image(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, made, err := Cached(ctx, cache, "imagefolder:"+dir, Options{Channels: first.Channels}, "", PackOptions{}); err != nil || made {
+		t.Errorf("asked for the channels that there are, it is made again: %v, %v", made, err)
+	}
 	open(true, "short32")
 	open(false, "short32")
 	// A file more, a file of another time.
