@@ -13,10 +13,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Write makes write's output the file at path, whole or not at all, even if
-// the machine stops: a temporary file in the same folder is filled, synced and
-// renamed, then the folder is synced.
-func Write(path string, write func(io.Writer) error) error {
+// replace is Write, the folder synced too; its errors may name the temporary file.
+func replace(path string, write func(io.Writer) error) error {
 	dir := filepath.Dir(path)
 	t, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(0o644))
 	if err != nil {

@@ -7,10 +7,9 @@ import (
 	"path/filepath"
 )
 
-// Write makes write's output the file at path: a temporary file in the same
-// folder is filled, synced and renamed. Windows has no sync of folders, and
-// renameio, which does this elsewhere, does not support it.
-func Write(path string, write func(io.Writer) error) (err error) {
+// replace is Write; its errors may name the temporary file. Windows has no sync of
+// folders, and renameio, which does this elsewhere, does not support it.
+func replace(path string, write func(io.Writer) error) (err error) {
 	t, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"*")
 	if err != nil {
 		return err

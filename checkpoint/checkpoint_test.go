@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"os/exec"
@@ -535,5 +537,26 @@ func TestRestoreRefuses(t *testing.T) {
 		if b, _ := e.Read("b"); b.Float64s()[0] != 0 {
 			t.Fatalf("%s: a variable was written all the same", reason)
 		}
+	}
+}
+
+// What can't be written or read is named as the caller does, not by the hidden
+// file that becomes it, and stays an error that errors.Is knows.
+func TestWriteNamesTheFile(t *testing.T) {
+	dir := t.TempDir()
+	into, nowhere := filepath.Join(dir, "folder"), filepath.Join(dir, "none", "a.json")
+	if err := os.MkdirAll(filepath.Join(into, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteText(into, nil); err == nil || !strings.HasPrefix(err.Error(), into+": can't be written: ") || strings.Contains(err.Error(), ".folder") {
+		t.Errorf("onto a folder: %v", err)
+	}
+	for _, err := range []error{WriteText(nowhere, nil), WriteTensors(nowhere, File{})} {
+		if !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), nowhere+": can't be written: ") || strings.Contains(err.Error(), ".a.json") {
+			t.Errorf("into no folder: %v", err)
+		}
+	}
+	if err := ReadJSON(nowhere, new(int)); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), nowhere+": can't be read: ") {
+		t.Errorf("a file that is not there: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"strings"
@@ -29,14 +30,32 @@ var (
 
 // WriteText writes text to a file, which is replaced whole or not at all.
 func WriteText(path string, text []byte) error {
-	err := Write(path, func(w io.Writer) error {
+	return Write(path, func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("%s: writing: %w", path, err)
+}
+
+// Write makes write's output the file at path, whole or not at all, even if
+// the machine stops: a temporary file in the same folder is filled, synced and
+// renamed. An error names path.
+func Write(path string, write func(io.Writer) error) error {
+	if err := replace(path, write); err != nil {
+		return fmt.Errorf("%s: can't be written: %w", path, Reason(err))
 	}
 	return nil
+}
+
+// Reason is why the system refused a file, without the operation and the name, for
+// a message that has them in other words; other errors are as they are.
+func Reason(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	if l := (*os.LinkError)(nil); errors.As(err, &l) {
+		return l.Err
+	}
+	return err
 }
 
 // Indent is v as indented JSON that ends with a line break, a list of numbers
@@ -66,7 +85,7 @@ func Invalidf(format string, args ...any) error { return Invalid{fmt.Errorf(form
 func ReadJSON(path string, v any) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return err // names the file
+		return fmt.Errorf("%s: can't be read: %w", path, Reason(err))
 	}
 	if err := parseJSON(path, text, v); err != nil {
 		return Invalid{err}

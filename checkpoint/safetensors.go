@@ -93,7 +93,7 @@ func FromHalf(h uint16) float32 {
 func ReadTensors(path string) (File, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return File{}, err // names the file
+		return File{}, fmt.Errorf("%s: can't be read: %w", path, Reason(err))
 	}
 	defer file.Close()
 	info, err := file.Stat()
@@ -355,11 +355,7 @@ func WriteTensors(path string, f File) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	err = Write(path, func(w io.Writer) error { return encode(w, header, order) })
-	if err != nil {
-		return fmt.Errorf("%s: writing tensors: %w", path, err)
-	}
-	return nil
+	return Write(path, func(w io.Writer) error { return encode(w, header, order) })
 }
 
 // dtypeOf gives the file's name for data's elements, their size and number.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,9 @@ func Cached(ctx context.Context, dir, spec string, opt Options, form string, pac
 		notes = append(notes, fmt.Sprintf("the cache is made anew, as it can't be used: %v", err))
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
+		if p := (*fs.PathError)(nil); errors.As(err, &p) {
+			err = fmt.Errorf("the cache's folder %s can't be made: %w", dir, p.Err)
+		}
 		return Splits{}, false, err
 	}
 	if err := PackFile(ctx, path, source, pack); err != nil {

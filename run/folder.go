@@ -144,7 +144,7 @@ func Create(dir string, m Manifest) (*Folder, error) {
 		// Another process that makes a folder of this name may have cleared ours
 		// away before it had its lock.
 		if cleared := errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*config.Error)); !cleared || tries == 3 {
-			return nil, err
+			return nil, fmt.Errorf("the folder %s can't be made: %w", dir, err)
 		}
 	}
 }
@@ -522,7 +522,7 @@ func (f *Folder) Finish(t *train.Trainer) error {
 func Writable(dir string) error {
 	f, err := os.CreateTemp(dir, ".writable-*")
 	if err != nil {
-		return err
+		return fmt.Errorf("no file can be made there: %w", checkpoint.Reason(err))
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

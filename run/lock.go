@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"selfcon/checkpoint"
 	"selfcon/config"
 )
 
@@ -29,7 +30,7 @@ func lock(dir, doing string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: can't be opened to write: %w", path, checkpoint.Reason(err))
 	}
 	err = lockFile(f)
 	if errors.Is(err, errLocked) {

@@ -207,7 +207,7 @@ func Open(dir string) (Manifest, error) {
 		return m, &config.Error{Setting: "run", Reason: notRun(dir)}
 	}
 	if err != nil {
-		return m, err
+		return m, fmt.Errorf("%s: can't be read: %w", path, checkpoint.Reason(err))
 	}
 	var later struct {
 		Format int `json:"format"`
@@ -223,6 +223,10 @@ func Open(dir string) (Manifest, error) {
 		return m, checkpoint.Invalidf("%s: format %d: must be 1 to %d", path, m.Format, manifestFormat)
 	case len(m.Classes) < 2 && !m.needsData():
 		return m, checkpoint.Invalidf("%s: has %d classes; a run has at least 2", path, len(m.Classes))
+	}
+	if m.Imported != nil { // how it was trained is not known: these follow from the data that it was probed with
+		def := config.Default()
+		m.Config.Epochs, m.Config.ValidateEvery = def.Epochs, def.ValidateEvery
 	}
 	check := m.Config
 	if m.needsData() {

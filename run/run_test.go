@@ -724,3 +724,18 @@ func TestBeside(t *testing.T) {
 	t.Chdir("checkpoints")
 	check("..", in+"-export")
 }
+
+// How an imported network was trained is not known, whatever the data that it was
+// probed with would make of it.
+func TestImportedHasNoEpochs(t *testing.T) {
+	dir := t.TempDir()
+	m := Manifest{Format: manifestFormat, Config: config.Quickstart(), Classes: []string{"a", "b"}, Imported: &Imported{File: "a.pth"}}
+	m.Config.Epochs, m.Config.ValidateEvery = 2500, 250
+	if err := m.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	def := config.Default()
+	if m, err := Open(dir); err != nil || m.Config.Epochs != def.Epochs || m.Config.ValidateEvery != def.ValidateEvery {
+		t.Errorf("%d epochs, judged every %d (%v)", m.Config.Epochs, m.Config.ValidateEvery, err)
+	}
+}

@@ -199,7 +199,7 @@ func runsListCommand() *cobra.Command {
 				return usagef("%s is a file: name a run's folder, or the one that runs lie in", dir)
 			}
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: can't be read: %w", dir, checkpoint.Reason(err))
 			}
 			isRun := func(path string) bool {
 				_, err := os.Stat(filepath.Join(path, run.ManifestFile))
