@@ -137,11 +137,7 @@ func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
 // finetune trains by a configuration from a run's encoder into a new folder, and
 // judges the classifiers, if there are images to judge them on.
 func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run.Manifest, out string) (*results, error) {
-	err := fillCache(ctx, r, c)
-	var s *train.Setup
-	if err == nil {
-		s, err = train.NewSetup(c)
-	}
+	s, err := newSetup(ctx, r, c)
 	if err != nil && c.Data == m.Config.Data {
 		return nil, moved(err, "selfcon finetune --data FORMAT:PATH "+shell.Quote(from))
 	}

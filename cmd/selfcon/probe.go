@@ -270,7 +270,12 @@ type exit struct {
 // only that fails there are results as well as an error.
 func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c config.Run, o probeOptions) (*results, error) {
 	judged, _ := os.Stat(filepath.Join(dir, run.ModelFile)) // a checkpoint's model is not replaced
-	s, e, err := openTrained(dir, m, c)
+	err := fillCache(ctx, r, c)
+	var s *train.Setup
+	var e engine.Engine
+	if err == nil {
+		s, e, err = openTrained(dir, m, c)
+	}
 	if err != nil && c.Data == m.Config.Data {
 		return nil, moved(err, "selfcon probe --data FORMAT:PATH "+shell.Quote(dir))
 	}

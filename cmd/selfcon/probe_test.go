@@ -101,3 +101,26 @@ func TestProbeReplaced(t *testing.T) {
 		t.Errorf("left %q", found)
 	}
 }
+
+// TestProbeCache: a probe reads the copy that its run's training has made, and tells
+// when it makes one of other data.
+func TestProbeCache(t *testing.T) {
+	photos := shapes(t)
+	t.Chdir(t.TempDir())
+	if err := os.CopyFS("other", os.DirFS(photos)); err != nil {
+		t.Fatal(err)
+	}
+	const made = "the images are packed in"
+	if _, stderr, code := call(t.Context(), "train", "--data", "imagefolder:"+photos, "--cache", "cache", "--width", "1", "--image", "8", "--epochs", "1", "--batch", "12", "--validate-every", "0", "--out", "a"); code != exitDone || !strings.Contains(stderr, made) {
+		t.Fatal(stderr)
+	}
+	if _, stderr, code := call(t.Context(), "probe", "--epochs", "1", "a"); code != exitDone || strings.Contains(stderr, made) {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	if found, _ := filepath.Glob("cache/*"); len(found) != 1 {
+		t.Errorf("the cache has %q", found)
+	}
+	if _, stderr, code := call(t.Context(), "probe", "--epochs", "1", "--data", "imagefolder:other", "a"); code != exitDone || !strings.Contains(stderr, made) {
+		t.Errorf("other data: exit code %d, %s", code, stderr)
+	}
+}

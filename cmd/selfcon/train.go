@@ -204,10 +204,7 @@ func beginWith(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 // trainRun trains a configuration from the start, or from the weights that it
 // begins with if that is not nil, and returns the run's folder.
 func trainRun(ctx context.Context, r *reporter, c config.Run, out string, begin *weights.File) (string, error) {
-	if err := fillCache(ctx, r, c); err != nil {
-		return "", err
-	}
-	s, err := train.NewSetup(c)
+	s, err := newSetup(ctx, r, c)
 	if err != nil {
 		return "", err
 	}
@@ -270,6 +267,15 @@ func fillCache(ctx context.Context, r *reporter, c config.Run) error {
 	return err
 }
 
+// newSetup is train.NewSetup that tells of a cache which is filled before, and lets
+// it be interrupted.
+func newSetup(ctx context.Context, r *reporter, c config.Run) (*train.Setup, error) {
+	if err := fillCache(ctx, r, c); err != nil {
+		return nil, err
+	}
+	return train.NewSetup(c)
+}
+
 // resumeRun goes on with an interrupted run.
 func resumeRun(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string, dir string, accept bool) error {
 	var extra []string
@@ -320,7 +326,7 @@ func resumeIn(ctx context.Context, r *reporter, f *run.Folder, sources config.So
 		return err
 	}
 	c.Data = absolute(c.Data)
-	s, err := train.NewSetup(c)
+	s, err := newSetup(ctx, r, c)
 	if err != nil && c.Data == m.Config.Data {
 		return moved(err, "selfcon train --resume "+shell.Quote(f.Dir)+" --data FORMAT:PATH")
 	}
