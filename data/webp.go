@@ -63,6 +63,21 @@ func firstWebPFrame(raw []byte) (*webpFrame, error) {
 	}
 }
 
+// wholeWebP refuses a file that ends within its image: the decoder makes room for
+// as much as the chunk's size says, up to 128 MiB, before it reads any of it.
+func wholeWebP(raw []byte) error {
+	for at := 12; ; {
+		name, _, next, ok := webpChunk(raw, at)
+		if !ok {
+			return io.ErrUnexpectedEOF
+		}
+		if name == "VP8 " || name == "VP8L" {
+			return nil
+		}
+		at = next
+	}
+}
+
 func u24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
 // webpChunk is the chunk at a place, and where the next begins.
@@ -100,6 +115,9 @@ func configWebP(r io.Reader) (image.Config, error) {
 		return image.Config{}, err
 	}
 	if f == nil {
+		if err := wholeWebP(raw); err != nil {
+			return image.Config{}, err
+		}
 		return webp.DecodeConfig(bytes.NewReader(raw))
 	}
 	cfg, err := webp.DecodeConfig(bytes.NewReader(f.file))

@@ -40,11 +40,11 @@ training split, the image itself first and then its augmented views. With --mixu
 			if !cmd.Flags().Changed("out") {
 				out = freeName(out)
 			}
-			if !strings.EqualFold(filepath.Ext(out), ".png") {
-				return usagef("--out %s: the drawing is a PNG; name it %s.png", out, strings.TrimSuffix(out, filepath.Ext(out)))
-			}
 			if err := newFile(out); err != nil {
 				return err
+			}
+			if !strings.EqualFold(filepath.Ext(out), ".png") {
+				return usagef("--out %s: the drawing is a PNG; name it %s.png", out, strings.TrimSuffix(out, filepath.Ext(out)))
 			}
 			c.Data = args[0]
 			c.Method = "ce" // takes every augmentation

@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -717,6 +718,9 @@ func TestSignals(t *testing.T) {
 	want := wanted(t)
 	t.Parallel()
 	root := t.TempDir()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP) // or what is started ignores it, too, where these tests run under nohup
+	defer signal.Stop(hangups)
 	saved := func(dir string) func() bool {
 		return func() bool { return there(filepath.Join(dir, "checkpoints/step-*")) }
 	}
@@ -726,7 +730,7 @@ func TestSignals(t *testing.T) {
 		p := start(t, tiny+"--out "+dir)
 		p.when(saved(dir))
 		p.Process.Signal(s)
-		expect(t, p, exitInterrupted, "interrupted after step", "go on with: selfcon train --resume "+dir)
+		expect(t, p, exitInterrupted, "interrupted after ", "go on with: selfcon train --resume "+dir)
 		if i, err := inspect(dir); err != nil || i.Seconds <= 0 || i.Speed <= 0 || i.Peak <= 0 {
 			t.Errorf("interrupted, it took %g s: %v", i.Seconds, err)
 		}
@@ -853,7 +857,7 @@ func TestCompareKilled(t *testing.T) {
 	}
 	runs(t, exitUsage, args, "another process is comparing in "+dir+": process "+strconv.Itoa(p.Process.Pid))
 	p.Process.Kill()
-	expect(t, p, -1, "interrupted after step") // the training has the same stderr, so that this waits for it
+	expect(t, p, -1, "interrupted after ") // the training has the same stderr, so that this waits for it
 	if m, err := run.Open(training); err != nil || m.Done || run.Busy(training) {
 		t.Errorf("done %v, busy %v, %v", m.Done, run.Busy(training), err)
 	}
@@ -863,7 +867,7 @@ func TestCompareKilled(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	p.Process.Signal(os.Interrupt)
-	expect(t, p, exitInterrupted, "1 of 2: ce-100000ep-s1, resumed", "interrupted after step", "the same command goes on")
+	expect(t, p, exitInterrupted, "1 of 2: ce-100000ep-s1, resumed", "interrupted after ", "the same command goes on")
 	if run.Busy(training) {
 		t.Error("the training goes on")
 	}
