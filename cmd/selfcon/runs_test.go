@@ -31,7 +31,7 @@ func TestShow(t *testing.T) {
 	if _, log, code := call(t.Context(), "import", name); code != exitUsage || !strings.Contains(log, "is a run's, to be used as it is") || !strings.Contains(log, "selfcon export '"+name+"'") {
 		t.Errorf("import of a run's folder: exit code %d, %q", code, log)
 	}
-	if _, log, code := call(t.Context(), "predict", "--run", name, filepath.Join(name, "views.png")); code != exitUsage || !strings.HasSuffix(log, "first: selfcon probe '"+name+"'\n") {
+	if _, log, code := call(t.Context(), "predict", "--run", name, filepath.Join(name, "views.png")); code != exitUsage || !strings.HasSuffix(log, "first: selfcon probe '"+name+"'") {
 		t.Errorf("predict with a run that was not probed: exit code %d, %q", code, log)
 	}
 	text, _, code := call(t.Context(), "runs", "show", name)
