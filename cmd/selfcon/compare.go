@@ -506,7 +506,7 @@ func (o *comparison) train(ctx context.Context, r *reporter, stderr io.Writer, p
 		return false, nil
 	case err == nil:
 		r.sayf("%s, resumed", title)
-		return true, child(ctx, stderr, "train", "--resume="+dir)
+		return true, child(ctx, stderr, append(r.flags(), "train", "--resume="+dir)...)
 	}
 	if _, missing := os.Stat(filepath.Join(dir, run.ManifestFile)); !errors.Is(missing, fs.ErrNotExist) {
 		return false, err
@@ -515,7 +515,7 @@ func (o *comparison) train(ctx context.Context, r *reporter, stderr io.Writer, p
 		return false, err
 	}
 	r.sayf("%s", title)
-	args := append([]string{"train", "--validate-every=0"}, plan.Settings[c.Method]...) // which takes time, and not the same
+	args := append(append(r.flags(), "train", "--validate-every=0"), plan.Settings[c.Method]...) // which takes time, and not the same
 	return true, child(ctx, stderr, append(args, fmt.Sprintf("--epochs=%d", plan.epochs(c.Method, c.Budget)), fmt.Sprintf("--seed=%d", c.Seed), "--out="+dir)...)
 }
 

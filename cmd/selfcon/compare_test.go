@@ -124,6 +124,20 @@ func TestCompare(t *testing.T) {
 		t.Errorf("other settings: exit code %d, %s", code, log)
 	}
 	runtime.KeepAlive(ballast)
+	// The trainings report as the comparison does.
+	small := strings.Fields("compare --data sample --methods ce --width 1 --image 8 --per-class 8 --batch 16 --epochs 3 --seeds 1 --out")
+	if _, log, code := call(t.Context(), append(small, "quiet", "--quiet")...); code != exitDone || log != "" {
+		t.Errorf("--quiet: exit code %d, %q", code, log)
+	}
+	_, log, code = call(t.Context(), append(small, "json", "--log-format", "json")...)
+	if code != exitDone || !strings.Contains(log, `"event":"epoch"`) {
+		t.Errorf("--log-format json: exit code %d, %s", code, log)
+	}
+	for line := range strings.Lines(log) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("--log-format json: %s", line)
+		}
+	}
 	// A training that can't be is told by its process.
 	if _, log, code := call(t.Context(), append(args, "--out", "d", "--for", "ce:threads=1025")...); code != exitUsage || !strings.Contains(log, "threads: 1025") {
 		t.Errorf("wrong setting: exit code %d, %s", code, log)

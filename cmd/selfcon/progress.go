@@ -87,6 +87,17 @@ func newReporter(cmd *cobra.Command) *reporter {
 	return r
 }
 
+// flags make a process of this program report as r does.
+func (r *reporter) flags() (out []string) {
+	if r.quiet {
+		out = append(out, "--quiet")
+	}
+	if r.log != nil {
+		out = append(out, "--log-format="+logJSON)
+	}
+	return out
+}
+
 // jsonNames are time, level and event, then an event's own fields.
 func jsonNames(groups []string, a slog.Attr) slog.Attr {
 	switch a.Key {
