@@ -18,7 +18,6 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/internal/machine"
-	"selfcon/internal/shell"
 	"selfcon/train"
 )
 
@@ -101,7 +100,7 @@ func (m Manifest) NeedData(dir string) error {
 	if !m.needsData() {
 		return nil
 	}
-	return &config.Error{Setting: "data", Reason: fmt.Sprintf("%s was imported and has no data yet; first: selfcon probe --data FORMAT:PATH %s", dir, shell.Quote(dir))}
+	return &config.Error{Setting: "data", Reason: fmt.Sprintf("%s was imported and has no data yet: name some with --data FORMAT:PATH", dir)}
 }
 
 // Cost is what a training has taken so far, all its parts together if it was

@@ -51,6 +51,7 @@ printed; nothing is chosen by either. selfcon probe RUN judges the encoder as it
 was, to compare with.`,
 		Example: `  selfcon finetune runs/photos-selfcon-s
   selfcon finetune --freeze 2 --epochs 5 runs/photos-selfcon-s
+  selfcon finetune --data imagefolder:photos runs/resnet50              # an imported one
   selfcon finetune --fraction 0.01 --epochs 100 runs/photos-selfcon-s   # with the labels of one image in a hundred
   selfcon train --resume runs/photos-selfcon-s-tuned                    # go on after Ctrl-C`,
 		Args: cobra.ExactArgs(1),
@@ -61,12 +62,11 @@ was, to compare with.`,
 			if err != nil {
 				return err
 			}
-			if err := from.NeedData(dir); err != nil {
-				return err
-			}
 			of := from.Config
 			if override != "" {
 				of.Data = absolute(override)
+			} else if err := from.NeedData(dir); err != nil {
+				return err
 			}
 			c, err := tuned(cmd, settings, of)
 			if err != nil {
@@ -150,8 +150,10 @@ func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run
 	if judgedSplit(s) == nil {
 		r.warnf("%s has neither test nor validation images (val_fraction is 0): the classifiers are trained, but nothing says how good they are", c.Data)
 	}
-	if err := sameClasses(s.Classes, m.Classes); err != nil {
-		return nil, err
+	if m.NeedData(from) == nil { // otherwise it takes what this data has
+		if err := sameClasses(s.Classes, m.Classes); err != nil {
+			return nil, err
+		}
 	}
 	if err := warnOther(r, from, m, s); err != nil {
 		return nil, err

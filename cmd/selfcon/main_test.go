@@ -444,6 +444,32 @@ func TestFinetuneWithoutJudge(t *testing.T) {
 	}
 }
 
+// TestFinetuneImported: an imported network has no data of its own, and is trained
+// on what it is given, whatever its classes.
+func TestFinetuneImported(t *testing.T) {
+	photos := "imagefolder:" + shapes(t)
+	t.Chdir(t.TempDir())
+	for _, args := range []string{
+		"train --data sample --per-class 20 --image 8 --width 2 --epochs 1 --batch 16 --validate-every 0 --out a",
+		"export --format safetensors a", "import --out b a-export/model.safetensors",
+	} {
+		if _, stderr, code := call(t.Context(), strings.Fields(args)...); code != exitDone {
+			t.Fatalf("%s: %s", args, stderr)
+		}
+	}
+	args := strings.Fields("finetune --epochs 1 --batch 12 b")
+	if _, stderr, code := call(t.Context(), args...); code != exitUsage || !strings.Contains(stderr, "b was imported and has no data yet: name some with --data") {
+		t.Errorf("without data: exit code %d, %s", code, stderr)
+	}
+	if stdout, stderr, code := call(t.Context(), append(args, "--data", photos)...); code != exitDone || !strings.Contains(stdout, "test, ") || strings.Contains(stderr, "warning") {
+		t.Errorf("exit code %d, %s, %s", code, stdout, stderr)
+	}
+	m, err := run.Open("b-tuned")
+	if err != nil || len(m.Classes) != 2 || m.Config.Data == "" {
+		t.Errorf("%v, classes %v of %s", err, m.Classes, m.Config.Data)
+	}
+}
+
 // A run whose last update ruins the weights fails, and leaves neither a model nor
 // a checkpoint of them.
 func TestDivergedAtTheEnd(t *testing.T) {
