@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"selfcon/config"
@@ -122,11 +123,12 @@ func TestValidation(t *testing.T) {
 // would have been told.
 func TestStoppedBeforeValidation(t *testing.T) {
 	every := func(r *config.Run) { r.ValidateEvery, r.Epochs = 1, 2 }
-	run := func(tr *Trainer, stop int) (out []Progress) {
+	run := func(tr *Trainer, stop int64) (out []Progress) { // at the image after so many
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		var read atomic.Int64
 		tr.Setup.Train = cancelling{tr.Setup.Train, func() {
-			if stop > 0 && tr.Epoch*4+tr.Batch == stop {
+			if read.Add(1) > stop && stop > 0 {
 				cancel()
 			}
 		}}
@@ -141,7 +143,8 @@ func TestStoppedBeforeValidation(t *testing.T) {
 	}
 	want := run(newTrainer(t, small(t, every), 2), 0)
 	tr := newTrainer(t, small(t, every), 2)
-	if early := run(tr, 4); len(early) != 0 || tr.Place != (Place{0, 4}) {
+	epoch := int64(4 * tr.Setup.Config.Batch)
+	if early := run(tr, epoch); len(early) != 0 || tr.Place != (Place{0, 4}) {
 		t.Fatalf("stopped within the first validation: at %v, told %v", tr.Place, early)
 	}
 	got := run(tr, 0)
