@@ -58,11 +58,7 @@ func unused(dir string, but ...string) error {
 	case errors.Is(err, syscall.ENOTDIR):
 		return &config.Error{Setting: "out", Reason: dir + " can't be a folder: there is a file of that name or above it; name another folder"}
 	case err != nil:
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = p.Err
-		}
-		return fmt.Errorf("the folder %s can't be looked into (%w); name another with --out", dir, err)
+		return fmt.Errorf("the folder %s can't be looked into (%w); name another with --out", dir, checkpoint.Reason(err))
 	case len(entries) > 0:
 		return &config.Error{Setting: "out", Reason: dir + " is there already and not empty; name another folder, or remove it"}
 	}

@@ -31,7 +31,11 @@ func TestEmbedded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, e, err := openTrained(dir, m, m.Config)
+		cmd := &cobra.Command{}
+		logFlags(cmd)
+		cmd.SetErr(io.Discard)
+		r := newReporter(cmd)
+		s, e, err := openTrained(t.Context(), r, dir, m, m.Config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,10 +44,7 @@ func TestEmbedded(t *testing.T) {
 		for i := range boardImages {
 			some = append(some, i*s.Val.Len()/boardImages)
 		}
-		cmd := &cobra.Command{}
-		logFlags(cmd)
-		cmd.SetErr(io.Discard)
-		want, err := extractor(e, s)(t.Context(), newReporter(cmd), data.Subset(s.Val, some), "embedded")
+		want, err := extractor(e, s)(t.Context(), r, data.Subset(s.Val, some), "embedded")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +73,11 @@ func TestBoardAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, e, err := openTrained("a", m, m.Config)
+	cmd := &cobra.Command{}
+	logFlags(cmd)
+	var said bytes.Buffer
+	cmd.SetErr(&said)
+	s, e, err := openTrained(t.Context(), newReporter(cmd), "a", m, m.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,10 +87,6 @@ func TestBoardAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.Batch = 3 // as from a checkpoint
-	cmd := &cobra.Command{}
-	logFlags(cmd)
-	var said bytes.Buffer
-	cmd.SetErr(&said)
 	events := func() []string {
 		found, err := filepath.Glob("a/events.out.tfevents.*")
 		if err != nil || len(found) == 0 {

@@ -595,7 +595,7 @@ func (o *comparison) outcome(ctx context.Context, r *reporter, c compare.Case, d
 // judge probes a run: with all labels, by nearest neighbours, with few labels.
 func (o *comparison) judge(ctx context.Context, r *reporter, dir string, m run.Manifest) (judgedRun, error) {
 	j := judgedRun{Judging: o.judging}
-	s, e, err := openTrained(dir, m, m.Config)
+	s, e, err := openTrained(ctx, r, dir, m, m.Config)
 	if err != nil {
 		return j, err
 	}

@@ -150,10 +150,8 @@ func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run
 	if judgedSplit(s) == nil {
 		r.warnf("%s has neither test nor validation images (val_fraction is 0): the classifiers are trained, but nothing says how good they are", c.Data)
 	}
-	if m.NeedData(from) == nil { // otherwise it takes what this data has
-		if err := sameClasses(s.Classes, m.Classes); err != nil {
-			return nil, err
-		}
+	if err := sameClasses(s.Classes, from, m); err != nil {
+		return nil, err
 	}
 	if err := warnOther(r, from, m, s); err != nil {
 		return nil, err
@@ -200,7 +198,7 @@ func judgeOwn(ctx context.Context, r *reporter, dir string) (*results, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, e, err := openTrained(dir, m, m.Config)
+	s, e, err := openTrained(ctx, r, dir, m, m.Config)
 	if err != nil {
 		return nil, err
 	}

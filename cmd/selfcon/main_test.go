@@ -343,18 +343,7 @@ func TestOwnImages(t *testing.T) {
 	if err != nil || !tuned.Done || tuned.Config.Method != "subnet_ce" || filepath.Base(tuned.From) != "a" {
 		t.Errorf("%+v, %v", tuned, err)
 	}
-	weights := func(dir string) map[string]engine.Tensor {
-		f, err := checkpoint.ReadTensors(filepath.Join(dir, run.ModelFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := map[string]engine.Tensor{}
-		for _, x := range f.Tensors {
-			out[x.Name] = x.Tensor
-		}
-		return out
-	}
-	was, is := weights("runs/a"), weights("runs/a-tuned")
+	was, is := tensors(t, filepath.Join("runs/a", run.ModelFile)), tensors(t, filepath.Join("runs/a-tuned", run.ModelFile))
 	for name, want := range map[string]bool{
 		"encoder.conv1.weight": true, "encoder.bn1.running_mean": true, "encoder.layer2.1.bn2.weight": true, "encoder.layer2.1.bn2.running_var": true,
 		"encoder.layer3.0.conv1.weight": false, "encoder.layer4.1.bn2.running_mean": false, "encoder.selfcon_layer.1.1.0.conv1.weight": false,

@@ -270,12 +270,7 @@ type exit struct {
 // only that fails there are results as well as an error.
 func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c config.Run, o probeOptions) (*results, error) {
 	judged, _ := os.Stat(filepath.Join(dir, run.ModelFile)) // a checkpoint's model is not replaced
-	err := fillCache(ctx, r, c)
-	var s *train.Setup
-	var e engine.Engine
-	if err == nil {
-		s, e, err = openTrained(dir, m, c)
-	}
+	s, e, err := openTrained(ctx, r, dir, m, c)
 	if err != nil && c.Data == m.Config.Data {
 		return nil, moved(err, "selfcon probe --data FORMAT:PATH "+shell.Quote(dir))
 	}
@@ -339,15 +334,13 @@ func probeRun(ctx context.Context, r *reporter, dir string, m run.Manifest, c co
 
 // openTrained opens the data of c and puts a run's weights into an engine, which
 // the caller closes.
-func openTrained(dir string, m run.Manifest, c config.Run) (*train.Setup, engine.Engine, error) {
-	s, err := train.NewSetup(c)
+func openTrained(ctx context.Context, r *reporter, dir string, m run.Manifest, c config.Run) (*train.Setup, engine.Engine, error) {
+	s, err := newSetup(ctx, r, c)
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.NeedData(dir) == nil { // otherwise it takes what this data has
-		if err := sameClasses(s.Classes, m.Classes); err != nil {
-			return nil, nil, err
-		}
+	if err := sameClasses(s.Classes, dir, m); err != nil {
+		return nil, nil, err
 	}
 	e, err := openEngine(c.Threads)
 	if err != nil {
@@ -489,12 +482,13 @@ func probe(ctx context.Context, r *reporter, s *train.Setup, e engine.Engine, o 
 	return found, res, nil
 }
 
-// sameClasses says how the classes of data differ from a run's.
-func sameClasses(got, want []string) error {
-	if slices.Equal(got, want) {
+// sameClasses says how the classes of data differ from those of a run; an imported
+// one without data takes any.
+func sameClasses(got []string, dir string, m run.Manifest) error {
+	if m.NeedData(dir) != nil || slices.Equal(got, m.Classes) {
 		return nil
 	}
-	return usagef("the data's classes are not those of the run: %s, not %s", strings.Join(got, ", "), strings.Join(want, ", "))
+	return usagef("the data's classes are not those of the run: %s, not %s", strings.Join(got, ", "), strings.Join(m.Classes, ", "))
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -1,6 +1,10 @@
 package plan
 
-import "selfcon/graph"
+import (
+	"slices"
+
+	"selfcon/graph"
+)
 
 // Conv is a convolution: operands x, w and, with Load, affine: what it reads is
 // relu(factor·x + summand), zeros around it. With Apply, NormApply Then follows
@@ -122,6 +126,26 @@ func FuseLoad(l *List) {
 	})
 }
 
+// convBefore is the convolution that computes the first operand of s, if it can
+// work on that for s as well: nothing follows it yet, and no other operand of s
+// depends on it.
+func (l *List) convBefore(s *Step) (*Step, Conv, bool) {
+	p := l.producer[s.In[0]]
+	if p == nil {
+		return nil, Conv{}, false
+	}
+	conv, ok := p.Op.(Conv)
+	return p, conv, ok && !conv.Apply && !conv.Stats && !l.waitsFor(s, p)
+}
+
+// waitsFor is whether an operand of s but the first depends on p.
+func (l *List) waitsFor(s, p *Step) bool {
+	return slices.ContainsFunc(s.In[1:], func(v *graph.Value) bool { return l.dependsOn(v, p) })
+}
+
+// withOperands are the operands of p, and those of s but the first.
+func withOperands(p, s *Step) []*graph.Value { return slices.Concat(p.In, s.In[1:]) }
+
 // FuseAfter joins NormStats to the convolution before them, NormGradSums to the
 // data gradient before it, and NormApply to the convolution before it where the
 // factors don't depend on that, as in inference: each block of results is worked
@@ -131,39 +155,15 @@ func FuseAfter(l *List) {
 		switch op := s.Op.(type) {
 		case NormStats:
 			x := s.In[0]
-			p := l.producer[x]
-			if p == nil {
-				return
+			if p, conv, ok := l.convBefore(s); ok {
+				conv.Stats, conv.Of = true, op
+				l.fuse(&Step{p.Name, conv, withOperands(p, s), append([]*graph.Value{x}, s.Out...), "FuseAfter"}, p, s)
 			}
-			conv, ok := p.Op.(Conv)
-			if !ok || conv.Apply || conv.Stats {
-				return
-			}
-			for _, v := range s.In[1:] {
-				if l.dependsOn(v, p) {
-					return
-				}
-			}
-			conv.Stats, conv.Of = true, op
-			in := append(append([]*graph.Value(nil), p.In...), s.In[1:]...)
-			l.fuse(&Step{p.Name, conv, in, append([]*graph.Value{x}, s.Out...), "FuseAfter"}, p, s)
 		case NormApply:
-			x := s.In[0]
-			p := l.producer[x]
-			if p == nil || l.only(x) != s {
-				return
+			if p, conv, ok := l.convBefore(s); ok && l.only(s.In[0]) == s {
+				conv.Apply, conv.Then = true, op
+				l.fuse(&Step{p.Name, conv, withOperands(p, s), s.Out, "FuseAfter"}, p, s)
 			}
-			conv, ok := p.Op.(Conv)
-			if !ok || conv.Apply || conv.Stats {
-				return
-			}
-			for _, v := range s.In[1:] {
-				if l.dependsOn(v, p) {
-					return
-				}
-			}
-			conv.Apply, conv.Then = true, op
-			l.fuse(&Step{p.Name, conv, append(append([]*graph.Value(nil), p.In...), s.In[1:]...), s.Out, "FuseAfter"}, p, s)
 		case NormGradSums:
 			dy, dz := s.In[0], s.Out[1]
 			p := l.producer[dy]
@@ -174,10 +174,8 @@ func FuseAfter(l *List) {
 			if !ok || grad.Sums {
 				return
 			}
-			for _, v := range s.In[1:] {
-				if l.dependsOn(v, p) {
-					return
-				}
+			if l.waitsFor(s, p) {
+				return
 			}
 			switch op.Mask {
 			case NoMask:
@@ -198,7 +196,7 @@ func FuseAfter(l *List) {
 				dz = dy
 			}
 			grad.Sums, grad.Mask = true, op.Mask
-			l.fuse(&Step{p.Name, grad, append(append([]*graph.Value(nil), p.In...), s.In[1:]...), []*graph.Value{dz, s.Out[0]}, "FuseAfter"}, p, s)
+			l.fuse(&Step{p.Name, grad, withOperands(p, s), []*graph.Value{dz, s.Out[0]}, "FuseAfter"}, p, s)
 		}
 	})
 }
