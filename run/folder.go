@@ -67,17 +67,22 @@ func unused(dir string, but ...string) error {
 
 // NewFolder makes an empty folder for what is no run itself; dir must not be
 // there or be empty. undo takes away what was written into it since and, unless it
-// was there before, the folder.
+// was there before, the folder, with those above it that were made for it.
 func NewFolder(dir string) (undo func() error, err error) {
 	if err := unused(dir); err != nil {
 		return nil, err
 	}
 	_, absent := os.Stat(dir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	unmake, err := makeFolder(dir)
+	if err != nil {
 		return nil, unwritable(dir, err)
 	}
 	if absent != nil {
-		return func() error { return os.RemoveAll(dir) }, nil
+		return func() error {
+			err := os.RemoveAll(dir)
+			unmake()
+			return err
+		}, nil
 	}
 	return func() error {
 		entries, err := os.ReadDir(dir)
@@ -86,6 +91,28 @@ func NewFolder(dir string) (undo func() error, err error) {
 		}
 		return err
 	}, nil
+}
+
+// makeFolder makes a folder and those above it that are not there; unmake removes
+// what it made, as far as nothing is in it. Nothing stays if it fails.
+func makeFolder(dir string) (unmake func(), err error) {
+	var absent []string // from the lowest up
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		absent = append(absent, at)
+	}
+	unmake = func() {
+		for _, path := range absent {
+			os.Remove(path) // refused where something is in it
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		unmake()
+		return nil, err
+	}
+	return unmake, nil
 }
 
 // unwritable words the error of making a new folder, dir, nil if there is none.
@@ -117,14 +144,20 @@ func Claim(dir, file, doing string) (io.Closer, error) {
 // Create makes a new folder for a run, whole or not at all: dir itself, which
 // must not be there or be empty. What processes that were killed while they made
 // one of this name have left beside it is cleared away.
-func Create(dir string, m Manifest) (*Folder, error) {
+func Create(dir string, m Manifest) (made *Folder, err error) {
 	if err := unused(dir); err != nil {
 		return nil, err
 	}
 	parent := filepath.Dir(filepath.Clean(dir))
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	unmake, err := makeFolder(parent)
+	if err != nil {
 		return nil, unwritable(dir, err)
 	}
+	defer func() {
+		if made == nil {
+			unmake()
+		}
+	}()
 	clearUnborn(dir)
 	for tries := 1; ; tries++ {
 		fresh, err := os.MkdirTemp(parent, unbornPrefix(dir))

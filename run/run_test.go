@@ -374,6 +374,12 @@ func TestFolderRefuses(t *testing.T) {
 	if _, err := Create(filepath.Join(parent, strings.Repeat("x", 250)), Manifest{}); err == nil || !strings.Contains(err.Error(), "x can't be made: "+parent+" takes no new folder (") || !strings.HasSuffix(err.Error(), "name one elsewhere with --out") {
 		t.Errorf("a folder that can't be made: %v", err)
 	}
+	if _, err := Create(filepath.Join(parent, "new", strings.Repeat("x", 250)), Manifest{}); err == nil {
+		t.Error("a folder of too long a name is made")
+	}
+	if entries, err := os.ReadDir(parent); err != nil || len(entries) > 0 {
+		t.Errorf("what could not be made leaves %v (%v)", entries, err)
+	}
 	long := filepath.Join(parent, strings.Repeat("x", 300))
 	if _, err := NewFolder(long); err == nil || !strings.Contains(err.Error(), "can't be looked into (") || !strings.HasSuffix(err.Error(), "; name another with --out") {
 		t.Errorf("a folder that can't be looked into: %v", err)
@@ -410,6 +416,45 @@ func TestFolderRefuses(t *testing.T) {
 		t.Fatalf("in an empty folder: %v", err)
 	}
 	f.Close()
+}
+
+// What NewFolder undoes are the folders that it made, those above too, but none
+// that was there or that others have put something into meanwhile.
+func TestNewFolderUndone(t *testing.T) {
+	top := t.TempDir()
+	inner := filepath.Join(top, "a", "b", "c")
+	for _, c := range []struct {
+		before, between string // folders that others make
+		left            string // the lowest that stays
+	}{
+		{"", "", ""},
+		{"a", "", "a"},
+		{"a/b/c", "", "a/b/c"},
+		{"", "a/other", "a/other"},
+	} {
+		must := func(err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(os.MkdirAll(filepath.Join(top, c.before), 0o755))
+		undo, err := NewFolder(inner)
+		must(err)
+		must(os.WriteFile(filepath.Join(inner, "file"), nil, 0o644))
+		must(os.MkdirAll(filepath.Join(top, c.between), 0o755))
+		must(undo())
+		if _, err := os.Stat(filepath.Join(top, c.left)); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+		for at := filepath.Join(top, c.left); at != filepath.Dir(top); at = filepath.Dir(at) {
+			entries, err := os.ReadDir(at)
+			must(err)
+			if want := map[bool]int{true: 0, false: 1}[at == filepath.Join(top, c.left)]; len(entries) != want {
+				t.Errorf("%+v: %s has %v", c, at, entries)
+			}
+		}
+		must(os.RemoveAll(filepath.Join(top, "a")))
+	}
 }
 
 // What can't be written is said once, the training goes on, and what was saved

@@ -169,15 +169,16 @@ func TestExportRefuses(t *testing.T) {
 	if err := (Export{Format: "safetensors", Torchvision: true}).Write(dir, filepath.Join(t.TempDir(), "x"), m); !errors.Is(err, ErrUsage) {
 		t.Errorf("torchvision's names for a width that it does not have: %v", err)
 	}
-	// What fails half-way takes its own folder away, and leaves one that was there, empty.
-	made, there := filepath.Join(t.TempDir(), "made"), t.TempDir()
+	// What fails half-way takes the folders away that it made, and leaves one that was there, empty.
+	above, there := filepath.Join(t.TempDir(), "above"), t.TempDir()
+	made := filepath.Join(above, "made")
 	for _, out := range []string{made, there} {
 		if err := (Export{Format: "safetensors", Results: &Results{}}).Write(dir, out, m); err == nil { // it has no classifiers
 			t.Fatal("classifiers of a run that was not probed are exported")
 		}
 	}
-	if _, err := os.Stat(made); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("half an export: %v", err)
+	if _, err := os.Stat(above); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("half an export, or the folder for it: %v", err)
 	}
 	if entries, err := os.ReadDir(there); err != nil || len(entries) > 0 {
 		t.Errorf("a folder that was there has %v (%v)", entries, err)
