@@ -560,3 +560,16 @@ func TestWriteNamesTheFile(t *testing.T) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
+
+// What can't be written or removed is named as it is called when it is whole.
+func TestFolderErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "step-3")
+	for what, err := range map[string]error{
+		"written": WriteFolder(path, []Part{BytesPart("missing/file", nil)}),
+		"removed": RemoveFolder(path),
+	} {
+		if err == nil || !strings.HasPrefix(err.Error(), path+": can't be "+what+": ") || strings.Contains(err.Error(), ".new") || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("what can't be %s: %v", what, err)
+		}
+	}
+}

@@ -70,8 +70,9 @@ func beside(path, suffix string) string {
 // name, then renamed, then the folder around it is synced. One that is there is
 // replaced; between its going and the other's coming it lies beside, where
 // MendFolders finds it. Only one process at a time may write in the folder
-// around it.
+// around it. An error names path.
 func WriteFolder(path string, parts []Part) (err error) {
+	defer func() { err = unwritten(path, err) }()
 	fresh := unfinished(path)
 	if err := os.RemoveAll(fresh); err != nil { // of a process that was killed
 		return err
@@ -147,7 +148,12 @@ func fill(path string, write func(io.Writer) error) (err error) {
 
 // RemoveFolder deletes a folder that WriteFolder made: whole or not at all for
 // whoever looks for it by its name.
-func RemoveFolder(path string) error {
+func RemoveFolder(path string) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: can't be removed: %w", path, Reason(err))
+		}
+	}()
 	gone := unfinished(path)
 	if err := os.RemoveAll(gone); err != nil {
 		return err

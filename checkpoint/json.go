@@ -40,10 +40,16 @@ func WriteText(path string, text []byte) error {
 // the machine stops: a temporary file in the same folder is filled, synced and
 // renamed. An error names path.
 func Write(path string, write func(io.Writer) error) error {
-	if err := replace(path, write); err != nil {
-		return fmt.Errorf("%s: can't be written: %w", path, Reason(err))
+	return unwritten(path, replace(path, write))
+}
+
+// unwritten is the error of what was to be at path, whatever it is called until it
+// is whole; nil if there is none.
+func unwritten(path string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: can't be written: %w", path, Reason(err))
 }
 
 // Reason is why the system refused a file, without the operation and the name, for

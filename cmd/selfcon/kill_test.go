@@ -540,7 +540,10 @@ func TestWriteErrors(t *testing.T) {
 				args, whole = goOn(dir, 1), "the last whole checkpoint is that after step"
 			}
 			p := start(t, args, limit(c.blocks))
-			expect(t, p, exitFailed, "could not be written", "file too large", whole, c.said, "go on with: selfcon train --resume "+dir)
+			expect(t, p, exitFailed, "could not be written: "+filepath.Join(dir, run.CheckpointsDir, "step-"), "file too large", whole, c.said, "go on with: selfcon train --resume "+dir)
+			if said := p.said.String(); strings.Contains(said, ".new") {
+				t.Errorf("%s: names a temporary folder: %s", c.name, said)
+			}
 			if n := strings.Count(p.said.String(), "the training goes on"); n != 1 {
 				t.Errorf("%s: warned %d times", c.name, n)
 			}
