@@ -30,7 +30,7 @@ type modelInfo struct {
 	Dim        int              `json:"dim"`                              // of every exit's features
 	Parameters int              `json:"parameters"`                       // of the backbone and all exits listed
 	Training   int              `json:"training_bytes_per_image"`         // what a step's memory grows by with each image
-	State      int              `json:"training_bytes_of_the_parameters"` // weights, momentum, running statistics
+	State      int              `json:"training_bytes_of_the_parameters"` // weights, the optimizer's state, running statistics
 	Exits      []exitInfo       `json:"exits"`
 	Error      string           `json:"error,omitempty"` // why the images do not fit
 }
@@ -52,7 +52,7 @@ multiply-accumulates of one image (twice as many FLOPs) and the memory that each
 image of a batch takes; and, beside the backbone, the memory that each image takes
 in training with all exits listed, by ` + "`selfcon-s`" + ` with --memory fast, without which
 steps of more than 640 MB take less. The memory is the CPU engine's own plan;
-parameters and, in training, their momentum come on top, once.`,
+parameters and, in training, the optimizer's state come on top, once.`,
 		Example: `  selfcon models
   selfcon models resnet50 wrn_28_10 --image 224 --exits all
   selfcon models --width 8 --image 28 --channels 1 --sub fc --json`,
@@ -160,21 +160,11 @@ func describeModel(n *model.Network) (modelInfo, error) {
 		}
 		m.Exits = append(m.Exits, x)
 	}
-	method := "selfcon-s"
-	if len(n.Exits) == 0 {
-		method = "supcon-s"
-	}
-	step := train.StepConfig{Temperatures: loss.Temperatures{Tau: 0.1, Base: 0.07}, Dim: 128, Optimizer: train.Optimizer{Momentum: 0.9, WeightDecay: 1e-4}}
-	if step.Method, err = loss.Parse(method); err != nil {
+	training, variables, err := trainingMemory(n, train.NewOptimizer(config.DefaultOf(listMethod(n), "")))
+	if err != nil {
 		return m, err
 	}
-	var variables []*graph.Variable
-	if m.Training, variables, err = memoryPerImage(func(batch int) (*graph.Program, error) {
-		step.Batch = batch
-		return train.NewStep(n, step)
-	}); err != nil {
-		return m, err
-	}
+	m.Training = training
 	for _, v := range variables {
 		m.State += 4 * v.Shape.Size()
 		if v.Role == graph.Parameter && strings.HasPrefix(v.Name, "encoder.") {
@@ -182,6 +172,28 @@ func describeModel(n *model.Network) (modelInfo, error) {
 		}
 	}
 	return m, nil
+}
+
+// listMethod is the method that a network's training is described by.
+func listMethod(n *model.Network) string {
+	if len(n.Exits) == 0 {
+		return "supcon-s"
+	}
+	return "selfcon-s"
+}
+
+// trainingMemory is the bytes that each image takes in training, and the variables
+// of the step, which are there once.
+func trainingMemory(n *model.Network, o train.Optimizer) (int, []*graph.Variable, error) {
+	method, err := loss.Parse(listMethod(n))
+	if err != nil {
+		return 0, nil, err
+	}
+	step := train.StepConfig{Method: method, Temperatures: loss.Temperatures{Tau: 0.1, Base: 0.07}, Dim: 128, Optimizer: o}
+	return memoryPerImage(func(batch int) (*graph.Program, error) {
+		step.Batch = batch
+		return train.NewStep(n, step)
+	})
 }
 
 // memoryPerImage is the bytes that a program's memory grows by with each image,

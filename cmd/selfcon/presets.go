@@ -11,7 +11,9 @@ import (
 
 	"selfcon/config"
 	"selfcon/data"
+	"selfcon/graph"
 	"selfcon/model"
+	"selfcon/train"
 )
 
 func presetsCommand() *cobra.Command {
@@ -115,13 +117,14 @@ func roughly(bytes float64) string {
 // listMicroBatch is the --micro-batch that presets are listed with.
 const listMicroBatch = 64
 
-// presetMemory is what the memory of a network's steps is made of, in bytes.
-type presetMemory struct{ perView, parameters, image float64 }
+// presetMemory is what the memory of a network's steps is made of, in bytes: what
+// each view takes, all variables, the gradients of those that are learnt, an image.
+type presetMemory struct{ perView, variables, gradients, image float64 }
 
 // memoryOf is about what a step of c takes, whole and in micro-batches: the
-// engine's plan for a few images times as many views, the parameters and their
-// momentum (and, in micro-batches, the sums of their gradients), and the views
-// themselves. Networks that are known are not planned again.
+// engine's plan for a few images times as many views, the parameters and the
+// optimizer's state (and, in micro-batches, the sums of their gradients), and the
+// views themselves. Networks that are known are not planned again.
 func memoryOf(c config.Run, known map[string]presetMemory) (whole, micro float64, err error) {
 	m, err := c.LossMethod()
 	if err != nil {
@@ -130,27 +133,34 @@ func memoryOf(c config.Run, known map[string]presetMemory) (whole, micro float64
 	facts, _ := data.FactsOf(c.Data)
 	n := c.Model
 	n.ImageHeight, n.ImageWidth, n.ImageChannels = facts.Height, facts.Width, facts.Channels
-	key := fmt.Sprint(n.Arch, n.Exits, n.Sub, n.Width, n.ImageHeight, n.ImageChannels)
+	optimizer := train.NewOptimizer(c)
+	key := fmt.Sprint(n.Arch, n.Exits, n.Sub, n.Width, n.ImageHeight, n.ImageChannels, optimizer.Kind, optimizer.Average > 0)
 	b, ok := known[key]
 	if !ok {
 		network, err := model.New(n)
 		if err != nil {
 			return 0, 0, err
 		}
-		info, err := describeModel(network)
+		perView, variables, err := trainingMemory(network, optimizer)
 		if err != nil {
 			return 0, 0, err
 		}
-		b = presetMemory{float64(info.Training), float64(info.State), float64(4 * n.ImageHeight * n.ImageWidth * n.ImageChannels)}
+		b = presetMemory{perView: float64(perView), image: float64(4 * n.ImageHeight * n.ImageWidth * n.ImageChannels)}
+		for _, v := range variables {
+			b.variables += float64(4 * v.Shape.Size())
+			if v.Role == graph.Parameter {
+				b.gradients += float64(4 * v.Shape.Size())
+			}
+		}
 		known[key] = b
 	}
 	views := float64(c.Batch * m.Views)
 	few := float64(min(c.Batch, listMicroBatch) * m.Views)
-	micro = few*b.perView + b.parameters + views*b.image
+	micro = few*b.perView + b.variables + views*b.image
 	if c.Batch > listMicroBatch {
-		micro += b.parameters / 2 // a gradient is as large as its momentum
+		micro += b.gradients
 	}
-	return views*(b.perView+b.image) + b.parameters, micro, nil
+	return views*(b.perView+b.image) + b.variables, micro, nil
 }
 
 // trainLine is the command that trains by a preset.
