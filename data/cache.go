@@ -32,7 +32,7 @@ func Cached(ctx context.Context, dir, spec string, opt Options, form string, pac
 	if opt.Channels == 0 { // a run says how many it found when it is opened again, and means the same copy
 		first, err := source.Train.Image(0)
 		if err != nil {
-			return Splits{}, false, err
+			return Splits{}, false, SeeCheck(spec, err)
 		}
 		opt.Channels = first.Channels
 	}

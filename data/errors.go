@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"selfcon/internal/shell"
 )
 
 // Error is bad or missing data: a file that is not what its name, its header
@@ -48,6 +50,16 @@ func badf(path, format string, args ...any) *Error {
 		}
 	}
 	return e
+}
+
+// SeeCheck adds to the error of an image of the set that spec names where all
+// that are like it can be seen.
+func SeeCheck(spec string, err error) error {
+	var bad *Error
+	if spec == "" || !errors.As(err, &bad) || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return badf(bad.Path, "%s; all images with faults are listed by: selfcon data check %s", bad.Reason, shell.Quote(spec)).because(err)
 }
 
 // readFailed words an error met while opening or reading path.

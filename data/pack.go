@@ -98,7 +98,7 @@ func Pack(ctx context.Context, w io.Writer, s Splits, opt PackOptions) error {
 			for j := range hi - lo {
 				im, i := images[j], lo+j
 				if failed[j] != nil {
-					return failed[j]
+					return SeeCheck(opt.Source, failed[j])
 				}
 				if head.Channels == 0 {
 					head.Channels = im.Channels

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"selfcon/config"
+	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/graph"
 )
@@ -227,7 +228,7 @@ func (t *Trainer) Run(ctx context.Context, tell func(Progress)) error {
 				return context.Cause(ctx)
 			}
 			if err != nil {
-				return unreadable(c, err)
+				return data.SeeCheck(c.Data, err)
 			}
 			p.Rate = schedule.At(t.Epoch, t.Batch, p.Batches)
 			mix := t.Setup.Mix(t.Place)

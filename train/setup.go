@@ -2,15 +2,12 @@ package train
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 
 	"selfcon/augment"
 	"selfcon/config"
 	"selfcon/data"
-	"selfcon/internal/shell"
 	"selfcon/loss"
 	"selfcon/model"
 )
@@ -109,16 +106,6 @@ func NewSetup(c config.Run) (*Setup, error) {
 	return s, nil
 }
 
-// unreadable adds to the error of an image in a configuration's data where all that
-// are like it can be seen.
-func unreadable(c config.Run, err error) error {
-	var bad *data.Error
-	if !errors.As(err, &bad) || errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return &data.Error{Path: bad.Path, Reason: bad.Reason + "; all images with faults are listed by: selfcon data check " + shell.Quote(c.Data), Err: err}
-}
-
 // shortCosine is how many epochs are few enough for the end of a cosine, which is
 // an epoch, to be worth a note.
 const shortCosine = 2
@@ -187,7 +174,7 @@ func commonSide(ds data.Dataset) (int, error) {
 func (s *Setup) resolve(c *config.Run) error {
 	first, err := s.Train.Image(0)
 	if err != nil {
-		return unreadable(*c, err)
+		return data.SeeCheck(c.Data, err)
 	}
 	facts, known := data.FactsOf(c.Data)
 	c.Model.ImageChannels = first.Channels
@@ -196,7 +183,7 @@ func (s *Setup) resolve(c *config.Run) error {
 	}
 	if c.Image == 0 {
 		if c.Image, err = commonSide(s.Train); err != nil {
-			return unreadable(*c, err)
+			return data.SeeCheck(c.Data, err)
 		}
 	}
 	if c.Epochs == 0 {
@@ -213,7 +200,7 @@ func (s *Setup) resolve(c *config.Run) error {
 		c.Mean, c.Std = facts.Mean, facts.Std
 	default:
 		if c.Mean, c.Std, err = data.Stats(s.Train, statImages); err != nil {
-			return unreadable(*c, err)
+			return data.SeeCheck(c.Data, err)
 		}
 		for i := range c.Std {
 			c.Std[i] = math.Max(c.Std[i], 1.0/255) // images of one colour

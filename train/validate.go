@@ -126,7 +126,7 @@ func (v *validator) failed(ctx context.Context, what string, epoch int, err erro
 	case errors.Is(err, eval.ErrNotFinite):
 		return fmt.Errorf("%w (%s after epoch %d: %w): %s", ErrDiverged, what, epoch, err, convergeAdvice)
 	case err != nil:
-		return fmt.Errorf("%s after epoch %d: %w", what, epoch, unreadable(v.t.Setup.Config, err))
+		return fmt.Errorf("%s after epoch %d: %w", what, epoch, data.SeeCheck(v.t.Setup.Config.Data, err))
 	}
 	return nil
 }

@@ -290,6 +290,7 @@ var unsteady = []struct {
 }{
 	{regexp.MustCompile(`process \d+ on \S+`), "process N on HOST"},
 	{regexp.MustCompile(`/\.run\d*-\d+`), "/.run-N"},
+	{regexp.MustCompile(`run\.json:\d+: ends too early`), "run.json:N: ends too early"}, // it has the machine's name
 }
 
 // lastMessage is what is said without notes.
@@ -573,6 +574,8 @@ func (c corner) images(sample map[string][]byte) []badInput {
 	return append(out,
 		badInput{"a list of faults", "data check imagefolder:images1", exitBadData},
 		badInput{"a damaged image in training", "train --data imagefolder:images3 --image 8 --width 1 --batch 5 --epochs 1 --out spoilt", exitBadData},
+		badInput{"a damaged image that a cache is to have", "train --data imagefolder:images3 --image 8 --width 1 --batch 5 --epochs 1 --cache caches --out spoilt", exitBadData},
+		badInput{"a damaged image that is to be packed", "data pack imagefolder:images3 damaged.pack", exitBadData},
 		badInput{"an image to classify that is not there", "predict --run no cut.jpg", exitBadData},
 		badInput{"an image to classify that is cut short", "predict --run no cut.png", exitBadData})
 }
