@@ -236,6 +236,17 @@ func shapes(t *testing.T) string {
 	return dir
 }
 
+// Runs that can't be looked for are not said to be none.
+func TestPredictWithoutRuns(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("runs", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := call(t.Context(), "predict", "x.jpg"); code != exitFailed || !strings.Contains(stderr, "runs: can't be read: ") || !strings.Contains(stderr, "--run") {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+}
+
 // TestOwnImages goes the whole way on a folder of images: train, probe, predict.
 func TestOwnImages(t *testing.T) {
 	photos := shapes(t)

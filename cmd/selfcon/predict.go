@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"selfcon/checkpoint"
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/eval"
@@ -236,6 +237,10 @@ func newestProbed(root string) (string, error) {
 		return 0
 	}
 	if len(found) == 0 {
+		// Glob passes over what can't be read.
+		if _, err := os.ReadDir(root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("%s: can't be read: %w; name the run's folder with --run", root, checkpoint.Reason(err))
+		}
 		return "", usagef("no probed run under %s/: train and probe one first, or name its folder with --run", root)
 	}
 	newest := slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
