@@ -34,6 +34,9 @@ type reporter struct {
 	// journal is the log of the run in work, or keeps the lines until there is
 	// one. It gets all of them as for people, whatever the flags.
 	journal io.Writer
+
+	// reword, if not nil, words the error that ends a training, for its log too.
+	reword func(error) error
 }
 
 // How long the plain lines and the JSON may stay silent within a phase, and how
@@ -127,6 +130,9 @@ func (r *reporter) into(f *run.Folder, work func() error) error {
 	}
 	err := work()
 	r.end()
+	if err != nil && r.reword != nil {
+		err = r.reword(err)
+	}
 	if err != nil {
 		fmt.Fprintln(r.journal, err)
 	}

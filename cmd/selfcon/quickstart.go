@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,19 +39,22 @@ to the same table.`,
 			start := time.Now()
 			r := newReporter(cmd)
 			defer r.end()
+			dir := resume
+			if resume == "" {
+				dir = cmp.Or(out, run.Fresh("runs/quickstart"))
+			}
+			goOn := func(err error) error { return goOnQuickstart(dir, err) }
+			r.reword = goOn
+			var err error
 			if resume != "" {
-				if err := resumeQuickstart(cmd, r, resume); err != nil {
-					return goOnQuickstart(resume, err)
-				}
-				return goOnQuickstart(resume, judgeQuickstart(cmd, r, c, resume, start))
+				err = resumeQuickstart(cmd, r, dir)
+			} else {
+				_, err = trainRun(cmd.Context(), r, c, dir, nil)
 			}
-			if out == "" {
-				out = run.Fresh("runs/quickstart")
+			if err != nil {
+				return err
 			}
-			if _, err := trainRun(cmd.Context(), r, c, out, nil); err != nil {
-				return goOnQuickstart(out, err)
-			}
-			return goOnQuickstart(out, judgeQuickstart(cmd, r, c, out, start))
+			return goOn(judgeQuickstart(cmd, r, c, dir, start))
 		},
 	}
 	f := cmd.Flags()

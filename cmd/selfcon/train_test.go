@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"selfcon/run"
 )
 
 // A run that diverges says what is saved of before, and the command that it names
@@ -70,6 +74,9 @@ func TestQuickstartResumes(t *testing.T) {
 	const advice = "go on with: selfcon quickstart --resume q"
 	if _, stderr, code := call(ctx, strings.Fields("quickstart --epochs 1 --width 1 --out q")...); code != exitInterrupted || !strings.Contains(stderr, "and saved; "+advice) {
 		t.Fatalf("exit code %d, %q", code, stderr)
+	}
+	if text, err := os.ReadFile(filepath.Join("q", run.LogFile)); err != nil || !strings.Contains(string(text), "and saved; "+advice) {
+		t.Errorf("the log says %q (%v)", text, err)
 	}
 	if _, stderr, code := call(t.Context(), strings.Fields("quickstart --resume q --epochs 3")...); code != exitUsage || !strings.Contains(stderr, "epochs") {
 		t.Errorf("other settings: exit code %d, %q", code, stderr)
