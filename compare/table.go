@@ -5,9 +5,9 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"selfcon/eval"
+	"selfcon/internal/columns"
 )
 
 // Outcome is what one training cost and how its exits were judged.
@@ -319,7 +319,7 @@ func (r *Report) String() string {
 	var b strings.Builder
 	for _, g := range r.grids() {
 		fmt.Fprintln(&b, g.title)
-		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		w := columns.New(&b)
 		for _, row := range g.rows {
 			fmt.Fprintln(w, strings.Join(row, "\t"))
 		}

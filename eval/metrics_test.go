@@ -54,6 +54,9 @@ func TestMetrics(t *testing.T) {
 	if d := cmp.Diff("     x 0 1 2\n 0 cat 2 0 0\n 1 dog 1 1 1\n 2 eel 0 0 0\n", got.ConfusionText([]string{"cat", "dog", "eel"})); d != "" {
 		t.Error(d)
 	}
+	if d := cmp.Diff("     x 0 1 2\n  0 猫 2 0 0\n 1 dog 1 1 1\n 2 eel 0 0 0\n", got.ConfusionText([]string{"猫", "dog", "eel"})); d != "" {
+		t.Errorf("with a class of a wide name: %s", d)
+	}
 	// Cut into blocks it is the same.
 	parts := newTally(3)
 	for i, label := range []int32{0, 1, 1, 0, 1} {

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"text/tabwriter"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
+
+	"selfcon/internal/columns"
 )
 
 // Row is how one classifier, or an ensemble, did.
@@ -213,7 +214,7 @@ func countTop(logits []float32, labels []int32, rows []int, classes, k int) int 
 // String renders the table as aligned columns, percentages with two digits.
 func (t Table) String() string {
 	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	w := columns.New(&b)
 	top5 := false
 	for _, r := range t {
 		top5 = top5 || r.Classes > 5
@@ -240,7 +241,7 @@ func (t Table) String() string {
 // are given.
 func (t Table) ClassText(classes []string) string {
 	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	w := columns.New(&b)
 	fmt.Fprint(w, "class\timages")
 	for _, r := range t {
 		fmt.Fprintf(w, "\t%s", r.Name)
@@ -265,7 +266,7 @@ func (t Table) ClassText(classes []string) string {
 // column a prediction, in the order of the lines.
 func (r Row) ConfusionText(classes []string) string {
 	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', tabwriter.AlignRight)
+	w := &columns.Writer{To: &b, Gap: 1, Right: true}
 	fmt.Fprintf(w, "%s\t", r.Name)
 	for c := range classes {
 		fmt.Fprintf(w, "%d\t", c)

@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"selfcon/data"
+	"selfcon/internal/columns"
 )
 
 func dataCheckCommand() *cobra.Command {
@@ -62,7 +62,7 @@ of range. The exit code is 3 if there is anything to list.`,
 }
 
 func printCheck(w io.Writer, rep data.Report) error {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	tw := columns.New(w)
 	fmt.Fprintln(tw, "split\timages\tclasses\tsmallest\tlargest\tshorter side (smallest, median, largest)")
 	for _, s := range rep.Splits {
 		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d, %d, %d\n", s.Split, s.Images, s.Classes, s.Smallest, s.Largest, s.MinSide, s.MedianSide, s.MaxSide)

@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"selfcon/data"
+	"selfcon/internal/columns"
 )
 
 // dataStats is what data stats prints.
@@ -80,7 +80,7 @@ normalises images with.`,
 const fewClasses = 50
 
 func printStats(w io.Writer, st dataStats) error {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	tw := columns.New(w)
 	fmt.Fprint(tw, "class")
 	for _, s := range st.Splits {
 		fmt.Fprintf(tw, "\t%s", s.Split)

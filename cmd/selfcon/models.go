@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"selfcon/config"
 	"selfcon/engine/cpu"
 	"selfcon/graph"
+	"selfcon/internal/columns"
 	"selfcon/loss"
 	"selfcon/model"
 	"selfcon/train"
@@ -231,7 +231,7 @@ func printModels(w io.Writer, list []modelInfo) error {
 		width = max(width, len(m.Name))
 	}
 	// The writer aligns all columns to the right: the names bring their own blanks.
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	t := &columns.Writer{To: w, Gap: 2, Right: true}
 	row := func(name, exit string, figures ...string) {
 		fmt.Fprintf(t, "%-*s\t%-13s\t%s\t\n", width, name, exit, strings.Join(figures, "\t"))
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +19,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/eval"
+	"selfcon/internal/columns"
 	"selfcon/internal/shell"
 	"selfcon/run"
 	"selfcon/train"
@@ -208,7 +208,7 @@ func likeliest(logits []float32) (class int, probability float64) {
 }
 
 func printPredictions(w io.Writer, predictions []prediction) error {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	tw := columns.New(w)
 	fmt.Fprint(tw, "image")
 	for _, v := range predictions[0].Exits {
 		fmt.Fprintf(tw, "\t%s", v.Exit)

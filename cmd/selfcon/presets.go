@@ -5,13 +5,13 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/graph"
+	"selfcon/internal/columns"
 	"selfcon/model"
 	"selfcon/train"
 )
@@ -73,7 +73,7 @@ func presetNames() []string {
 
 func listPresets(w io.Writer) error {
 	known := map[string]presetMemory{}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := columns.New(w)
 	fmt.Fprintln(t, "preset\tdata\tnetwork\tmethod\tbatch\tepochs\tmemory\tin micro-batches\tsource")
 	for _, p := range config.Presets() {
 		c := p.Run

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/eval"
+	"selfcon/internal/columns"
 	"selfcon/internal/shell"
 	"selfcon/run"
 	"selfcon/train"
@@ -120,7 +120,7 @@ func judgeQuickstart(cmd *cobra.Command, r *reporter, c config.Run, dir string, 
 	if err != nil {
 		return err
 	}
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	tw := columns.New(w)
 	fmt.Fprintf(tw, "linear classifier on\ttop-1\ttop-5\n")
 	rows := func(prefix string, t eval.Table) {
 		for _, row := range t {

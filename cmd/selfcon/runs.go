@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +22,7 @@ import (
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/eval"
+	"selfcon/internal/columns"
 	"selfcon/internal/machine"
 	"selfcon/internal/shell"
 	"selfcon/model"
@@ -230,7 +230,7 @@ func runsListCommand() *cobra.Command {
 				newReporter(cmd).notef("no run in %s", dir)
 				return nil
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			w := columns.New(cmd.OutOrStdout())
 			fmt.Fprintln(w, "run\tstate\tmethod\tnetwork\tepochs\tloss\tvalidation\ttop-1\ttime")
 			for _, i := range infos {
 				if i.State == "damaged" {
@@ -298,7 +298,7 @@ func runsShowCommand() *cobra.Command {
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), i)
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			w := columns.New(cmd.OutOrStdout())
 			for _, row := range slices.Concat(i.rows(), i.origins()) {
 				if row[1] != "" {
 					fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
@@ -349,7 +349,7 @@ func runsDiffCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			w := columns.New(cmd.OutOrStdout())
 			fmt.Fprintf(w, "\t%s\t%s\n", a.Dir, b.Dir)
 			for _, s := range config.Settings() {
 				if x, y := s.Text(&a.config), s.Text(&b.config); x != y {
