@@ -93,7 +93,7 @@ type Trainer struct {
 func NewTrainer(s *Setup, e engine.Engine) (*Trainer, error) {
 	c := s.Config
 	if c.Batch > s.Train.Len() {
-		return nil, &config.Error{Setting: "batch", Reason: fmt.Sprintf("%d is more than the %d training images", c.Batch, s.Train.Len())}
+		return nil, &config.Error{Setting: "batch", Reason: fmt.Sprintf("%d is more than the %d training images: give at most as many", c.Batch, s.Train.Len())}
 	}
 	if _, err := s.Loader(s.Train, c.Batch, true); err != nil { // what would end it at its first step
 		return nil, err

@@ -75,7 +75,7 @@ was, to compare with.`,
 			if out == "" {
 				out = run.Beside(dir, "tuned")
 			}
-			res, err := finetune(cmd.Context(), r, c, dir, from, out)
+			res, err := finetune(cmd.Context(), r, c, cmd.Flags().Changed("batch"), dir, from, out)
 			if err != nil {
 				return err
 			}
@@ -135,9 +135,17 @@ func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
 }
 
 // finetune trains by a configuration from a run's encoder into a new folder, and
-// judges the classifiers, if there are images to judge them on.
-func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run.Manifest, out string) (*results, error) {
+// judges the classifiers, if there are images to judge them on. A batch that was
+// not chosen becomes as small as it must for few images.
+func finetune(ctx context.Context, r *reporter, c config.Run, chosen bool, from string, m run.Manifest, out string) (*results, error) {
 	s, err := newSetup(ctx, r, c)
+	if err == nil && !chosen && s.Train.Len() < c.Batch {
+		if batch := largestBatch(c, s.Train.Len()); batch > 0 {
+			r.notef("batch %d, as there are %d training images; by default it is %d", batch, s.Train.Len(), c.Batch)
+			c.Batch = batch
+			s, err = newSetup(ctx, r, c)
+		}
+	}
 	if err != nil && c.Data == m.Config.Data {
 		return nil, moved(err, "selfcon finetune --data FORMAT:PATH "+shell.Quote(from))
 	}
@@ -189,6 +197,17 @@ func finetune(ctx context.Context, r *reporter, c config.Run, from string, m run
 		return nil, err
 	}
 	return judgeOwn(ctx, r, out)
+}
+
+// largestBatch is the largest batch of at most n images that goes with the other
+// settings of c, such as its micro-batches; 0: there is none.
+func largestBatch(c config.Run, n int) int {
+	for c.Batch = n; c.Batch > 1; c.Batch-- {
+		if c.Validate() == nil {
+			return c.Batch
+		}
+	}
+	return 0
 }
 
 // judgeOwn tests the classifiers that a run has trained with its network, as

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"image"
 	"image/png"
 	"math"
@@ -415,7 +416,6 @@ func TestOwnImages(t *testing.T) {
 	}
 }
 
-// TestInterrupt: a signal saves, says how to go on, and going on works.
 // With all images in training there is nothing to judge by: fine-tuning says so,
 // and trains.
 func TestFinetuneWithoutJudge(t *testing.T) {
@@ -441,6 +441,39 @@ func TestFinetuneWithoutJudge(t *testing.T) {
 	}
 	if _, stderr, code := call(t.Context(), "probe", "b"); code != exitUsage || !strings.Contains(stderr, "no validation images") {
 		t.Errorf("probe: exit code %d, %q", code, stderr)
+	}
+}
+
+// TestFinetuneFewImages: the default batch becomes as small as few images and the
+// micro-batches ask for; one that is given is kept to.
+func TestFinetuneFewImages(t *testing.T) {
+	photos := shapes(t) // of which 36 are trained on
+	t.Chdir(t.TempDir())
+	if _, stderr, code := call(t.Context(), "train", "--data", "imagefolder:"+photos, "--width", "1", "--image", "8", "--epochs", "1", "--batch", "12", "--out", "a"); code != exitDone {
+		t.Fatal(stderr)
+	}
+	for _, c := range []struct {
+		flags string
+		batch int
+	}{{"", 36}, {"--micro-batch 8", 32}, {"--batch 12", 12}} {
+		out := filepath.Join(t.TempDir(), "tuned")
+		_, stderr, code := call(t.Context(), slices.Concat([]string{"finetune", "--epochs", "1", "--out", out}, strings.Fields(c.flags), []string{"a"})...)
+		if code != exitDone {
+			t.Errorf("%s: exit code %d, %q", c.flags, code, stderr)
+			continue
+		}
+		m, err := run.Open(out)
+		if err != nil || m.Config.Batch != c.batch {
+			t.Errorf("%s: batch %d, want %d (%v)", c.flags, m.Config.Batch, c.batch, err)
+		}
+		if said := strings.Contains(stderr, fmt.Sprintf("note: batch %d, as there are 36 training images; by default it is 64", c.batch)); said != (c.batch != 12) {
+			t.Errorf("%s: %q", c.flags, stderr)
+		}
+	}
+	for _, flag := range []string{"--batch=37", "--micro-batch=64"} {
+		if _, stderr, code := call(t.Context(), "finetune", flag, "a"); code != exitUsage || !strings.Contains(stderr, "is more than the 36 training images") {
+			t.Errorf("%s: exit code %d, %q", flag, code, stderr)
+		}
 	}
 }
 
@@ -507,6 +540,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestInterrupt: a signal saves, says how to go on, and going on works.
 func TestInterrupt(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
