@@ -186,21 +186,31 @@ func (s *snapshot) model(m Manifest) checkpoint.File {
 }
 
 func modelFile(m Manifest, all []checkpoint.Named, weight func(name string) bool) checkpoint.File {
-	value := map[string]engine.Tensor{}
+	f := checkpoint.File{Metadata: map[string]string{"format": "pt", "selfcon": m.Version, "arch": m.Config.Model.Arch, "method": m.Config.Method}}
+	averaged, _ := Averaged(all)
+	for _, t := range averaged {
+		if weight(t.Name) {
+			f.Tensors = append(f.Tensors, t)
+		}
+	}
+	return f
+}
+
+// Averaged gives the variables of a run that have a moving average its value, and
+// leaves the averages out; found says whether there are some.
+func Averaged(all []checkpoint.Named) (out []checkpoint.Named, found bool) {
+	value, average := map[string]engine.Tensor{}, map[string]bool{}
 	for _, t := range all {
 		value[t.Name] = t.Tensor
 	}
-	f := checkpoint.File{Metadata: map[string]string{"format": "pt", "selfcon": m.Version, "arch": m.Config.Model.Arch, "method": m.Config.Method}}
 	for _, t := range all {
-		if !weight(t.Name) {
-			continue
+		name := train.AverageName(t.Name)
+		if a, ok := value[name]; ok {
+			t.Tensor, average[name] = a, true
 		}
-		if a, ok := value[train.AverageName(t.Name)]; ok {
-			t.Tensor = a
-		}
-		f.Tensors = append(f.Tensors, t)
+		out = append(out, t)
 	}
-	return f
+	return slices.DeleteFunc(out, func(t checkpoint.Named) bool { return average[t.Name] }), len(average) > 0
 }
 
 // readCheckpoint reads a checkpoint whose files are those that were written.

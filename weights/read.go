@@ -45,6 +45,7 @@ type File struct {
 	Naming  Naming
 	Tensors []checkpoint.Named // those of the encoder (encoder.…) and of known heads
 	Left    []string           // names of the others, as in the file
+	Average bool               // they are moving averages: of a run's checkpoint that keeps some
 
 	Options  map[string]any    // the command line that a PyTorch checkpoint keeps
 	Metadata map[string]string // of a safetensors file, or of one that Export has written
@@ -60,7 +61,8 @@ const (
 
 // Read reads the weights in a safetensors file, in a file of torch.save, in a
 // run's folder, or in a checkpoint of a run. prefix is what the names of the network begin with, such as
-// "encoder_q."; empty, it is found. Errors about what a file holds are *Error.
+// "encoder_q."; empty, it is found, and of a run that keeps moving averages these
+// are read, as by all that judges it. Errors about what a file holds are *Error.
 func Read(path, prefix string) (*File, error) {
 	if run.IsCheckpoint(path) {
 		return readCheckpoint(path, prefix)
@@ -191,6 +193,7 @@ func (f *File) translate(raw []checkpoint.Named, prefix string) error {
 		if prefix, err = findPrefix(raw); err != nil {
 			return bad(f.Path, "%v", err)
 		}
+		raw, f.Average = run.Averaged(raw)
 	}
 	f.Naming = Reference
 	seen := map[string]bool{}

@@ -109,4 +109,23 @@ func TestCheckpoints(t *testing.T) {
 	if _, stderr := done("train --data imagefolder:" + photos + " --image 16 --epochs 1 --batch 12 --lr 1e-9 --init a/checkpoints/best --out b"); !strings.Contains(stderr, "begins with a/checkpoints/step-") && !strings.Contains(stderr, "begins with a/checkpoints/best") {
 		t.Errorf("train --init: %q", stderr)
 	}
+	// The bare file of a run that keeps averages: they are what is read, unless a
+	// prefix says otherwise.
+	state := filepath.Join(filepath.Dir(early), "step-3", run.StateFile)
+	raw := tensors(t, state)
+	for out, want := range map[string]string{"averages": "average.", "weights --prefix encoder.": ""} {
+		_, stderr := done("import --image 16 " + state + " --out " + out)
+		name, _, _ := strings.Cut(out, " ")
+		for key, x := range tensors(t, filepath.Join(name, run.ModelFile)) {
+			if strings.HasPrefix(key, "encoder.") && !reflect.DeepEqual(x, raw[want+key]) {
+				t.Errorf("%s: %s is not %s%s of the state", name, key, want, key)
+			}
+		}
+		if said := strings.Contains(stderr, "the moving averages of the weights are taken"); said != (want != "") || strings.Contains(stderr, "average.encoder") && want != "" {
+			t.Errorf("%s: %s", name, stderr)
+		}
+	}
+	if _, stderr := done("train --data imagefolder:" + photos + " --image 16 --epochs 1 --batch 12 --lr 1e-9 --init " + state + " --out c"); !strings.Contains(stderr, ", the moving averages of its weights") {
+		t.Errorf("train --init: %q", stderr)
+	}
 }

@@ -100,6 +100,9 @@ func importFile(r *reporter, path, arch, prefix string, image int, given config.
 		c.Image, c.Model.ImageHeight, c.Model.ImageWidth = image, image, image
 		notes = append(notes, fmt.Sprintf("images of %d×%d all the same, as asked for", image, image))
 	}
+	if f.Average {
+		r.sayf("the moving averages of the weights are taken, by which the run is judged; --prefix %s takes the weights themselves", model.EncoderPrefix)
+	}
 	for _, n := range notes {
 		r.sayf("%s", n)
 	}

@@ -188,7 +188,11 @@ func beginWith(cmd *cobra.Command, r *reporter, t *trainSettings, pairs []string
 		if err != nil {
 			return config.Run{}, nil, err
 		}
-		r.sayf("begins with %s: %s", path, weights.Describe(n))
+		what := weights.Describe(n)
+		if f.Average {
+			what += ", the moving averages of its weights"
+		}
+		r.sayf("begins with %s: %s", path, what)
 		network = &n
 	}
 	c, err := t.resolve(cmd, pairs, network)
