@@ -43,7 +43,7 @@ func (t *tally) add(logits []float32, labels []int32) error {
 		if err := softmax(p, row); err != nil {
 			return err
 		}
-		best := largest(row)
+		best := Largest(row)
 		t.confusion[label][best]++
 		if inTop(row, label, 5) {
 			t.top5++
@@ -85,8 +85,8 @@ func (t *tally) row(name string) Row {
 	return r
 }
 
-// largest is the index of the largest logit, of equals the smallest.
-func largest(logits []float32) int {
+// Largest is the index of the largest logit, of equals the smallest.
+func Largest(logits []float32) int {
 	best := 0
 	for i, v := range logits {
 		if v > logits[best] {
@@ -98,7 +98,7 @@ func largest(logits []float32) int {
 
 // softmax sets p to the probabilities of a row of logits.
 func softmax(p []float64, logits []float32) error {
-	top, sum := float64(logits[largest(logits)]), 0.0
+	top, sum := float64(logits[Largest(logits)]), 0.0
 	for i, v := range logits {
 		p[i] = math.Exp(float64(v) - top)
 		sum += p[i]

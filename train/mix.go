@@ -8,6 +8,7 @@ import (
 	"selfcon/config"
 	"selfcon/data"
 	"selfcon/engine"
+	"selfcon/eval"
 	"selfcon/graph"
 )
 
@@ -48,7 +49,7 @@ func (s *Setup) labels(b *data.Batch, mix augment.Mix, targets *[]float32) engin
 func hits(logits engine.Tensor, labels []int32, mix augment.Mix) float64 {
 	classes, rows, sum := logits.Shape[1], logits.Float32s(), 0.0
 	for i, own := range labels {
-		guess := int32(largest(rows[i*classes:][:classes]))
+		guess := int32(eval.Largest(rows[i*classes:][:classes]))
 		if guess == own {
 			sum += mix.Lambda
 		}

@@ -230,7 +230,7 @@ func (v *validator) classifiers(ctx context.Context) ([]ExitScore, error) {
 			}
 			rows, n := logits[fmt.Sprint(OutputExit, i)].Float32s(), len(s.Classes)
 			for k, label := range b.Labels {
-				if largest(rows[k*n:][:n]) == int(label) {
+				if eval.Largest(rows[k*n:][:n]) == int(label) {
 					out[i].Top1++
 				}
 			}
@@ -240,17 +240,6 @@ func (v *validator) classifiers(ctx context.Context) ([]ExitScore, error) {
 		out[i].Top1 /= float64(v.val.Len())
 	}
 	return out, nil
-}
-
-// largest is the index of the largest value, of equals the first.
-func largest(values []float32) int {
-	best := 0
-	for i, v := range values {
-		if v > values[best] {
-			best = i
-		}
-	}
-	return best
 }
 
 // Averaged calls f while the variables hold their moving averages, where the

@@ -195,11 +195,7 @@ func classify(ctx context.Context, e engine.Engine, s *train.Setup, dir string, 
 
 // likeliest is the class with the largest logit and its probability by softmax.
 func likeliest(logits []float32) (class int, probability float64) {
-	for i, v := range logits {
-		if v > logits[class] {
-			class = i
-		}
-	}
+	class = eval.Largest(logits)
 	sum := 0.0
 	for _, v := range logits {
 		sum += math.Exp(float64(v - logits[class]))
