@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"selfcon/internal/reason"
 )
 
 // SumsFile lists the SHA-256 of every other file of a folder, as sha256sum -c
@@ -151,7 +153,7 @@ func fill(path string, write func(io.Writer) error) (err error) {
 func RemoveFolder(path string) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("%s: can't be removed: %w", path, Reason(err))
+			err = fmt.Errorf("%s: can't be removed: %w", path, reason.Of(err))
 		}
 	}()
 	gone := unfinished(path)

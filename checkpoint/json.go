@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"regexp"
 	"strings"
+
+	"selfcon/internal/reason"
 )
 
 // WriteJSON writes v as indented JSON, whole or not at all.
@@ -49,19 +50,7 @@ func unwritten(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: can't be written: %w", path, Reason(err))
-}
-
-// Reason is why the system refused a file, without the operation and the name, for
-// a message that has them in other words; other errors are as they are.
-func Reason(err error) error {
-	if p := (*fs.PathError)(nil); errors.As(err, &p) {
-		return p.Err
-	}
-	if l := (*os.LinkError)(nil); errors.As(err, &l) {
-		return l.Err
-	}
-	return err
+	return fmt.Errorf("%s: can't be written: %w", path, reason.Of(err))
 }
 
 // Indent is v as indented JSON that ends with a line break, a list of numbers
@@ -91,7 +80,7 @@ func Invalidf(format string, args ...any) error { return Invalid{fmt.Errorf(form
 func ReadJSON(path string, v any) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("%s: can't be read: %w", path, Reason(err))
+		return fmt.Errorf("%s: can't be read: %w", path, reason.Of(err))
 	}
 	if err := parseJSON(path, text, v); err != nil {
 		return Invalid{err}

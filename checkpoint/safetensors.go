@@ -17,6 +17,7 @@ import (
 
 	"selfcon/engine"
 	"selfcon/graph"
+	"selfcon/internal/reason"
 )
 
 // The format (https://huggingface.co/docs/safetensors): the header's length in
@@ -93,7 +94,7 @@ func FromHalf(h uint16) float32 {
 func ReadTensors(path string) (File, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return File{}, fmt.Errorf("%s: can't be read: %w", path, Reason(err))
+		return File{}, fmt.Errorf("%s: can't be read: %w", path, reason.Of(err))
 	}
 	defer file.Close()
 	info, err := file.Stat()

@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"selfcon/internal/reason"
 )
 
 // Cached is the set that spec names, read from a packed copy in the folder dir;
@@ -50,10 +51,7 @@ func Cached(ctx context.Context, dir, spec string, opt Options, form string, pac
 		notes = append(notes, fmt.Sprintf("the cache is made anew, as it can't be used: %v", err))
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		if p := (*fs.PathError)(nil); errors.As(err, &p) {
-			err = fmt.Errorf("the cache's folder %s can't be made: %w", dir, p.Err)
-		}
-		return Splits{}, false, err
+		return Splits{}, false, fmt.Errorf("the cache's folder %s can't be made: %w", dir, reason.Of(err))
 	}
 	if err := PackFile(ctx, path, source, pack); err != nil {
 		return Splits{}, false, err

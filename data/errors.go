@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 
+	"selfcon/internal/reason"
 	"selfcon/internal/shell"
 )
 
@@ -68,16 +69,13 @@ func readFailed(path string, err error) error {
 	if errors.As(err, &own) {
 		return err
 	}
-	var pe *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return badf(path, "no such file or folder").because(err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return badf(path, "the file ends too early: is it a whole copy?").because(err)
-	case errors.As(err, &pe):
-		return badf(path, "can't be read: %v", pe.Err).because(err)
 	}
-	return badf(path, "can't be read: %v", err)
+	return badf(path, "can't be read: %v", reason.Of(err)).because(err)
 }
 
 func (e *Error) because(err error) *Error {

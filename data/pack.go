@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"selfcon/internal/reason"
 )
 
 // A packed set is one file of decoded pixels that is mapped into memory, so
@@ -316,10 +318,7 @@ func (d *packed) Image(i int) (Image, error) {
 func replaceFile(path string, write func(w io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".selfcon-pack-*")
 	if err != nil {
-		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-			return fmt.Errorf("%s: can't make a file in its folder: %w", path, pe.Err)
-		}
-		return err
+		return fmt.Errorf("%s: can't make a file in its folder: %w", path, reason.Of(err))
 	}
 	defer func() {
 		if pe := (*fs.PathError)(nil); errors.As(err, &pe) && pe.Path == f.Name() {
@@ -344,5 +343,8 @@ func replaceFile(path string, write func(w io.Writer) error) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("%s: can't be written: %w", path, reason.Of(err))
+	}
+	return nil
 }

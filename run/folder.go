@@ -18,6 +18,7 @@ import (
 
 	"selfcon/checkpoint"
 	"selfcon/config"
+	"selfcon/internal/reason"
 	"selfcon/internal/shell"
 	"selfcon/train"
 )
@@ -58,7 +59,7 @@ func unused(dir string, but ...string) error {
 	case errors.Is(err, syscall.ENOTDIR):
 		return &config.Error{Setting: "out", Reason: dir + " can't be a folder: there is a file of that name or above it; name another folder"}
 	case err != nil:
-		return fmt.Errorf("the folder %s can't be looked into (%w); name another with --out", dir, checkpoint.Reason(err))
+		return fmt.Errorf("the folder %s can't be looked into (%w); name another with --out", dir, reason.Of(err))
 	case len(entries) > 0:
 		return &config.Error{Setting: "out", Reason: dir + " is there already and not empty; name another folder, or remove it"}
 	}
@@ -551,7 +552,7 @@ func (f *Folder) Finish(t *train.Trainer) error {
 func Writable(dir string) error {
 	f, err := os.CreateTemp(dir, ".writable-*")
 	if err != nil {
-		return fmt.Errorf("no file can be made there: %w", checkpoint.Reason(err))
+		return fmt.Errorf("no file can be made there: %w", reason.Of(err))
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

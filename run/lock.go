@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"selfcon/checkpoint"
 	"selfcon/config"
+	"selfcon/internal/reason"
 )
 
 // lockName is a file that the process which trains in a folder holds a lock on,
@@ -30,7 +30,7 @@ func lock(dir, doing string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("%s: can't be opened to write: %w", path, checkpoint.Reason(err))
+		return nil, fmt.Errorf("%s: can't be opened to write: %w", path, reason.Of(err))
 	}
 	err = lockFile(f)
 	if errors.Is(err, errLocked) {

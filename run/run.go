@@ -18,6 +18,7 @@ import (
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/internal/machine"
+	"selfcon/internal/reason"
 	"selfcon/train"
 )
 
@@ -206,7 +207,7 @@ func Open(dir string) (Manifest, error) {
 		return m, &config.Error{Setting: "run", Reason: notRun(dir)}
 	}
 	if err != nil {
-		return m, fmt.Errorf("%s: can't be read: %w", path, checkpoint.Reason(err))
+		return m, fmt.Errorf("%s: can't be read: %w", path, reason.Of(err))
 	}
 	var later struct {
 		Format int `json:"format"`

@@ -15,11 +15,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"selfcon/checkpoint"
 	"selfcon/data"
 	"selfcon/engine"
 	"selfcon/eval"
 	"selfcon/internal/columns"
+	"selfcon/internal/reason"
 	"selfcon/internal/shell"
 	"selfcon/run"
 	"selfcon/train"
@@ -235,7 +235,7 @@ func newestProbed(root string) (string, error) {
 	if len(found) == 0 {
 		// Glob passes over what can't be read.
 		if _, err := os.ReadDir(root); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("%s: can't be read: %w; name the run's folder with --run", root, checkpoint.Reason(err))
+			return "", fmt.Errorf("%s: can't be read: %w; name the run's folder with --run", root, reason.Of(err))
 		}
 		return "", usagef("no probed run under %s/: train and probe one first, or name its folder with --run", root)
 	}

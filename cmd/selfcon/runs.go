@@ -24,6 +24,7 @@ import (
 	"selfcon/eval"
 	"selfcon/internal/columns"
 	"selfcon/internal/machine"
+	"selfcon/internal/reason"
 	"selfcon/internal/shell"
 	"selfcon/model"
 	"selfcon/report"
@@ -199,7 +200,7 @@ func runsListCommand() *cobra.Command {
 				return usagef("%s is a file: name a run's folder, or the one that runs lie in", dir)
 			}
 			if err != nil {
-				return fmt.Errorf("%s: can't be read: %w", dir, checkpoint.Reason(err))
+				return fmt.Errorf("%s: can't be read: %w", dir, reason.Of(err))
 			}
 			isRun := func(path string) bool {
 				_, err := os.Stat(filepath.Join(path, run.ManifestFile))
