@@ -201,7 +201,7 @@ func (o *comparison) run(ctx context.Context, r *reporter, cmd *cobra.Command) (
 	if err := o.checkEpochs(plan); err != nil {
 		return nil, err
 	}
-	if err := checkpoint.WriteJSON(filepath.Join(o.out, planFile), plan); err != nil {
+	if err := o.keep(plan); err != nil {
 		return nil, err
 	}
 	cases := o.plan.Cases()
@@ -424,8 +424,15 @@ func (o *comparison) adopt(now comparePlan) (comparePlan, error) {
 	return now, nil
 }
 
-// measure finds out how many epochs fit into the budgets of time.
+// keep writes what the comparison is begun with into its folder.
+func (o *comparison) keep(plan comparePlan) error {
+	return checkpoint.WriteJSON(filepath.Join(o.out, planFile), plan)
+}
+
+// measure finds out how many epochs fit into the budgets of time; what it has found
+// before it is interrupted is kept.
 func (o *comparison) measure(ctx context.Context, r *reporter, plan comparePlan, configs map[string]config.Run) error {
+	measured := false
 	for _, m := range o.plan.Methods {
 		var missing []compare.Budget
 		for _, b := range o.plan.Budgets {
@@ -437,9 +444,15 @@ func (o *comparison) measure(ctx context.Context, r *reporter, plan comparePlan,
 			continue
 		}
 		step, batches, err := timeTraining(ctx, configs[m])
+		if err != nil && ctx.Err() != nil && measured && o.checkEpochs(plan) == nil { // what can't be is not kept: it may be mended
+			if err := o.keep(plan); err != nil {
+				return err
+			}
+		}
 		if err != nil {
 			return o.goOn(ctx, err)
 		}
+		measured = true
 		for _, b := range missing {
 			n := compare.EpochsIn(b.Seconds, step, batches)
 			plan.Epochs[m+" "+b.String()] = n

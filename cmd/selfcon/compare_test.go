@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -178,6 +180,34 @@ func TestCompareSeconds(t *testing.T) {
 	}
 	if _, log, code := call(t.Context(), append(args, "0")...); code != exitDone {
 		t.Errorf("a warm-up that fits: exit code %d, %s", code, log)
+	}
+}
+
+// TestCompareTimings: of a comparison that is interrupted while methods are timed,
+// those that were are not timed again.
+func TestCompareTimings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("times trainings")
+	}
+	t.Chdir(t.TempDir())
+	args := strings.Fields("compare --data sample --width 1 --image 8 --per-class 8 --batch 16 --seconds 1 --seeds 1 --methods")
+	interrupt := func(methods, after string) string {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		log := &stopAt{text: after, stop: cancel}
+		cmd := root(io.Discard, log)
+		cmd.SetArgs(append(args, methods))
+		if err := cmd.ExecuteContext(ctx); !errors.As(err, new(interrupted)) {
+			t.Fatalf("%v, %s", err, &log.said)
+		}
+		return log.said.String()
+	}
+	if log := interrupt("ce,supcon-s", "ce: a step takes"); strings.Contains(log, "supcon-s: a step takes") {
+		t.Fatalf("not interrupted in time: %s", log)
+	}
+	if log := interrupt("ce,supcon-s,simclr", "supcon-s: a step takes"); strings.Contains(log, "ce: a step takes") {
+		t.Errorf("timed again: %s", log)
 	}
 }
 
