@@ -103,6 +103,9 @@ func makeFolder(dir string) (unmake func(), err error) {
 			break
 		}
 		absent = append(absent, at)
+		if at == filepath.Dir(at) { // a drive that is not there
+			break
+		}
 	}
 	unmake = func() {
 		for _, path := range absent {

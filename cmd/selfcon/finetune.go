@@ -140,7 +140,7 @@ func tuned(cmd *cobra.Command, c, of config.Run) (config.Run, error) {
 func finetune(ctx context.Context, r *reporter, c config.Run, chosen bool, from string, m run.Manifest, out string) (*results, error) {
 	s, err := newSetup(ctx, r, c)
 	if err == nil && !chosen && s.Train.Len() < c.Batch {
-		if batch := largestBatch(c, s.Train.Len()); batch > 0 {
+		if batch := largestBatch(s, c); batch > 0 {
 			r.notef("batch %d, as there are %d training images; by default it is %d", batch, s.Train.Len(), c.Batch)
 			c.Batch = batch
 			s, err = newSetup(ctx, r, c)
@@ -199,11 +199,14 @@ func finetune(ctx context.Context, r *reporter, c config.Run, chosen bool, from 
 	return judgeOwn(ctx, r, out)
 }
 
-// largestBatch is the largest batch of at most n images that goes with the other
-// settings of c, such as its micro-batches; 0: there is none.
-func largestBatch(c config.Run, n int) int {
-	for c.Batch = n; c.Batch > 1; c.Batch-- {
-		if c.Validate() == nil {
+// largestBatch is the largest batch that the training images fill and that goes
+// with the other settings of c, such as micro-batches or sampling; 0: there is none.
+func largestBatch(s *train.Setup, c config.Run) int {
+	for c.Batch = s.Train.Len(); c.Batch > 1; c.Batch-- {
+		if c.Validate() != nil {
+			continue
+		}
+		if _, err := s.Loader(s.Train, c.Batch, true); err == nil {
 			return c.Batch
 		}
 	}

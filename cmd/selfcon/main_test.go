@@ -455,7 +455,7 @@ func TestFinetuneFewImages(t *testing.T) {
 	for _, c := range []struct {
 		flags string
 		batch int
-	}{{"", 36}, {"--micro-batch 8", 32}, {"--batch 12", 12}} {
+	}{{"", 36}, {"--micro-batch 8", 32}, {"--sampling balanced --class-images 4", 8}, {"--batch 12", 12}} {
 		out := filepath.Join(t.TempDir(), "tuned")
 		_, stderr, code := call(t.Context(), slices.Concat([]string{"finetune", "--epochs", "1", "--out", out}, strings.Fields(c.flags), []string{"a"})...)
 		if code != exitDone {
