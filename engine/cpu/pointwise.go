@@ -171,7 +171,9 @@ func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 
 // pointGrad is the weight gradient of a 1×1 convolution: dyᵀ·x,
 // which has the variable's order. A task is a block of it over a part of the
-// pixels; parts are added up in order.
+// pixels; parts are added up in order. The block of dy is transposed, so that
+// a product's rows run along pixels: their lines are then read from one end to
+// the other, where a column of 14 floats touched two lines for each pixel.
 type pointGrad struct {
 	*corr
 	set          *kernel.Set
@@ -205,7 +207,9 @@ func (v *pointGrad) sums() int {
 
 func (v *pointGrad) tasks() int { return v.parts * blocksOf(v.co, v.bo) * blocksOf(v.ci, v.bi) }
 
-func (v *pointGrad) scratch() int { return v.depth*(v.bo+gap+v.bi+gap+maxCols) + tileFloats }
+func (v *pointGrad) scratch() int {
+	return v.bo*(v.depth+gap) + v.depth*(v.bi+gap+maxCols) + tileFloats
+}
 
 func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32, own *pointers) {
 	part, i := i%v.parts, i/v.parts
@@ -217,16 +221,16 @@ func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32, own *p
 		to = sums[part*v.ci*v.co:]
 	}
 	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
-	lda, ldb := no+gap, plan.Aligned(ni)+gap
-	as, bs := scratch[:v.depth*lda], scratch[v.depth*lda:]
+	lda, ldb := v.depth+gap, plan.Aligned(ni)+gap
+	as, bs := scratch[:no*lda], scratch[no*lda:]
 	blocks := blocksOf(v.m, v.depth)
 	b0, b1 := blocks*part/v.parts, blocks*(part+1)/v.parts
 	for b := b0; b < b1; b++ {
 		m0 := b * v.depth
 		m := min(v.depth, v.m-m0)
 		p := v.from(m0)
+		transposeRows(v.set, as, lda, dy[m0*v.co+o0:], v.co, m, no)
 		for r := range m {
-			copy(as[r*lda:][:no], dy[(m0+r)*v.co+o0:])
 			row := bs[r*ldb:][:ldb]
 			x.part(v.set, row, p.source(), i0, ni)
 			clear(row[ni:])
@@ -242,7 +246,18 @@ func (v *pointGrad) run(i int, x source, dy, sums, dw, scratch []float32, own *p
 			if p.col < i0 || p.col >= i0+ni {
 				continue
 			}
-			p.multiply(no, m, as, 1, lda, bs[p.col-i0:], ldb, to[o0*v.ci+p.col:], v.ci, b > b0, tmp, &own.ahead)
+			p.multiply(no, m, as, lda, 1, bs[p.col-i0:], ldb, to[o0*v.ci+p.col:], v.ci, b > b0, tmp, &own.ahead)
+		}
+	}
+}
+
+// transposeRows is [kernel.Set.Transpose] of any number of rows.
+func transposeRows(set *kernel.Set, dst []float32, dstStep int, src []float32, srcStep, rows, cols int) {
+	whole := rows / kernel.WinogradLanes * kernel.WinogradLanes
+	set.Transpose(dst, dstStep, src, srcStep, whole, cols)
+	for i := whole; i < rows; i++ {
+		for j, f := range src[i*srcStep:][:cols] {
+			dst[j*dstStep+i] = f
 		}
 	}
 }
