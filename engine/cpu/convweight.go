@@ -31,7 +31,8 @@ const (
 	// wflat: both images and dy are copied with zeros around, in rows of the
 	// same length, so that a tap is a shift and depth runs on across rows.
 	wflat
-	// wgather: each window is copied out (im2col).
+	// wgather: each window is copied out (im2col), of grouped convolutions and of
+	// images of few channels.
 	wgather
 )
 
@@ -45,14 +46,11 @@ func newWgrad(set *kernel.Set, o graph.Conv2D, x, w, dy graph.Shape) *wgrad {
 	switch {
 	case c.flat():
 		v.mode = wdirect
-	case c.groups == 1 && c.stride == 1 && (c.kw-1)*c.co < 5*c.ow && c.kw*c.ci >= 16:
+	case c.shifted():
 		v.mode, each = wflat, c.kw
 	default:
 		v.mode = wgather
-		if c.groups == 1 && c.kw*c.ci <= 512 {
-			each = c.kw
-		}
-		if c.groups == 1 && taps*c.ci <= 640 {
+		if c.groups == 1 {
 			each = taps
 		}
 		c.depth = each * c.c
@@ -90,6 +88,11 @@ func newWgrad(set *kernel.Set, o graph.Conv2D, x, w, dy graph.Shape) *wgrad {
 	v.parts = min((16+tasks-1)/tasks, max((8+tasks-1)/tasks, 1<<20/total))
 	v.parts = max(1, min(v.parts, v.blocks))
 	return v
+}
+
+// shifted says whether wflat wastes little on the ends of its rows.
+func (c *corr) shifted() bool {
+	return c.groups == 1 && c.stride == 1 && c.kw > 1 && (c.kw-1)*c.co < 5*c.ow && c.kw*c.ci >= 16
 }
 
 // sums is the floats of one part's sums: groups × k × cols.
@@ -263,8 +266,8 @@ func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	switch f := forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape); {
 	case f.depthwise():
 		return c.depthGradWeight(s, f)
-	case f.single():
-		return c.pointGradWeight(s, op)
+	case f.gathers():
+		return c.gatherGradWeight(s, op)
 	}
 	v := newWgrad(c.set, op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape)
 	pool := c.pool
