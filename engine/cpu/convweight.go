@@ -221,7 +221,7 @@ const (
 
 func (v *wgrad) reduceTasks() int { return v.groups * ((v.ci + reduceIn - 1) / reduceIn) }
 
-func (v *wgrad) reduce(set *kernel.Set, i int, sums, dw, scratch []float32) {
+func (v *wgrad) reduce(set *kernel.Set, i int, sums []float32, to *gradTo, scratch []float32) {
 	chunks := (v.ci + reduceIn - 1) / reduceIn
 	g, c0 := i/chunks, i%chunks*reduceIn
 	c1 := min(v.ci, c0+reduceIn)
@@ -237,15 +237,15 @@ func (v *wgrad) reduce(set *kernel.Set, i int, sums, dw, scratch []float32) {
 		n := min(reduceOut, v.co-o0)
 		for t := range taps {
 			for c := c0; c < c1; c++ {
-				to := (c-c0)*taps + t
+				at := (c-c0)*taps + t
 				for _, f := range sums[(g*v.k()+t*v.ci+c)*v.cols+o0:][:n] {
-					scratch[to] = f
-					to += width
+					scratch[at] = f
+					at += width
 				}
 			}
 		}
 		for o := range n {
-			copy(dw[((g*v.co+o0+o)*v.ci+c0)*taps:][:width], scratch[o*width:])
+			to.put(((g*v.co+o0+o)*v.ci+c0)*taps, scratch[o*width:][:width])
 		}
 	}
 }
@@ -257,6 +257,39 @@ func (c *compiler) source(s *plan.Step, load bool) source {
 		x.scale, x.shift = c.affine(s.In[2])
 	}
 	return x
+}
+
+// gradTo is where a weight gradient goes: to memory of its own or, by a step of
+// SGD, into the parameters and their momentum.
+type gradTo struct {
+	dw         []float32
+	set        *kernel.Set
+	p, m, rate []float32
+	sgd        graph.SGD
+}
+
+// put takes the gradient's elements from number at on.
+func (g *gradTo) put(at int, dw []float32) {
+	if g.dw != nil {
+		copy(g.dw[at:], dw)
+		return
+	}
+	n := len(dw)
+	g.set.SGD(g.p[at:at+n], dw, g.m[at:at+n], g.rate[0], float32(g.sgd.Momentum), float32(g.sgd.WeightDecay), g.sgd.Nesterov)
+}
+
+// gradTo is where a step's gradient goes, and what there is to do before.
+func (c *compiler) gradTo(s *plan.Step, op plan.ConvGradWeight) (to *gradTo, begin func()) {
+	if !op.Update {
+		return &gradTo{dw: c.f(s.Out[0])}, func() {}
+	}
+	i := s.Parameters()
+	p, m := c.f(s.Out[0]), c.f(s.Out[1])
+	copyP, copyM := c.copy(p, c.f(s.In[i])), c.copy(m, c.f(s.In[i+1]))
+	return &gradTo{set: c.set, p: p, m: m, rate: c.f(s.In[i+2]), sgd: op.SGD}, func() {
+		copyP()
+		copyM()
+	}
 }
 
 func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
@@ -274,10 +307,12 @@ func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	return work{
 		temps: []int{v.parts * v.sums()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
-			x, dy, dw, sums := c.source(s, op.Load), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+			x, dy, sums := c.source(s, op.Load), c.f(s.In[1]), temps[0]
+			to, begin := c.gradTo(s, op)
 			run := func(worker, i int) { v.run(i, x, dy, sums, pool.scratch[worker]) }
-			reduce := func(worker, i int) { v.reduce(c.set, i, sums, dw, pool.scratch[worker]) }
+			reduce := func(worker, i int) { v.reduce(c.set, i, sums, to, pool.scratch[worker]) }
 			return func() {
+				begin()
 				pool.run(v.tasks(), run)
 				pool.run(v.reduceTasks(), reduce)
 			}

@@ -208,6 +208,7 @@ func TestPassesDoNotMatter(t *testing.T) {
 			{"without FuseMask", cpu.Options{Threads: 2, Skip: []string{"FuseMask"}}, 1e-3},
 			{"without FuseAccumulate", cpu.Options{Threads: 2, Skip: []string{"FuseAccumulate"}}, 1e-3},
 			{"without FuseAfter", cpu.Options{Threads: 2, Skip: []string{"FuseAfter"}}, 1e-3},
+			{"without FuseUpdate", cpu.Options{Threads: 2, Skip: []string{"FuseUpdate"}}, 0},
 			{"without any", cpu.Options{Threads: 2, Skip: []string{cpu.SkipAll}}, 1e-3},
 		} {
 			if o.tolerance > 0 && len(c.Runs) > 1 {

@@ -98,7 +98,7 @@ func (v *gatherGrad) tapRows() int {
 	return blocksOf(v.kh*v.kw, kernel.WinogradLanes) * kernel.WinogradLanes
 }
 
-func (v *gatherGrad) run(i int, x source, dy, sums, dw, scratch []float32, own *pointers) {
+func (v *gatherGrad) run(i int, x source, dy, sums []float32, to *gradTo, scratch []float32, own *pointers) {
 	part, i := i%v.parts, i/v.parts
 	o0, s := i/len(v.spans)*v.bo, &v.spans[i%len(v.spans)]
 	no := min(v.bo, v.co-o0)
@@ -126,12 +126,13 @@ func (v *gatherGrad) run(i int, x source, dy, sums, dw, scratch []float32, own *
 			p.tile.Columns(no, m, as, lda, 1, bs[p.col:], ldb, block[p.col:], ldb, b > b0, p.tile.NR, nil, &own.ahead)
 		}
 	}
-	to := dw
-	if !v.direct() {
-		to = sums[part*v.co*v.k():]
-	}
 	for o := range no {
-		copy(to[(o0+o)*v.k()+s.run.tap*v.ci+s.c0:][:columns], block[o*ldb:])
+		at, row := (o0+o)*v.k()+s.run.tap*v.ci+s.c0, block[o*ldb:][:columns]
+		if v.direct() {
+			to.put(at, row)
+		} else {
+			copy(sums[part*v.co*v.k()+at:], row)
+		}
 	}
 }
 
@@ -204,26 +205,24 @@ func (v *gatherGrad) reduceTasks() int {
 	return blocksOf(v.co, gradOuts)
 }
 
-func (v *gatherGrad) reduce(i int, sums, dw, scratch []float32) {
-	k, taps := v.k(), v.kh*v.kw
+func (v *gatherGrad) reduce(i int, sums []float32, to *gradTo, scratch []float32) {
+	k, taps, rows := v.k(), v.kh*v.kw, v.tapRows()
+	sum, sorted := scratch[:rows*v.ci], scratch[rows*v.ci:]
 	for o := i * gradOuts; o < min(v.co, (i+1)*gradOuts); o++ {
-		to := dw[o*k:][:k]
-		sum := to
-		if taps > 1 {
-			sum = scratch[:k]
-		}
-		copy(sum, sums[o*k:])
+		copy(sum, sums[o*k:][:k])
 		for p := 1; p < v.parts; p++ {
-			v.set.AddTo(sum, sums[(p*v.co+o)*k:][:k])
+			v.set.AddTo(sum[:k], sums[(p*v.co+o)*k:][:k])
 		}
-		if taps > 1 {
-			rows := v.tapRows()
-			sorted := scratch[rows*v.ci:]
-			v.set.Transpose(sorted, rows, scratch, v.ci, rows, v.ci)
-			for c := range v.ci {
-				copy(to[c*taps:][:taps], sorted[c*rows:])
-			}
+		if taps == 1 {
+			to.put(o*k, sum[:k])
+			continue
 		}
+		// Rows of channels become columns; then the taps that fill them up go.
+		v.set.Transpose(sorted, rows, sum, v.ci, rows, v.ci)
+		for c := range v.ci {
+			copyRun(sum[c*taps:][:taps], sorted[c*rows:])
+		}
+		to.put(o*k, sum[:k])
 	}
 }
 
@@ -233,10 +232,12 @@ func (c *compiler) gatherGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	return work{
 		temps: []int{v.sums()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
-			x, dy, dw, sums := c.source(s, op.Load), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
-			run := func(worker, i int) { v.run(i, x, dy, sums, dw, pool.scratch[worker], &pool.pointers[worker]) }
-			reduce := func(worker, i int) { v.reduce(i, sums, dw, pool.scratch[worker]) }
+			x, dy, sums := c.source(s, op.Load), c.f(s.In[1]), temps[0]
+			to, begin := c.gradTo(s, op)
+			run := func(worker, i int) { v.run(i, x, dy, sums, to, pool.scratch[worker], &pool.pointers[worker]) }
+			reduce := func(worker, i int) { v.reduce(i, sums, to, pool.scratch[worker]) }
 			return func() {
+				begin()
 				pool.run(v.tasks(), run)
 				pool.run(v.reduceTasks(), reduce)
 			}

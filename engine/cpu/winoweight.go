@@ -82,10 +82,10 @@ func (v *winoGrad) temp() int {
 
 func (v *winoGrad) scratch() int {
 	if v.stored {
-		return max(freqs*v.strideSums()+9*v.side*v.side, v.pixels.scratch(fewer))
+		return max(freqs*v.strideSums()+9*v.side*(v.side+kernel.WinogradLanes), v.pixels.scratch(fewer))
 	}
 	_, sv, _, sd := v.strides()
-	return max(freqs*(sv+sd)+v.pixels.scratch(v.block), 9*gradRows*v.co)
+	return max(freqs*(sv+sd)+v.pixels.scratch(v.block), 9*gradRows*(v.co+kernel.WinogradLanes))
 }
 
 // transform brings n tiles of x and dy, from t0, to V and D from number k.
@@ -138,9 +138,9 @@ func (v *winoGrad) lastTasks() int {
 	return v.ci / gradRows
 }
 
-func (v *winoGrad) last(i int, temp, dw, scratch []float32, own *pointers) {
+func (v *winoGrad) last(i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
 	if v.stored {
-		v.lastStored(i, temp, dw, scratch, own)
+		v.lastStored(i, temp, to, scratch, own)
 		return
 	}
 	n := gradRows * v.co
@@ -151,10 +151,10 @@ func (v *winoGrad) last(i int, temp, dw, scratch []float32, own *pointers) {
 			v.set.AddTo(temp[at:at+n], temp[p*freqs*ss+at:])
 		}
 	}
-	v.finish(dw, i*gradRows, gradRows, 0, v.co, temp[i*n:], ss, scratch)
+	v.finish(to, i*gradRows, gradRows, 0, v.co, temp[i*n:], ss, scratch)
 }
 
-func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32, own *pointers) {
+func (v *winoGrad) lastStored(i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
 	tv, sv, td, sd := v.strides()
 	rows := blocksOf(v.ci, v.side)
 	c0, o0 := i%rows*v.side, i/rows*v.side
@@ -177,18 +177,26 @@ func (v *winoGrad) lastStored(i int, temp, dw, scratch []float32, own *pointers)
 			}
 		}
 	}
-	v.finish(dw, c0, nc, o0, no, sums, ss, out)
+	v.finish(to, c0, nc, o0, no, sums, ss, out)
 }
 
 // finish transforms sums, nc·no of each frequency, and brings them to the
 // variable.
-func (v *winoGrad) finish(dw []float32, c0, nc, o0, no int, sums []float32, step int, scratch []float32) {
+func (v *winoGrad) finish(to *gradTo, c0, nc, o0, no int, sums []float32, step int, scratch []float32) {
 	for i := range nc {
 		v.set.WinogradKernelGrad(scratch[i*9*no:], no, sums[i*no:], step, no)
 	}
 	// The variable's rows crowd few sets of the cache: a few at a time.
+	rows := scratch[9*nc*no:]
 	for o := 0; o < no; o += kernel.WinogradLanes {
-		v.set.Transpose(dw[((o0+o)*v.ci+c0)*9:], v.ci*9, scratch[o:], no, nc*9, kernel.WinogradLanes)
+		if at := ((o0+o)*v.ci + c0) * 9; to.dw != nil {
+			v.set.Transpose(to.dw[at:], v.ci*9, scratch[o:], no, nc*9, kernel.WinogradLanes)
+			continue
+		}
+		v.set.Transpose(rows, nc*9, scratch[o:], no, nc*9, kernel.WinogradLanes)
+		for j := range kernel.WinogradLanes {
+			to.put(((o0+o+j)*v.ci+c0)*9, rows[j*nc*9:][:nc*9])
+		}
 	}
 }
 
@@ -198,10 +206,12 @@ func (c *compiler) winoGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	return work{
 		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
-			x, dy, dw, temp := c.source(s, op.Load), c.f(s.In[1]), c.f(s.Out[0]), temps[0]
+			x, dy, temp := c.source(s, op.Load), c.f(s.In[1]), temps[0]
+			to, begin := c.gradTo(s, op)
 			first := func(worker, i int) { v.first(i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
-			last := func(worker, i int) { v.last(i, temp, dw, pool.scratch[worker], &pool.pointers[worker]) }
+			last := func(worker, i int) { v.last(i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
 			return func() {
+				begin()
 				pool.run(v.firstTasks(), first)
 				pool.run(v.lastTasks(), last)
 			}

@@ -81,7 +81,7 @@ func Lay(l *List, reuse bool) *Layout {
 		}
 		taken := map[int]bool{}
 		if reuse {
-			for _, c := range inPlace(s.Op) {
+			for _, c := range inPlace(s) {
 				if c.out >= len(s.Out) || s.Out[c.out] == nil {
 					continue
 				}

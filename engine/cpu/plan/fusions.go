@@ -13,4 +13,5 @@ var Fusions = []Fusion{
 	{"FuseAccumulate", FuseAccumulate},
 	{"FuseAfter", FuseAfter},
 	{"FuseLoad", FuseLoad},
+	{"FuseUpdate", FuseUpdate},
 }

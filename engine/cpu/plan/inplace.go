@@ -7,7 +7,8 @@ type pair struct{ out, in int }
 
 // inPlace lists the results that a step can compute on top of an operand, the
 // better choice first.
-func inPlace(op any) []pair {
+func inPlace(s *Step) []pair {
+	op := s.Op
 	switch o := op.(type) {
 	case graph.Add, graph.Dropout, graph.Scale, graph.ReLU, graph.Lerp, graph.AddBias,
 		graph.Sigmoid, graph.SiLU, graph.ScaleChannels, graph.L2Normalize, graph.CrossEntropyGrad:
@@ -37,6 +38,10 @@ func inPlace(op any) []pair {
 	case ConvGradInput:
 		if o.Add {
 			return []pair{{0, 2}}
+		}
+	case ConvGradWeight:
+		if o.Update {
+			return []pair{{0, s.Parameters()}, {1, s.Parameters() + 1}}
 		}
 	}
 	return nil
