@@ -179,7 +179,8 @@ func spread(buf *[]float32, a []float32, m, k, ars, ads int) (copied []float32, 
 // Columns computes m rows of width columns of a product as [Tile.Run] does, in
 // tiles of nearly as many rows each: 64 = 4·13 + 12, not 4·14 + 8. With fewer
 // columns than NR the tiles go by way of tmp, MR·NR floats; B has NR in any case.
-// What is ahead, which may be nil, is fetched meanwhile.
+// B is taken to be out of the caches for the first tile. What is ahead, which may
+// be nil, is fetched meanwhile.
 func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, width int, tmp []float32, ahead *Ahead) {
 	parts := blocks(m, t.MR)
 	small, more := m/parts, m%parts
@@ -191,9 +192,9 @@ func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 		}
 		next, step := ahead.take(depth)
 		if width >= t.NR {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc, next, step)
+			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc, i == 0, next, step)
 		} else {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, next, step)
+			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, i == 0, next, step)
 			for r := range rows {
 				row, from := c[ci+r*ldc:], tmp[r*t.NR:]
 				if acc {

@@ -35,10 +35,11 @@ type Tile struct {
 	// through k in order with one accumulator, and is added to C last; it is
 	// the same, bit for bit, for every number of rows.
 	//
-	// Unless next is nil, it may fetch the cache lines at next and depth-1
+	// With cold, B's rows, NR elements each, side by side, are fetched before they
+	// are needed. Unless next is nil, it may fetch the cache lines at next and depth-1
 	// more, step elements apart, into the second-level cache; they need not
 	// exist.
-	Run func(rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, next *float32, step int)
+	Run func(rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold bool, next *float32, step int)
 }
 
 // funcs are a set's kernels for rows of channels. Lengths have been checked

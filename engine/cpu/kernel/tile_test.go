@@ -69,7 +69,7 @@ func TestTile(t *testing.T) {
 			for rows := 1; rows <= tile.MR; rows++ {
 				for _, depth := range []int{0, 1, 2, 3, 8, 37} {
 					for _, layout := range layouts {
-						for bits := range 16 {
+						for bits := range 48 {
 							back, acc := bits&1 != 0, bits&2 != 0
 							ars, ads := layout.strides(rows, depth)
 							ldb, ldc := tile.NR, tile.NR
@@ -87,7 +87,11 @@ func TestTile(t *testing.T) {
 							fill(r, b)
 							fill(r, c)
 							was := append([]float32(nil), c...)
-							tile.Run(rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, &a[0], 16*(rows+1))
+							var next *float32
+							if bits < 16 {
+								next = &a[0]
+							}
+							tile.Run(rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, bits < 32, next, 16*(rows+1))
 							for at := range c {
 								i, j := at/ldc, at%ldc
 								if j >= tile.NR {
@@ -110,7 +114,8 @@ func TestTile(t *testing.T) {
 	})
 }
 
-// A row's bits must not depend on how many rows are computed with it.
+// A row's bits must not depend on how many rows are computed with it, nor on
+// what is fetched.
 func TestTileRowsDoNotMatter(t *testing.T) {
 	eachSet(t, func(t *testing.T, s *Set) {
 		r := rand.New(rand.NewPCG(3, 4))
@@ -120,11 +125,12 @@ func TestTileRowsDoNotMatter(t *testing.T) {
 			fill(r, a)
 			fill(r, b)
 			want := make([]float32, tile.MR*tile.NR)
-			tile.Run(tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false, nil, 0)
+			tile.Run(tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false, false, nil, 0)
+			next := [2]*float32{&b[0], nil}
 			for rows := 1; rows < tile.MR; rows++ {
 				for from := 0; from+rows <= tile.MR; from++ {
 					got := make([]float32, rows*tile.NR)
-					tile.Run(rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false, &b[0], -16)
+					tile.Run(rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false, true, next[from%2], -16)
 					same(t, fmt.Sprintf("%dx%d, rows %d to %d", tile.MR, tile.NR, from, from+rows), got, want[from*tile.NR:(from+rows)*tile.NR])
 				}
 			}
