@@ -29,7 +29,8 @@ type compiler struct {
 type work struct {
 	temps   []int   // floats that only this step uses, shared with other steps
 	scratch int     // floats for each worker
-	flops   float64 // multiplications and additions of matrix products
+	flops   float64 // multiplications and additions of matrix products, by their definition
+	cost    float64 // as many, by the way they are computed
 	build   func(temps [][]float32) func()
 
 	// What a step makes of a weight alone lies in temps[0], where pack puts it
@@ -168,6 +169,9 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	return x, nil
 }
 
+// repeated is the most that may be repeated by itself, as a share of the products.
+const repeated = 9
+
 // recompute is the list with steps repeated in place of keeping their results,
 // as far as Options.Memory asks for it.
 func (c *compiler) recompute(p *graph.Program, l *plan.List, works []work) *plan.List {
@@ -186,13 +190,14 @@ func (c *compiler) recompute(p *graph.Program, l *plan.List, works []work) *plan
 	}
 	products, price := 0.0, map[*plan.Step]float64{}
 	for i, s := range l.Steps {
-		products += works[i].flops
+		cost := cmp.Or(works[i].cost, works[i].flops)
+		products += cost
 		if _, ok := s.Op.(plan.Conv); ok {
-			price[s] = works[i].flops
+			price[s] = cost
 		}
 	}
 	work := func(s *plan.Step) float64 { return cmp.Or(price[s], math.Inf(1)) }
-	return plan.Fit(l, cmp.Or(c.opt.Arena, DefaultArena)/4, work, products/10, size)
+	return plan.Fit(l, cmp.Or(c.opt.Arena, DefaultArena)/4, work, products/repeated, size)
 }
 
 // describe is the work of every step of a list.

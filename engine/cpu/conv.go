@@ -123,7 +123,8 @@ func (s region) each(n int, f func(at, rows int)) {
 // all tasks need of weights and of images, then tasks fill the result, or add to
 // it. Tasks are independent and set by the shape alone.
 type correlator interface {
-	flops() float64
+	flops() float64 // by the definition
+	cost() float64  // in multiplications and additions by the way it is computed
 	scratch() int   // floats for each worker
 	packedLen() int // floats
 	packTasks() int
@@ -269,6 +270,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 	for _, p := range parts {
 		k.scratch = max(k.scratch, p.scratch())
 		k.flops += p.flops()
+		k.cost += p.cost()
 		packs += p.packTasks()
 		packed += p.packedLen()
 		inputs += p.inputLen()

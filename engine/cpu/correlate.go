@@ -168,6 +168,8 @@ func (c *corr) flops() float64 {
 	return 2 * float64(c.n) * float64(c.oh*c.ow) * float64(c.k()) * float64(c.groups*c.co)
 }
 
+func (c *corr) cost() float64 { return c.flops() }
+
 // scratch is the floats that a task needs.
 func (c *corr) scratch() int {
 	m, n := c.imgs*c.rows*c.ow, tileFloats

@@ -60,6 +60,8 @@ func (d *depth) flops() float64 {
 	return sum
 }
 
+func (d *depth) cost() float64 { return d.flops() }
+
 func (d *depth) scratch() int    { return 0 }
 func (d *depth) packedLen() int  { return d.taps * d.phases[0].c }
 func (d *depth) inputLen() int   { return 0 }

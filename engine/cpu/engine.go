@@ -32,8 +32,8 @@ type Options struct {
 	// Memory is what to do for less of it. All choices apply norms a second time
 	// in the backward pass instead of keeping their results, a pass over memory
 	// each. "" repeats convolutions as well where a program's values take more
-	// than Arena, the cheapest for what they free first, for a tenth of its
-	// products at most; MemoryLeast wherever it makes the arena smaller;
+	// than Arena, the cheapest for what they free first, for a ninth of what its
+	// products cost at most; MemoryLeast wherever it makes the arena smaller;
 	// MemoryFast never. The bits don't depend on it.
 	Memory string
 	Arena  int // bytes; 0: DefaultArena

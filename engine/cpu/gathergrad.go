@@ -62,7 +62,7 @@ func newGatherGrad(set *kernel.Set, c *corr) *gatherGrad {
 		}
 	}
 	blocks := blocksOf(c.co, v.bo) * len(v.spans)
-	v.parts = max(1, min(blocksOf(16, blocks), blocksOf(v.m, v.depth), max(1, 1<<20/(c.k()*c.co))))
+	v.parts = max(1, min(blocksOf(16, blocks), blocksOf(v.m, v.depth), max(1, 1<<19/(c.k()*c.co))))
 	return v
 }
 

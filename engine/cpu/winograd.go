@@ -37,16 +37,20 @@ func threeByThree(o graph.Conv2D, kernelShape graph.Shape) bool {
 		ci%kernel.WinogradLanes == 0 && co%kernel.WinogradLanes == 0
 }
 
-// worthWinograd says whether the transforms pay. A tile takes 36 multiplications
-// for each pair of channels, where the definition takes 9 for each position,
-// and tiles that stick out of the image are wasted. Transforms cost as much as
-// 864 multiplications a channel, which fits measured times of 16 to 512
-// channels on images of 2×2 to 32×32 with avx512, and well enough with avx2. On
-// few tiles reading the weights takes longest, and here they are four times as
-// many: as long as 16 tiles take.
+// worthWinograd says whether the transforms pay. On few tiles reading the weights
+// takes longest, and here they are four times as many: as long as 16 tiles take.
 func worthWinograd(x graph.Shape, ci, co int) bool {
 	g := newGrid(x[0], x[1], x[2])
-	return 10*(max(g.tiles(), 16)*freqs*ci*co+g.tiles()*864*(ci+co)) <= 9*x[0]*x[1]*x[2]*9*ci*co
+	return 10*winogradCost(max(g.tiles(), 16), g.tiles(), ci, co) <= 9*x[0]*x[1]*x[2]*9*ci*co
+}
+
+// winogradCost is the multiplications of products of so many tiles and of
+// transforms. A tile takes 36 for each pair of channels, where the definition
+// takes 9 for each position, and tiles that stick out of the image are wasted.
+// Transforms cost as much as 864 a channel, which fits measured times of 16 to
+// 512 channels on images of 2×2 to 32×32 with avx512, and well enough with avx2.
+func winogradCost(products, tiles, ci, co int) int {
+	return products*freqs*ci*co + tiles*864*(ci+co)
 }
 
 const (
@@ -352,6 +356,10 @@ func (v *wino) scratch() int {
 		return max(freqs*(sm+v.strideU())+sorted+v.co, v.pixels.scratch(v.inputTiles()))
 	}
 	return max(sorted, freqs*(in.sv+sm)+v.co+v.pixels.scratch(v.block))
+}
+
+func (v *wino) cost() float64 {
+	return 2 * float64(winogradCost(v.tiles(), v.tiles(), v.ci, v.co))
 }
 
 func (v *wino) blocks() int { return blocksOf(v.tiles(), v.block) }

@@ -205,6 +205,7 @@ func (c *compiler) winoGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	pool := c.pool
 	return work{
 		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
+		cost: 2 * float64(winogradCost(v.tiles(), v.tiles(), v.ci, v.co)),
 		build: func(temps [][]float32) func() {
 			x, dy, temp := c.source(s, op.Load), c.f(s.In[1]), temps[0]
 			to, begin := c.gradTo(s, op)
