@@ -390,6 +390,8 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 		return c.normInferenceGrad(s, op), true
 
 	case graph.MatMul:
+		return c.matMul(s, plan.MatMul{MatMul: op}), true
+	case plan.MatMul:
 		return c.matMul(s, op), true
 	case graph.AddBias:
 		return c.addBias(s), true

@@ -259,39 +259,6 @@ func (c *compiler) source(s *plan.Step, load bool) source {
 	return x
 }
 
-// gradTo is where a weight gradient goes: to memory of its own or, by a step of
-// SGD, into the parameters and their momentum.
-type gradTo struct {
-	dw         []float32
-	set        *kernel.Set
-	p, m, rate []float32
-	sgd        graph.SGD
-}
-
-// put takes the gradient's elements from number at on.
-func (g *gradTo) put(at int, dw []float32) {
-	if g.dw != nil {
-		copy(g.dw[at:], dw)
-		return
-	}
-	n := len(dw)
-	g.set.SGD(g.p[at:at+n], dw, g.m[at:at+n], g.rate[0], float32(g.sgd.Momentum), float32(g.sgd.WeightDecay), g.sgd.Nesterov)
-}
-
-// gradTo is where a step's gradient goes, and what there is to do before.
-func (c *compiler) gradTo(s *plan.Step, op plan.ConvGradWeight) (to *gradTo, begin func()) {
-	if !op.Update {
-		return &gradTo{dw: c.f(s.Out[0])}, func() {}
-	}
-	i := s.Parameters()
-	p, m := c.f(s.Out[0]), c.f(s.Out[1])
-	copyP, copyM := c.copy(p, c.f(s.In[i])), c.copy(m, c.f(s.In[i+1]))
-	return &gradTo{set: c.set, p: p, m: m, rate: c.f(s.In[i+2]), sgd: op.SGD}, func() {
-		copyP()
-		copyM()
-	}
-}
-
 func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	if c.winograd(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel) {
 		return c.winoGradWeight(s, op)
@@ -308,7 +275,7 @@ func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 		temps: []int{v.parts * v.sums()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
 			x, dy, sums := c.source(s, op.Load), c.f(s.In[1]), temps[0]
-			to, begin := c.gradTo(s, op)
+			to, begin := c.gradTo(s, op.Update)
 			run := func(worker, i int) { v.run(i, x, dy, sums, pool.scratch[worker]) }
 			reduce := func(worker, i int) { v.reduce(c.set, i, sums, to, pool.scratch[worker]) }
 			return func() {

@@ -233,7 +233,7 @@ func (c *compiler) gatherGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 		temps: []int{v.sums()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
 			x, dy, sums := c.source(s, op.Load), c.f(s.In[1]), temps[0]
-			to, begin := c.gradTo(s, op)
+			to, begin := c.gradTo(s, op.Update)
 			run := func(worker, i int) { v.run(i, x, dy, sums, to, pool.scratch[worker], &pool.pointers[worker]) }
 			reduce := func(worker, i int) { v.reduce(i, sums, to, pool.scratch[worker]) }
 			return func() {

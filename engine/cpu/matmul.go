@@ -1,14 +1,11 @@
 package cpu
 
-import (
-	"selfcon/engine/cpu/plan"
-	"selfcon/graph"
-)
+import "selfcon/engine/cpu/plan"
 
 // matMul packs the right matrix in columns of matCols and shares out blocks of
 // the product. With few rows, as a head's with few images, that would take
 // several times as long as reading the matrix: see fewRows.
-func (c *compiler) matMul(s *plan.Step, op graph.MatMul) work {
+func (c *compiler) matMul(s *plan.Step, op plan.MatMul) work {
 	if m := s.Out[0].Shape[0]; m <= fewRowsMost && !op.TransA && s.In[1].Shape.Size() >= fewRowsFrom {
 		if op.TransB {
 			return c.fewRowsTrans(s)
@@ -39,14 +36,30 @@ func (c *compiler) matMul(s *plan.Step, op graph.MatMul) work {
 		}
 		return func() { pool.run(colBlocks, pack) }
 	}
+	if op.Do {
+		step.scratch = matRows * matCols
+	}
 	step.build = func(temps [][]float32) func() {
-		a, y, packed := c.f(s.In[0]), c.f(s.Out[0]), temps[0]
-		body := func(_, i int) {
-			j, r := i/rowBlocks, i%rowBlocks*matRows
-			c.set.GemmPacked(min(matRows, m-r), min(matCols, n-j*matCols), k, a[r*ars:], ars, ads,
-				packed[j*size:], y[r*n+j*matCols:], n, false)
+		a, packed := c.f(s.In[0]), temps[0]
+		to, begin := c.gradTo(s, op.Update)
+		body := func(worker, i int) {
+			r, col := i%rowBlocks*matRows, i/rowBlocks*matCols
+			rows, cols := min(matRows, m-r), min(matCols, n-col)
+			a, b := a[r*ars:], packed[col/matCols*size:]
+			if !op.Do {
+				c.set.GemmPacked(rows, cols, k, a, ars, ads, b, to.dw[r*n+col:], n, false)
+				return
+			}
+			y := pool.scratch[worker]
+			c.set.GemmPacked(rows, cols, k, a, ars, ads, b, y, matCols, false)
+			for i := range rows {
+				to.put((r+i)*n+col, y[i*matCols:][:cols])
+			}
 		}
-		return func() { pool.run(colBlocks*rowBlocks, body) }
+		return func() {
+			begin()
+			pool.run(colBlocks*rowBlocks, body)
+		}
 	}
 	return step
 }

@@ -3,9 +3,43 @@ package cpu
 import (
 	"math"
 
+	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
 )
+
+// gradTo is where a gradient goes: to memory of its own or, by a step of
+// SGD, into the parameters and their momentum.
+type gradTo struct {
+	dw         []float32
+	set        *kernel.Set
+	p, m, rate []float32
+	sgd        graph.SGD
+}
+
+// put takes the gradient's elements from number at on.
+func (g *gradTo) put(at int, dw []float32) {
+	if g.dw != nil {
+		copy(g.dw[at:], dw)
+		return
+	}
+	n := len(dw)
+	g.set.SGD(g.p[at:at+n], dw, g.m[at:at+n], g.rate[0], float32(g.sgd.Momentum), float32(g.sgd.WeightDecay), g.sgd.Nesterov)
+}
+
+// gradTo is where a step's gradient goes, and what there is to do before.
+func (c *compiler) gradTo(s *plan.Step, op plan.Update) (to *gradTo, begin func()) {
+	if !op.Do {
+		return &gradTo{dw: c.f(s.Out[0])}, func() {}
+	}
+	i := s.Parameters()
+	p, m := c.f(s.Out[0]), c.f(s.Out[1])
+	copyP, copyM := c.copy(p, c.f(s.In[i])), c.copy(m, c.f(s.In[i+1]))
+	return &gradTo{set: c.set, p: p, m: m, rate: c.f(s.In[i+2]), sgd: op.SGD}, func() {
+		copyP()
+		copyM()
+	}
+}
 
 func (c *compiler) lars(s *plan.Step, op graph.LARS) work {
 	momentum, decay := float32(op.Momentum), float32(op.WeightDecay)

@@ -43,20 +43,12 @@ type ConvGradInput struct {
 }
 
 // ConvGradWeight is the derivative of a convolution by its kernel: operands x,
-// dy and, with Load, affine, as with Conv. With Update, SGD follows on what it
-// computes: parameters, momentum and rate come last, and its results are SGD's.
+// dy and, with Load, affine, as with Conv, and those of an update.
 type ConvGradWeight struct {
-	Grad   graph.Conv2DGradWeight
-	Load   bool
-	Update bool
-	SGD    graph.SGD
+	Grad graph.Conv2DGradWeight
+	Load bool
+	Update
 }
-
-// updates is how many operands an update has of its own.
-const updates = 3
-
-// Parameters is the place of the first of an update's operands.
-func (s *Step) Parameters() int { return len(s.In) - updates }
 
 // LowerConv makes this package's operations of the graph's convolutions.
 func LowerConv(l *List) {
@@ -206,28 +198,6 @@ func FuseAfter(l *List) {
 			}
 			grad.Sums, grad.Mask = true, op.Mask
 			l.fuse(&Step{p.Name, grad, withOperands(p, s), []*graph.Value{dz, s.Out[0]}, "FuseAfter"}, p, s)
-		}
-	})
-}
-
-// FuseUpdate joins the weight gradient of a convolution without groups to the
-// step of SGD behind it, where nothing else wants the gradient: it is never
-// stored, and the parameters are changed while it lies in cache.
-func FuseUpdate(l *List) {
-	l.each(func(s *Step) {
-		sgd, ok := s.Op.(graph.SGD)
-		if !ok {
-			return
-		}
-		g := s.In[1]
-		p := l.producer[g]
-		if p == nil || l.only(g) != s {
-			return
-		}
-		if op, ok := p.Op.(ConvGradWeight); ok && op.Grad.Conv.Groups == 1 {
-			op.Update, op.SGD = true, sgd
-			in := slices.Concat(p.In, []*graph.Value{s.In[0], s.In[2], s.In[3]})
-			l.fuse(&Step{p.Name, op, in, s.Out, "FuseUpdate"}, p, s)
 		}
 	})
 }

@@ -40,9 +40,17 @@ func inPlace(s *Step) []pair {
 			return []pair{{0, 2}}
 		}
 	case ConvGradWeight:
-		if o.Update {
-			return []pair{{0, s.Parameters()}, {1, s.Parameters() + 1}}
-		}
+		return s.updated(o.Update)
+	case MatMul:
+		return s.updated(o.Update)
 	}
 	return nil
+}
+
+// updated lets an update's results replace its operands.
+func (s *Step) updated(u Update) []pair {
+	if !u.Do {
+		return nil
+	}
+	return []pair{{0, s.Parameters()}, {1, s.Parameters() + 1}}
 }
