@@ -208,6 +208,7 @@ func TestPassesDoNotMatter(t *testing.T) {
 			{"without FuseMask", cpu.Options{Threads: 2, Skip: []string{"FuseMask"}}, 1e-3},
 			{"without FuseAccumulate", cpu.Options{Threads: 2, Skip: []string{"FuseAccumulate"}}, 1e-3},
 			{"without FuseAfter", cpu.Options{Threads: 2, Skip: []string{"FuseAfter"}}, 1e-3},
+			{"without FuseBoth", cpu.Options{Threads: 2, Skip: []string{"FuseBoth"}}, 0},
 			{"without FuseUpdate", cpu.Options{Threads: 2, Skip: []string{"FuseUpdate"}}, 0},
 			{"without any", cpu.Options{Threads: 2, Skip: []string{cpu.SkipAll}}, 1e-3},
 		} {
@@ -290,11 +291,11 @@ func TestFusesResNet(t *testing.T) {
 		}
 	}
 	// 20 norms, whose statistics come with convolutions; those of the 8 blocks' first convolutions are applied as the
-	// second ones read. The derivatives' sums come with a convolution but for the
+	// second ones read, those of the 3 shortcuts with their blocks'. The derivatives' sums come with a convolution but for the
 	// last block's, behind the pooling; for that of the exit's stage, whose
 	// derivative is an addition; and for the shortcuts', which share a mask with
 	// their block's.
-	for kind, want := range map[string]int{"NormStats": 0, "NormApply": 12, "NormGradSums": 5, "Add": 1, "NormGradApply": 20, "ReLUGrad": 2} {
+	for kind, want := range map[string]int{"NormStats": 0, "NormApply": 9, "NormGradSums": 5, "Add": 1, "NormGradApply": 20, "ReLUGrad": 2} {
 		if count[kind] != want {
 			t.Errorf("%d steps of kind %s, want %d", count[kind], kind, want)
 		}

@@ -148,6 +148,7 @@ type apply struct {
 	op           plan.NormApply
 	scale, shift []float32
 	add          []float32 // like all of x
+	factor, plus []float32 // with Both, what is added is add·factor + plus
 }
 
 func (c *compiler) newApply(op plan.NormApply, in []*graph.Value) apply {
@@ -156,6 +157,9 @@ func (c *compiler) newApply(op plan.NormApply, in []*graph.Value) apply {
 	if op.Add {
 		a.add = c.f(in[1])
 	}
+	if op.Both {
+		a.factor, a.plus = c.affine(in[2])
+	}
 	return a
 }
 
@@ -163,11 +167,26 @@ func (c *compiler) newApply(op plan.NormApply, in []*graph.Value) apply {
 // element.
 func (a *apply) run(y, x []float32, at, rows, c0, c1 int) {
 	set, n, scale, shift := a.c.set, c1-c0, a.scale[c0:], a.shift[c0:]
+	var add []float32
+	if a.op.Add {
+		add = a.add[at:]
+	}
+	if a.op.Both {
+		// One goes to y, and from there, in cache, is added to the other: first
+		// the one that y lies on.
+		if &y[0] == &x[0] {
+			set.ScaleShift(y, x, scale, shift, rows, n)
+			x, scale, shift = add, a.factor[c0:], a.plus[c0:]
+		} else {
+			set.ScaleShift(y, add, a.factor[c0:], a.plus[c0:], rows, n)
+		}
+		add = y
+	}
 	switch {
 	case a.op.Add && a.op.ReLU:
-		set.ScaleShiftAddReLU(y, x, scale, shift, a.add[at:], rows, n)
+		set.ScaleShiftAddReLU(y, x, scale, shift, add, rows, n)
 	case a.op.Add:
-		set.ScaleShiftAdd(y, x, scale, shift, a.add[at:], rows, n)
+		set.ScaleShiftAdd(y, x, scale, shift, add, rows, n)
 	case a.op.ReLU:
 		set.ScaleShiftReLU(y, x, scale, shift, rows, n)
 	default:

@@ -13,5 +13,6 @@ var Fusions = []Fusion{
 	{"FuseAccumulate", FuseAccumulate},
 	{"FuseAfter", FuseAfter},
 	{"FuseLoad", FuseLoad},
+	{"FuseBoth", FuseBoth},
 	{"FuseUpdate", FuseUpdate},
 }

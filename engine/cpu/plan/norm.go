@@ -32,6 +32,22 @@ func FuseNorm(l *List) {
 	})
 }
 
+// FuseBoth joins two norms whose results are added, as those of a block and of
+// its shortcut.
+func FuseBoth(l *List) {
+	l.each(func(s *Step) {
+		op, ok := s.Op.(NormApply)
+		if !ok || !op.Add || op.Both {
+			return
+		}
+		r := s.In[2]
+		if p := l.producer[r]; p != nil && p.Op == (NormApply{}) && l.only(r) == s {
+			op.Both = true
+			l.fuse(&Step{s.Name, op, []*graph.Value{s.In[0], s.In[1], p.In[0], p.In[1]}, s.Out, "FuseBoth"}, p, s)
+		}
+	})
+}
+
 // FuseMask joins ReLUGrad → NormGradSums. Where the ReLU came straight from
 // this norm and nothing else wants its derivative, the mask follows from x, and
 // neither the ReLU's result nor the masked derivative is needed.

@@ -16,8 +16,9 @@ type NormStats struct{ Eps float64 }
 type NormScale struct{ Eps float64 }
 
 // NormApply is the second pass, y = factor·x + summand: operands x, affine and,
-// with Add, what is added to that. With ReLU negative results become 0.
-type NormApply struct{ Add, ReLU bool }
+// with Add, what is added to that; with Both, that is normalised as well, and its
+// affine comes last. With ReLU negative results become 0.
+type NormApply struct{ Add, Both, ReLU bool }
 
 // Mask says how a derivative passes a ReLU on its way.
 type Mask uint8
