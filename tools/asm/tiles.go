@@ -74,9 +74,10 @@ func tileKernel(g *gen, t tile) {
 
 // tileBody writes the body for one number of rows.
 //
-// It takes two steps of depth at a time, or one and the fetches: a cold B's, or
-// all and what is next. On Ice Lake the two fetches of B cost a thirtieth, and
-// with what counts the steps a twentieth; on Zen 4 neither costs anything.
+// It takes two steps of depth at a time, or one where B is cold and fetched. On
+// Ice Lake the two fetches of B cost a thirtieth, and with what counts the steps
+// a twentieth; on Zen 4 neither costs anything. What is next comes slowly enough
+// for its lines on their way not to hold up the product's own: one for two steps.
 func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[int]reg.Register) {
 	acc := func(r, c int) reg.Physical { return t.v.regs[r*t.cols+c] }
 	depth := g.Load(g.Param("depth"), g.GP64())
@@ -90,35 +91,25 @@ func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[
 	n := func(s string) string { return fmt.Sprintf("%s%d", s, rows) }
 	g.TESTQ(depth, depth)
 	g.JLE(operand.LabelRef(n("sum")))
-	loops := []string{"ahead", "cold", "warm"}
+	cold := g.Load(g.Param("cold"), g.GP8())
+	g.TESTB(cold, cold)
+	g.JEQ(operand.LabelRef(n("warm")))
 	g.TESTQ(next, next)
 	if t.ahead > 0 {
-		g.JNE(operand.LabelRef(n("ahead")))
-		cold := g.Load(g.Param("cold"), g.GP8())
-		g.TESTB(cold, cold)
-		g.JEQ(operand.LabelRef(n("warm")))
-		g.JMP(operand.LabelRef(n("cold")))
-	} else {
-		loops = []string{"ahead", "warm"}
-		g.JEQ(operand.LabelRef(n("warm")))
-	}
-	for _, loop := range loops {
-		g.Label(n(loop))
-		if loop == "warm" {
-			g.tilePairs(t, rows, a, ads, b, ldb, index, depth, n)
-			break
-		}
-		g.tileStep(t, rows, a, b, nil, index, true)
-		if loop == "ahead" {
-			g.PREFETCHT1(at(next, nil, 0, 0))
-			g.ADDQ(step, next)
-		}
-		g.ADDQ(ads, a)
-		g.ADDQ(ldb, b)
-		g.DECQ(depth)
-		g.JNE(operand.LabelRef(n(loop)))
+		g.JNE(operand.LabelRef(n("coldAhead")))
+		g.tileLoop(t, rows, "cold", a, ads, b, ldb, index, depth, nil, nil, n)
 		g.JMP(operand.LabelRef(n("sum")))
+	} else {
+		g.JEQ(operand.LabelRef(n("alone")))
 	}
+	g.tileLoop(t, rows, "coldAhead", a, ads, b, ldb, index, depth, next, step, n)
+	g.JMP(operand.LabelRef(n("sum")))
+	g.Label(n("warm"))
+	g.TESTQ(next, next)
+	g.JEQ(operand.LabelRef(n("alone")))
+	g.tilePairs(t, rows, "ahead", a, ads, b, ldb, index, depth, next, step, n)
+	g.JMP(operand.LabelRef(n("sum")))
+	g.tilePairs(t, rows, "alone", a, ads, b, ldb, index, depth, nil, nil, n)
 
 	g.Label(n("sum"))
 	c := g.Load(g.Param("c"), g.GP64())
@@ -150,25 +141,47 @@ func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[
 	g.RET()
 }
 
-// tilePairs writes the loop of two steps of depth, and the last step of an odd
-// depth.
-func (g *gen) tilePairs(t tile, rows int, a, ads, b, ldb reg.Register, index map[int]reg.Register, depth reg.Register, n func(string) string) {
+// tileLoop writes a loop of single steps of depth that fetches B and, where there
+// is a next, a line of that.
+func (g *gen) tileLoop(t tile, rows int, label string, a, ads, b, ldb reg.Register, index map[int]reg.Register, depth, next, step reg.Register, n func(string) string) {
+	g.Label(n(label))
+	g.tileStep(t, rows, a, b, nil, index, true)
+	g.fetch(next, step)
+	g.ADDQ(ads, a)
+	g.ADDQ(ldb, b)
+	g.DECQ(depth)
+	g.JNE(operand.LabelRef(n(label)))
+}
+
+// tilePairs writes a loop of two steps of depth, and the last step of an odd
+// depth. Where there is a next, it fetches one line of that.
+func (g *gen) tilePairs(t tile, rows int, label string, a, ads, b, ldb reg.Register, index map[int]reg.Register, depth, next, step reg.Register, n func(string) string) {
 	second := g.GP64()
+	g.Label(n(label))
 	g.LEAQ(at(a, ads, 1, 0), second)
 	g.SUBQ(operand.U8(2), depth)
-	g.JL(operand.LabelRef(n("last")))
-	g.Label(n("pair"))
+	g.JL(operand.LabelRef(n(label + "Last")))
+	g.Label(n(label + "Pair"))
 	g.tileStep(t, rows, a, b, nil, index, false)
+	g.fetch(next, step)
 	g.LEAQ(at(a, ads, 2, 0), a)
 	g.tileStep(t, rows, second, b, ldb, index, false)
 	g.LEAQ(at(second, ads, 2, 0), second)
 	g.LEAQ(at(b, ldb, 2, 0), b)
 	g.SUBQ(operand.U8(2), depth)
-	g.JGE(operand.LabelRef(n("pair")))
-	g.Label(n("last"))
+	g.JGE(operand.LabelRef(n(label + "Pair")))
+	g.Label(n(label + "Last"))
 	g.ADDQ(operand.U8(2), depth)
 	g.JEQ(operand.LabelRef(n("sum")))
 	g.tileStep(t, rows, a, b, nil, index, false)
+}
+
+// fetch writes the fetch of the line at next, if there is one.
+func (g *gen) fetch(next, step reg.Register) {
+	if next != nil {
+		g.PREFETCHT1(at(next, nil, 0, 0))
+		g.ADDQ(step, next)
+	}
 }
 
 // tileStep writes one step of depth, of B at b or, where there is one, ldb

@@ -38,15 +38,15 @@ func (a *Ahead) AddRows(x []float32, width, rows, stride int) {
 	a.n++
 }
 
-// take says where the next lines are and how far apart, for as many as there
-// are steps of depth, or nil.
-func (a *Ahead) take(depth int) (*float32, int) {
+// take says where the next lines are and how far apart, for as many as a tile
+// fetches, or nil.
+func (a *Ahead) take(lines int) (*float32, int) {
 	if a == nil || a.at == a.n {
 		return nil, 0
 	}
 	f := &a.ranges[a.at]
 	p := at(f.p, f.row*f.stride+f.column*line)
-	f.row += depth
+	f.row += lines
 	if f.row >= f.rows {
 		f.row = 0
 		if f.column++; f.column == f.lines {

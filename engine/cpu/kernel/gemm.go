@@ -190,7 +190,11 @@ func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 		if i < more {
 			rows++
 		}
-		next, step := ahead.take(depth)
+		lines := depth / 2
+		if i == 0 {
+			lines = depth
+		}
+		next, step := ahead.take(lines)
 		if width >= t.NR {
 			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc, i == 0, next, step)
 		} else {

@@ -36,9 +36,9 @@ type Tile struct {
 	// the same, bit for bit, for every number of rows.
 	//
 	// With cold, B's rows, NR elements each, side by side, are fetched before they
-	// are needed. Unless next is nil, it may fetch the cache lines at next and depth-1
-	// more, step elements apart, into the second-level cache; they need not
-	// exist.
+	// are needed. Unless next is nil, it may fetch lines, depth of them with cold
+	// and depth/2 without, at next and step elements apart, into the second-level
+	// cache; they need not exist.
 	Run func(rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold bool, next *float32, step int)
 }
 
