@@ -94,15 +94,19 @@ func OnInts(s *Step) bool {
 	return true
 }
 
-// servesUpdates says whether the results of s are only stored in variables.
+// servesUpdates says whether the results of s are stored in variables and
+// otherwise only read by steps of which that is true: a moving average's of
+// parameters.
 func (l *List) servesUpdates(s *Step, updated map[*graph.Value]*graph.Variable) bool {
 	any := false
 	for _, v := range s.Out {
 		if v == nil {
 			continue
 		}
-		if len(l.users[v]) > 0 {
-			return false
+		for _, u := range l.users[v] {
+			if updated[v] == nil || !l.servesUpdates(u, updated) {
+				return false
+			}
 		}
 		any = any || updated[v] != nil
 	}

@@ -62,6 +62,27 @@ func TestFuseResidual(t *testing.T) {
 	inOrder(t, l)
 }
 
+// The norm of a shortcut is applied with that of its block.
+func TestFuseBoth(t *testing.T) {
+	g := graph.New()
+	residual(g)
+	_, l := build(t, g)
+	Split(l)
+	FuseNorm(l)
+	FuseBoth(l)
+	Order(l, true)
+	inOrder(t, l)
+	var applied []*Step
+	l.each(func(s *Step) {
+		if s.Kind() == "NormApply" {
+			applied = append(applied, s)
+		}
+	})
+	if len(applied) != 1 || len(applied[0].In) != 4 || applied[0].Op != (NormApply{Add: true, Both: true, ReLU: true}) {
+		t.Errorf("norms are applied by %d steps, the first %+v", len(applied), applied[0])
+	}
+}
+
 // inOrder checks that operands come before their users.
 func inOrder(t *testing.T, l *List) {
 	t.Helper()
