@@ -43,6 +43,8 @@ var kernelFiles = []file{
 	{"rows_avx2", func(g *gen) { rows(g, avx2) }},
 	{"winograd_avx512", func(g *gen) { winograd(g, avx512) }},
 	{"winograd_avx2", func(g *gen) { winograd(g, avx2) }},
+	{"winostride_avx512", func(g *gen) { winostride(g, avx512) }},
+	{"winostride_avx2", func(g *gen) { winostride(g, avx2) }},
 	{"transpose_avx512", func(g *gen) { transpose(g, avx512) }},
 	{"transpose_avx2", func(g *gen) { transpose(g, avx2) }},
 	{"exp_avx512", func(g *gen) { exponentials(g, avx512) }},

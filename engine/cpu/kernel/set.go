@@ -72,6 +72,7 @@ type funcs struct {
 	transpose func(dst *float32, dstStep int, src *float32, srcStep int, rows, cols int)
 	windows
 	winograd
+	winostride
 	peak     func(iters int)
 	peakFLOP int // floating-point operations an iteration of peak does
 }

@@ -52,8 +52,15 @@ var avx512 = Set{
 		transpose: transposeAVX512,
 		windows:   windows{maxPoolAVX512, maxPoolGradAVX512, depthwiseAVX512, depthwiseGradAVX512},
 		winograd:  winograd{16, winoInAVX512, winoOutAVX512, winoKernelAVX512, winoGradAVX512, winoKernelGradAVX512, wino2InAVX512, wino2OutAVX512, wino2KernelAVX512},
-		peak:      peakAVX512,
-		peakFLOP:  24 * 16 * 2,
+		winostride: winostride{
+			in:         [Phases]strideIn{strideIn45AVX512, strideIn55AVX512, strideIn54AVX512, strideIn44AVX512},
+			out:        [Phases]strideOut{strideOut45AVX512, strideOut55AVX512, strideOut54AVX512, strideOut44AVX512},
+			kernel:     [Phases]strideKernel{strideKernel45AVX512, strideKernel55AVX512, strideKernel54AVX512, strideKernel44AVX512},
+			grad:       strideGrad55AVX512,
+			kernelGrad: [Phases]strideKernelGrad{strideKernelGrad45AVX512, strideKernelGrad55AVX512, strideKernelGrad54AVX512, strideKernelGrad44AVX512},
+		},
+		peak:     peakAVX512,
+		peakFLOP: 24 * 16 * 2,
 	},
 }
 
@@ -90,7 +97,14 @@ var avx2 = Set{
 		transpose: transposeAVX2,
 		windows:   windows{maxPoolAVX2, maxPoolGradAVX2, depthwiseAVX2, depthwiseGradAVX2},
 		winograd:  winograd{8, winoInAVX2, winoOutAVX2, winoKernelAVX2, winoGradAVX2, winoKernelGradAVX2, wino2InAVX2, wino2OutAVX2, wino2KernelAVX2},
-		peak:      peakAVX2,
-		peakFLOP:  12 * 8 * 2,
+		winostride: winostride{
+			in:         [Phases]strideIn{strideIn45AVX2, strideIn55AVX2, strideIn54AVX2, strideIn44AVX2},
+			out:        [Phases]strideOut{strideOut45AVX2, strideOut55AVX2, strideOut54AVX2, strideOut44AVX2},
+			kernel:     [Phases]strideKernel{strideKernel45AVX2, strideKernel55AVX2, strideKernel54AVX2, strideKernel44AVX2},
+			grad:       strideGrad55AVX2,
+			kernelGrad: [Phases]strideKernelGrad{strideKernelGrad45AVX2, strideKernelGrad55AVX2, strideKernelGrad54AVX2, strideKernelGrad44AVX2},
+		},
+		peak:     peakAVX2,
+		peakFLOP: 12 * 8 * 2,
 	},
 }
