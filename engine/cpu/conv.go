@@ -161,7 +161,9 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	x, w, y := s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape
 	f := forward(op.Conv, x, w, y)
 	var part correlator
-	if winograd := c.winograd(op.Conv, x, w); !winograd && !op.Load && f.unrolls() && c.winogradFew(op.Conv, x, w) {
+	if c.winoStrides(op.Conv, x, w) {
+		part = newWinoStride(c.set, f, false, op.Load)
+	} else if winograd := c.winograd(op.Conv, x, w); !winograd && !op.Load && f.unrolls() && c.winogradFew(op.Conv, x, w) {
 		part = newWinoFew(c.set, f)
 	} else {
 		part = newCorrelator(c.set, f, op.Load, winograd)
@@ -201,6 +203,8 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 	var parts []correlator
 	if phases := backward(op.Grad.Conv, x, w, dy); phases[0].depthwise() {
 		parts = append(parts, newDepthwise(c.set, phases...))
+	} else if c.winoStrides(op.Grad.Conv, x, w) {
+		parts = append(parts, newWinoStride(c.set, phases[0], true, false))
 	} else {
 		for _, p := range phases {
 			parts = append(parts, newCorrelator(c.set, p, false, winograd))
@@ -256,6 +260,16 @@ type afterwards struct {
 	finish func()
 }
 
+// transforms says whether a correlator is one of Winograd's, which add to
+// results as they write them and whose rows are short.
+func transforms(c correlator) bool {
+	switch c.(type) {
+	case *wino, *winoStride:
+		return true
+	}
+	return false
+}
+
 // joinedChannels is from how many channels of a pixel on a call for them pays.
 const joinedChannels = 128
 
@@ -278,7 +292,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 	}
 	k.temps = []int{packed, inputs}
 	rows, n, block, count := channelBlocks(s.Out[0].Shape)
-	_, short := parts[0].(*wino)
+	short := transforms(parts[0])
 	joined := len(parts) == 1 && then != nil && !(then.twice && short)
 	if joined {
 		r := parts[0].regions(0, nil)[0]
@@ -322,7 +336,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 		before := func() {}
 		if add != nil {
 			first.add = c.f(add)
-			if _, ok := parts[0].(*wino); !ok {
+			if !transforms(parts[0]) {
 				before = c.copy(first.y, first.add)
 				first.add = first.y
 			}

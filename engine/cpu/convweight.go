@@ -263,6 +263,9 @@ func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	if c.winograd(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel) {
 		return c.winoGradWeight(s, op)
 	}
+	if c.winoStrideGrads(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel) {
+		return c.winoStrideGradWeight(s, op)
+	}
 	switch f := forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape); {
 	case f.depthwise():
 		return c.depthGradWeight(s, f)

@@ -474,24 +474,11 @@ func (v *wino) run(i int, j *job, scratch []float32, own *pointers) {
 	}
 	for f := range freqs {
 		u := us[f*su:]
-		for _, p := range v.panelsOf(o0, outs) {
+		for _, p := range columns(v.panels, o0, outs) {
 			p.multiply(n, v.ci, vs[f*sv:], tv, 1, u[(p.col-o0)*v.ci:], p.tile.NR, ms[f*sm+p.col-o0:], tm, false, nil, &own.ahead)
 		}
 	}
 	v.output(t0, n, j, o0, outs, ms, dump, own)
-}
-
-// panelsOf is the panels of some output channels.
-func (v *wino) panelsOf(o0, outs int) []panel {
-	i := 0
-	for v.panels[i].col < o0 {
-		i++
-	}
-	k := i
-	for k < len(v.panels) && v.panels[k].col < o0+outs {
-		k++
-	}
-	return v.panels[i:k]
 }
 
 func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
@@ -501,7 +488,7 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 	ms, scratch := scratch[:freqs*sm], scratch[freqs*sm:]
 	su := v.strideU()
 	us, scratch := scratch[:freqs*su], scratch[freqs*su:]
-	panels := v.panelsOf(o0, outs)
+	panels := columns(v.panels, o0, outs)
 	for l0 := 0; l0 < v.ci; l0 += inBlock {
 		depth := min(inBlock, v.ci-l0)
 		for _, p := range panels {

@@ -186,16 +186,23 @@ func (v *winoGrad) finish(to *gradTo, c0, nc, o0, no int, sums []float32, step i
 	for i := range nc {
 		v.set.WinogradKernelGrad(scratch[i*9*no:], no, sums[i*no:], step, no)
 	}
-	// The variable's rows crowd few sets of the cache: a few at a time.
-	rows := scratch[9*nc*no:]
+	to.transposed(v.corr, c0, nc, o0, no, scratch, v.set)
+}
+
+// transposed takes the gradient of nc input channels, from c0, and no output
+// channels, from o0: rows of those, for each input channel its nine taps. The
+// floats after them are scratch. The variable's rows crowd few sets of the
+// cache: a few at a time.
+func (g *gradTo) transposed(c *corr, c0, nc, o0, no int, dw []float32, set *kernel.Set) {
+	rows := dw[9*nc*no:]
 	for o := 0; o < no; o += kernel.WinogradLanes {
-		if at := ((o0+o)*v.ci + c0) * 9; to.dw != nil {
-			v.set.Transpose(to.dw[at:], v.ci*9, scratch[o:], no, nc*9, kernel.WinogradLanes)
+		if at := ((o0+o)*c.ci + c0) * 9; g.dw != nil {
+			set.Transpose(g.dw[at:], c.ci*9, dw[o:], no, nc*9, kernel.WinogradLanes)
 			continue
 		}
-		v.set.Transpose(rows, nc*9, scratch[o:], no, nc*9, kernel.WinogradLanes)
+		set.Transpose(rows, nc*9, dw[o:], no, nc*9, kernel.WinogradLanes)
 		for j := range kernel.WinogradLanes {
-			to.put(((o0+o+j)*v.ci+c0)*9, rows[j*nc*9:][:nc*9])
+			g.put(((o0+o+j)*c.ci+c0)*9, rows[j*nc*9:][:nc*9])
 		}
 	}
 }

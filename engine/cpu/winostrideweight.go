@@ -1,0 +1,162 @@
+package cpu
+
+import (
+	"selfcon/engine/cpu/kernel"
+	"selfcon/engine/cpu/plan"
+)
+
+// winoStrideGrad is the weight gradient of a 3×3 convolution of stride 2 by the
+// transforms of its phases: for each frequency a product Vᵀ·D whose depth is
+// tiles, V the transformed pixels of the phases that take part in it, D the
+// transformed dy, and one transform of the sums. V and D are stored; a task is a
+// block of channels, over all tiles.
+//
+// V's part of a product is transposed first, so that a row's tiles lie side by
+// side (see gatherGrad). V lies as V[frequency][block of input channels][tile][phase, channel].
+type winoStrideGrad struct {
+	*corr  // the forward convolution
+	set    *kernel.Set
+	tiles  *strideTiles
+	depth  int // tiles a sum
+	ins    int // input channels of a block
+	outs   int // output channels
+	pixels strideLoader
+}
+
+const (
+	strideGradIn  = 32
+	strideGradOut = 128
+)
+
+func newWinoStrideGrad(set *kernel.Set, c *corr, load bool) *winoStrideGrad {
+	c.panels, c.cols = panelsFor(set, c.co)
+	v := &winoStrideGrad{corr: c, set: set, tiles: newStrideTiles(c.n, c.oh, c.ow)}
+	v.pixels = strideLoader{set: set, tiles: v.tiles, h: c.h, w: c.w, c: c.ci, load: load, zeros: make([]float32, max(c.ci, c.co))}
+	v.depth = min(gradDepth, len(v.tiles.all))
+	v.ins, v.outs = min(strideGradIn, c.ci), min(strideGradOut, c.co)
+	return v
+}
+
+// strides says how V lies, and the floats from tile to tile and from frequency to
+// frequency of D.
+func (v *winoStrideGrad) strides() (in place, td, sd int) {
+	n := len(v.tiles.all)
+	in = place{tv: int(kernel.Phases) * v.ins, cb: v.ins}
+	in.cs = n * in.tv
+	in.sv = apart(blocksOf(v.ci, in.cb) * in.cs)
+	td = v.co + gap
+	return in, td, apart(n * td)
+}
+
+func (v *winoStrideGrad) temp() int {
+	in, _, sd := v.strides()
+	return strideFreqs * (in.sv + sd)
+}
+
+// strideSums is the floats from a frequency's sums to the next's.
+func (v *winoStrideGrad) strideSums() int {
+	return apart(int(kernel.Phases) * v.ins * v.outs)
+}
+
+// rows is the floats of V's part of a product, transposed.
+func (v *winoStrideGrad) rows() int { return int(kernel.Phases) * v.ins * (v.depth + gap) }
+
+func (v *winoStrideGrad) scratch() int {
+	return max(strideFreqs*v.strideSums()+max(v.rows(), 9*v.ins*(v.outs+kernel.WinogradLanes)), v.pixels.scratch(fewer))
+}
+
+func (v *winoStrideGrad) firstTasks() int { return blocksOf(len(v.tiles.all), fewer) }
+
+// first fills a few tiles of V and D.
+func (v *winoStrideGrad) first(i int, x source, dy, temp, scratch []float32, p *pointers) {
+	in, td, sd := v.strides()
+	ds := temp[strideFreqs*in.sv:]
+	t0 := i * fewer
+	n := min(fewer, len(v.tiles.all)-t0)
+	v.pixels.transform(temp[t0*in.tv:], in, t0, n, x, scratch, p)
+	for t := t0; t < t0+n; t++ {
+		strideSquare(&p.out, v.tiles.all[t], dy, v.pixels.zeros, v.oh, v.ow, v.co)
+		v.set.StrideGrad(ds[t*td:], sd, &p.out, v.co)
+	}
+}
+
+// strideSquare is the pixels of a tile, of images of h×w and c channels; outside
+// of the image and of the tile it points at other.
+func strideSquare(p *[16]*float32, at strideTile, y, other []float32, h, w, c int) {
+	for i := range tileSide {
+		row := p[tileSide*i : tileSide*i+tileSide : tileSide*i+tileSide]
+		from := ((at.im*h+at.y+i)*w + at.x) * c
+		for j := range row {
+			if i < at.rows && j < at.width && at.y+i < h && at.x+j < w {
+				row[j] = &y[from]
+			} else {
+				row[j] = &other[0]
+			}
+			from += c
+		}
+	}
+}
+
+func (v *winoStrideGrad) lastTasks() int { return blocksOf(v.ci, v.ins) * blocksOf(v.co, v.outs) }
+
+// last sums a block of channels, and brings it back and into the variable's order.
+func (v *winoStrideGrad) last(i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
+	in, td, sd := v.strides()
+	blocks := blocksOf(v.ci, v.ins)
+	c0, o0 := i%blocks*v.ins, i/blocks*v.outs
+	nc, no := min(v.ins, v.ci-c0), min(v.outs, v.co-o0)
+	vs, ds := temp[c0/v.ins*in.cs:], temp[strideFreqs*in.sv:]
+	ss := v.strideSums()
+	sums, scratch := scratch[:strideFreqs*ss], scratch[strideFreqs*ss:]
+	panels := columns(v.panels, o0, no)
+	for f := range strideFreqs {
+		from, n, p0, p1 := v.tiles.need(f, 0, len(v.tiles.all))
+		rows, sum := int(p1-p0)*nc, sums[f*ss+int(p0)*nc*no:]
+		if n <= 0 {
+			clear(sum[:rows*no])
+			continue
+		}
+		own.ahead.Reset()
+		if f+1 < strideFreqs {
+			if from, n, p0, p1 := v.tiles.need(f+1, 0, len(v.tiles.all)); n > 0 {
+				own.ahead.AddRows(vs[(f+1)*in.sv+from*in.tv+int(p0)*nc:], int(p1-p0)*nc, n, in.tv)
+				own.ahead.AddRows(ds[(f+1)*sd+from*td+o0:], no, n, td)
+			}
+		}
+		for t0 := 0; t0 < n; t0 += v.depth {
+			m := min(v.depth, n-t0)
+			transposeRows(v.set, scratch, v.depth+gap, vs[f*in.sv+(from+t0)*in.tv+int(p0)*nc:], in.tv, m, rows)
+			for _, p := range panels {
+				p.multiply(rows, m, scratch, v.depth+gap, 1, ds[f*sd+(from+t0)*td+p.col:], td, sum[p.col-o0:], no, t0 > 0, nil, &own.ahead)
+			}
+		}
+	}
+	v.finish(to, c0, nc, o0, no, sums, scratch)
+}
+
+// finish transforms sums and brings them to the variable.
+func (v *winoStrideGrad) finish(to *gradTo, c0, nc, o0, no int, sums, scratch []float32) {
+	for i := range nc {
+		v.set.StrideKernelGrad(scratch[i*9*no:], no, sums[i*no:], v.strideSums(), nc*no, no)
+	}
+	to.transposed(v.corr, c0, nc, o0, no, scratch, v.set)
+}
+
+func (c *compiler) winoStrideGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
+	v := newWinoStrideGrad(c.set, forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape), op.Load)
+	pool := c.pool
+	return work{
+		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
+		build: func(temps [][]float32) func() {
+			x, dy, temp := c.source(s, op.Load), c.f(s.In[1]), temps[0]
+			to, begin := c.gradTo(s, op)
+			first := func(worker, i int) { v.first(i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
+			last := func(worker, i int) { v.last(i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
+			return func() {
+				begin()
+				pool.run(v.firstTasks(), first)
+				pool.run(v.lastTasks(), last)
+			}
+		},
+	}
+}
