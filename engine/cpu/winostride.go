@@ -335,6 +335,11 @@ func (v *winoStride) flops() float64 {
 	return 2 * float64(v.n) * float64(v.tiles.h*v.tiles.w) * 9 * float64(v.ci*v.co)
 }
 
+// cost counts the products that the tiles need; the transforms' share is small.
+func (v *winoStride) cost() float64 {
+	return 2 * float64(v.n*strideProducts(v.tiles.h)*strideProducts(v.tiles.w)) * float64(v.ci*v.co)
+}
+
 // wide and deep are how many phases a product has in its columns and its depth.
 func (v *winoStride) wide() int {
 	if v.back {

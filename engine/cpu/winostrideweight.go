@@ -149,7 +149,7 @@ func (c *compiler) winoStrideGradWeight(s *plan.Step, op plan.ConvGradWeight) wo
 		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
 		build: func(temps [][]float32) func() {
 			x, dy, temp := c.source(s, op.Load), c.f(s.In[1]), temps[0]
-			to, begin := c.gradTo(s, op)
+			to, begin := c.gradTo(s, op.Update)
 			first := func(worker, i int) { v.first(i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
 			last := func(worker, i int) { v.last(i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
 			return func() {
