@@ -7,7 +7,7 @@ import (
 	"selfcon/graph"
 )
 
-// winoStrides says whether a 3×3 convolution of stride 2 or its data gradient,
+// winoStrides says whether a 3×3 convolution of stride 2, or its data gradient,
 // goes by the transforms of its four phases (kernel.Phase).
 func (c *compiler) winoStrides(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(x))
@@ -85,7 +85,7 @@ type strideTiles struct {
 
 type strideTile struct {
 	im, y, x    int
-	rows, width int // 3 or 4; of them, those outside of the image count
+	rows, width int // 3 or 4, with those outside of the image
 }
 
 func newStrideTiles(n, h, w int) *strideTiles {
@@ -505,6 +505,8 @@ func (v *winoStride) scale() int {
 	return 1
 }
 
+// reads adds nothing: products fetch the next frequency's numbers, which leaves
+// no room for another task's.
 func (v *winoStride) reads(int, *job, *kernel.Ahead) {}
 
 func (v *winoStride) run(i int, j *job, scratch []float32, own *pointers) {
