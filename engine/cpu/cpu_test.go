@@ -74,6 +74,13 @@ func same(t *testing.T, what string, got, want map[string][]float64, tolerance f
 // strides, groups, residual sums, pools and odd numbers of channels.
 func randomNetwork(t *testing.T, r *rand.Rand) optest.Case {
 	t.Helper()
+	return networkOf(t, r, []int{3, 8, 12, 16, 24, 40}, []int{1, 2, 3, 5}, []int{1, 2, 3}, 2)
+}
+
+// networkOf is a random network with blocks of such numbers of channels, whose
+// first convolutions have such kernels and strides and, some, groups.
+func networkOf(t *testing.T, r *rand.Rand, channelsOf, kernels, strides []int, groups int) optest.Case {
+	t.Helper()
 	g := graph.New()
 	c := optest.Case{Variables: map[string]engine.Tensor{}}
 	normal := func(scale float64, shape ...int) engine.Tensor {
@@ -109,13 +116,13 @@ func randomNetwork(t *testing.T, r *rand.Rand) optest.Case {
 	x := images
 	for b := range 1 + r.IntN(4) {
 		name := fmt.Sprint("block", b, ".")
-		groups := 1
-		out := pick(3, 8, 12, 16, 24, 40)
+		cut := 1
+		out := pick(channelsOf...)
 		if x.Shape[3]%2 == 0 && out%2 == 0 && r.IntN(3) == 0 {
-			groups = 2
+			cut = groups
 		}
-		stride := 1 + r.IntN(3)
-		h := g.ReLU(name+"relu", norm(name+"norm", conv(name+"conv", x, out, pick(1, 2, 3, 5), stride, groups)))
+		stride := pick(strides...)
+		h := g.ReLU(name+"relu", norm(name+"norm", conv(name+"conv", x, out, pick(kernels...), stride, cut)))
 		if b%2 == 1 {
 			h = g.ReLU(name+"relu1", norm(name+"norm1", conv(name+"depthwise", h, out, 5, 1+b/2, out)))
 		}

@@ -93,24 +93,28 @@ func TestConvOption(t *testing.T) {
 // weight gradient, whose sums are over the positions, grows no faster than the
 // square root of what it is relative to.
 func TestWinogradError(t *testing.T) {
-	shapes := []struct{ n, size, ci, co int }{
-		{4, 32, 64, 64}, {4, 16, 128, 128}, {4, 8, 256, 256}, {4, 4, 512, 512}, {2, 14, 256, 256}, {2, 7, 512, 512},
+	shapes := []struct{ n, size, ci, co, stride int }{
+		{4, 32, 64, 64, 1}, {4, 16, 128, 128, 1}, {4, 8, 256, 256, 1}, {4, 4, 512, 512, 1}, {2, 14, 256, 256, 1}, {2, 7, 512, 512, 1},
+		{4, 32, 64, 128, 2}, {4, 16, 128, 256, 2}, {4, 8, 256, 512, 2}, {2, 28, 256, 256, 2}, {2, 14, 512, 512, 2},
 	}
 	if os.Getenv("SELFCON_ERRORS") != "" {
-		shapes = append(shapes, []struct{ n, size, ci, co int }{{64, 32, 64, 64}, {64, 16, 128, 128}, {64, 8, 256, 256}, {64, 4, 512, 512}, {4, 56, 64, 64}, {4, 28, 128, 128}}...)
+		shapes = append(shapes, []struct{ n, size, ci, co, stride int }{
+			{64, 32, 64, 64, 1}, {64, 16, 128, 128, 1}, {64, 8, 256, 256, 1}, {64, 4, 512, 512, 1}, {4, 56, 64, 64, 1}, {4, 28, 128, 128, 1},
+			{64, 32, 64, 128, 2}, {64, 16, 128, 256, 2}, {64, 8, 256, 512, 2}, {8, 56, 128, 128, 2}, {8, 28, 256, 256, 2}, {8, 14, 512, 512, 2},
+		}...)
 	} else if raceEnabled {
 		t.Skip("slow, and nothing to race")
 	} else if testing.Short() {
 		shapes = shapes[3:4]
 	}
 	for _, z := range shapes {
-		p, in := convProgram(t, z.n, z.size, z.ci, z.co, 3, 1)
+		p, in := convProgram(t, z.n, z.size, z.ci, z.co, 3, z.stride)
 		// Pixels behind a ReLU are not negative: their mean makes sums larger.
 		x := in["x"].Data.([]float32)
 		for i := range x {
 			x[i] = max(0, x[i])
 		}
-		want := convDefinition(in, z.n, z.size, z.ci, z.co)
+		want := convDefinition(in, z.n, z.size, z.ci, z.co, z.stride)
 		for _, conv := range []string{"direct", "winograd"} {
 			e := newEngine(t, cpu.Options{Conv: conv})
 			exe, err := e.Compile(p)
@@ -124,7 +128,7 @@ func TestWinogradError(t *testing.T) {
 			for _, name := range []string{"y", "dx", "dw"} {
 				got := out[name].Float64s()
 				worst, rms := farthest(got, want[name]), relative(got, want[name])
-				t.Logf("%d×%d², %d to %d, %-8s %-2s: largest error %.1e, root mean square %.1e", z.n, z.size, z.ci, z.co, conv, name, worst, rms)
+				t.Logf("%d×%d², %d to %d, stride %d, %-8s %-2s: largest error %.1e, root mean square %.1e", z.n, z.size, z.ci, z.co, z.stride, conv, name, worst, rms)
 				// Twice the worst of all shapes that were measured.
 				if !(worst < 5e-5) {
 					t.Errorf("%+v, %s: %s is off by %.2g", z, conv, name, worst)
@@ -146,11 +150,12 @@ func relative(got, want []float64) float64 {
 
 // convDefinition is convProgram's results in float64, for 3×3 kernels, each as
 // nine matrix products.
-func convDefinition(in map[string]engine.Tensor, n, size, ci, co int) map[string][]float64 {
+func convDefinition(in map[string]engine.Tensor, n, size, ci, co, stride int) map[string][]float64 {
 	x, w, dy := in["x"].Float64s(), in["w"].Float64s(), in["dy"].Float64s()
-	y, dx, dw := make([]float64, n*size*size*co), make([]float64, len(x)), make([]float64, len(w))
-	mat := func(rows, cols int, d []float64) blas64.General {
-		return blas64.General{Rows: rows, Cols: cols, Stride: cols, Data: d}
+	out := (size + stride - 1) / stride
+	y, dx, dw := make([]float64, n*out*out*co), make([]float64, len(x)), make([]float64, len(w))
+	mat := func(rows, cols, stride int, d []float64) blas64.General {
+		return blas64.General{Rows: rows, Cols: cols, Stride: stride, Data: d}
 	}
 	for tap := range 9 {
 		ky, kx := tap/3-1, tap%3-1
@@ -160,15 +165,21 @@ func convDefinition(in map[string]engine.Tensor, n, size, ci, co int) map[string
 				wt[i*co+o] = w[(o*ci+i)*9+tap]
 			}
 		}
+		first := max(0, -kx)
+		count := (size-1-kx)/stride + 1 - first
+		count = min(count, out-first)
 		for im := range n {
-			for row := max(0, -ky); row < min(size, size-ky); row++ {
-				first, count := max(0, -kx), size-max(kx, -kx)
-				at, from := (im*size+row)*size+first, (im*size+row+ky)*size+first+kx
-				xs, dxs := mat(count, ci, x[from*ci:][:count*ci]), mat(count, ci, dx[from*ci:][:count*ci])
-				ys, dys := mat(count, co, y[at*co:][:count*co]), mat(count, co, dy[at*co:][:count*co])
-				blas64.Gemm(blas.NoTrans, blas.NoTrans, 1, xs, mat(ci, co, wt), 1, ys)
-				blas64.Gemm(blas.NoTrans, blas.Trans, 1, dys, mat(ci, co, wt), 1, dxs)
-				blas64.Gemm(blas.Trans, blas.NoTrans, 1, xs, dys, 1, mat(ci, co, dwt))
+			for row := range out {
+				iy := row*stride + ky
+				if iy < 0 || iy >= size || count <= 0 {
+					continue
+				}
+				at, from := (im*out+row)*out+first, (im*size+iy)*size+first*stride+kx
+				xs, dxs := mat(count, ci, stride*ci, x[from*ci:]), mat(count, ci, stride*ci, dx[from*ci:])
+				ys, dys := mat(count, co, co, y[at*co:]), mat(count, co, co, dy[at*co:])
+				blas64.Gemm(blas.NoTrans, blas.NoTrans, 1, xs, mat(ci, co, co, wt), 1, ys)
+				blas64.Gemm(blas.NoTrans, blas.Trans, 1, dys, mat(ci, co, co, wt), 1, dxs)
+				blas64.Gemm(blas.Trans, blas.NoTrans, 1, xs, dys, 1, mat(ci, co, co, dwt))
 			}
 		}
 		for o := range co {

@@ -1,12 +1,18 @@
 package cpu_test
 
 import (
+	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"selfcon/engine"
 	"selfcon/engine/cpu"
 	"selfcon/engine/cpu/kernel"
+	"selfcon/graph"
+	"selfcon/internal/testkit/optest"
+	"selfcon/model"
 )
 
 // Convolutions of stride 2 by the transforms of their phases give what the
@@ -59,4 +65,107 @@ func TestStrideDoesNotMatter(t *testing.T) {
 			}
 		}
 	}
+}
+
+// By default the phases' transforms are for shapes where they were measured to
+// pay: which results then have other bits than direct sums.
+func TestStrideChoice(t *testing.T) {
+	if kernel.Best().Name == "generic" {
+		t.Skip("plain Go keeps to direct sums")
+	}
+	for _, z := range []struct {
+		n, size, ci, co int
+		want            []string
+	}{
+		{8, 56, 128, 128, []string{"dx", "y"}}, {8, 28, 256, 256, []string{"dw"}}, {8, 14, 512, 512, []string{"dw", "dx", "y"}},
+		{16, 32, 64, 128, []string{"dx", "y"}}, {16, 16, 128, 256, []string{"dw", "dx", "y"}}, {32, 8, 256, 512, []string{"dw", "dx", "y"}},
+		{1, 32, 64, 128, nil}, {8, 56, 120, 128, nil},
+	} {
+		p, in := convProgram(t, z.n, z.size, z.ci, z.co, 3, 2)
+		run := func(conv string) map[string]engine.Tensor {
+			x, err := newEngine(t, cpu.Options{Conv: conv}).Compile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := x.Run(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		var got []string
+		direct := run("direct")
+		for name, v := range run("") {
+			if !slices.Equal(v.Float64s(), direct[name].Float64s()) {
+				got = append(got, name)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, z.want) {
+			t.Errorf("%d×%d², %d to %d: transforms for %v, want %v", z.n, z.size, z.ci, z.co, got, z.want)
+		}
+	}
+}
+
+// What is fused with convolutions is fused with those of stride 2 by their
+// phases: one step of random networks is the same without any pass but for
+// rounding.
+func TestStrideFusions(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 12))
+	for i := range networks(t) {
+		c := networkOf(t, r, []int{16, 32, 48}, []int{3}, []int{2}, 1)
+		c.Runs = c.Runs[:1]
+		want := state(t, cpu.Options{Threads: 2, Conv: "winograd"}, c)
+		for _, pass := range []string{"FuseNorm", "FuseMask", "FuseAccumulate", "FuseAfter", cpu.SkipAll} {
+			got := state(t, cpu.Options{Threads: 2, Conv: "winograd", Skip: []string{pass}}, c)
+			same(t, fmt.Sprintf("network %d without %s", i, pass), got, want, 1e-3)
+		}
+	}
+}
+
+// The same bits for the passes that change none, of residual networks whose
+// strided convolutions also normalise what they read and add to gradients.
+// Images have sides of 20, 10, 5 and 3.
+func TestStrideResNets(t *testing.T) {
+	for _, arch := range []string{"resnet18", "resnet50"} {
+		p, in := trainingStep(t, model.Config{Arch: arch, Exits: []int{2}, Width: 16, ImageHeight: 20, ImageWidth: 20, ImageChannels: 3}, 12)
+		c := optest.Case{Program: p, Variables: map[string]engine.Tensor{}, Runs: []map[string]engine.Tensor{in}}
+		for _, v := range p.Variables {
+			c.Variables[v.Name] = engine.InitialValue(v, 1)
+		}
+		want := state(t, cpu.Options{Threads: 2, Conv: "winograd"}, c)
+		same(t, arch+", 3 threads", state(t, cpu.Options{Threads: 3, Conv: "winograd"}, c), want, 0)
+		for _, pass := range []string{"FuseNorm", "FuseLoad", "FuseUpdate", "Recompute"} {
+			got := state(t, cpu.Options{Threads: 2, Conv: "winograd", Skip: []string{pass}}, c)
+			same(t, arch+" without "+pass, got, want, 0)
+		}
+	}
+}
+
+// In inference a strided convolution's norm is applied to each block of its
+// results: the same bits as apart.
+func TestStrideInference(t *testing.T) {
+	net, err := model.New(model.Config{Arch: "resnet50", Width: 32, ImageHeight: 18, ImageWidth: 18, ImageChannels: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := graph.New()
+	for i, f := range net.Encode(g, g.Input("x", graph.Float, 5, 18, 18, 3), false) {
+		g.Output(fmt.Sprint("exit", i), f)
+	}
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := make([]float32, 5*18*18*3)
+	r := rand.New(rand.NewPCG(7, 8))
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	c := optest.Case{Program: p, Variables: map[string]engine.Tensor{}, Runs: []map[string]engine.Tensor{{"x": engine.Float32(x, 5, 18, 18, 3)}}}
+	for _, v := range p.Variables {
+		c.Variables[v.Name] = engine.InitialValue(v, 1)
+	}
+	want := state(t, cpu.Options{Threads: 1, Conv: "winograd", Skip: []string{cpu.SkipAll}}, c)
+	same(t, "fused", state(t, cpu.Options{Threads: 2, Conv: "winograd"}, c), want, 0)
 }
