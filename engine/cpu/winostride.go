@@ -17,7 +17,7 @@ func (c *compiler) winoStrides(o graph.Conv2D, x, kernelShape graph.Shape) bool 
 // pixels and gradients: to write and read them has to pay too.
 func (c *compiler) winoStrideGrads(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 	co, ci := kernelShape[0], kernelShape[1]
-	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || strideTileCount(x) >= strideFewest && 81*ci+25*co <= ci*co*81/125)
+	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(x) && 81*ci+25*co <= ci*co*81/125)
 }
 
 func (c *compiler) mayStride(o graph.Conv2D, kernelShape graph.Shape) bool {
