@@ -83,7 +83,7 @@ type Run struct {
 	SaveEvery string `json:"save_every"`
 	Keep      int    `json:"keep"`
 	Threads   int    `json:"threads"` // of the engine; 0: one a core
-	Memory    string `json:"memory"`  // fast: convolutions are never repeated; least: wherever that saves memory; empty: where a step would take more than 640 MB
+	Memory    string `json:"memory"`  // fast: convolutions are never repeated; least: wherever that saves memory; empty: where a step would take more than 560 MB
 	Workers   int    `json:"workers"` // that load and augment images; 0: one a core
 }
 

@@ -51,7 +51,7 @@ parameters of the backbone up to there and of the exit's sub-network, the
 multiply-accumulates of one image (twice as many FLOPs) and the memory that each
 image of a batch takes; and, beside the backbone, the memory that each image takes
 in training with all exits listed, by ` + "`selfcon-s`" + ` with --memory fast, without which
-steps of more than 640 MB take less. The memory is the CPU engine's own plan;
+steps of more than 560 MB take less. The memory is the CPU engine's own plan;
 parameters and, in training, the optimizer's state come on top, once.`,
 		Example: `  selfcon models
   selfcon models resnet50 wrn_28_10 --image 224 --exits all

@@ -170,7 +170,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 }
 
 // repeated is the most that may be repeated by itself, as a share of the products.
-const repeated = 9
+const repeated = 8
 
 // recompute is the list with steps repeated in place of keeping their results,
 // as far as Options.Memory asks for it.

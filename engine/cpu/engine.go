@@ -32,7 +32,7 @@ type Options struct {
 	// Memory is what to do for less of it. All choices apply norms a second time
 	// in the backward pass instead of keeping their results, a pass over memory
 	// each. "" repeats convolutions as well where a program's values take more
-	// than Arena, the cheapest for what they free first, for a ninth of what its
+	// than Arena, the cheapest for what they free first, for an eighth of what its
 	// products cost at most; MemoryLeast wherever it makes the arena smaller;
 	// MemoryFast never. The bits don't depend on it.
 	Memory string
@@ -51,7 +51,7 @@ const (
 )
 
 // DefaultArena is memory that every machine has to spare.
-const DefaultArena = 640e6
+const DefaultArena = 560e6
 
 // SkipAll, in Options.Skip, runs every operation by itself, and once.
 const SkipAll = "all"
