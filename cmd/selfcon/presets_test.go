@@ -52,30 +52,35 @@ func TestPresets(t *testing.T) {
 
 // The memory of a preset's step has the state of its own optimizer: none but
 // momentum, or the two moments of AdamW, each as large as the parameters; and a
-// moving average where one is kept. Looked at with micro-batches: a whole batch's
-// values take more with AdamW, which has gradients stored.
+// moving average where one is kept. What a step's values take is the planner's.
 func TestPresetMemory(t *testing.T) {
 	p, err := config.FindPreset("cifar100-resnet18-selfcon-s")
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := map[string]presetMemory{}
-	memory := func(optimizer string, average float64) float64 {
+	variables := func(optimizer string, average float64) (bytes float64) {
 		c := p.Run
 		c.Optimizer, c.Average = optimizer, average
-		_, micro, err := memoryOf(c, known)
+		known := map[string]presetMemory{}
+		whole, micro, err := memoryOf(c, known)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return micro
+		for _, m := range known {
+			bytes = m.variables
+		}
+		if len(known) != 1 || whole <= bytes || micro <= bytes {
+			t.Errorf("%s, average %g: %.0f bytes, by micro-batches %.0f, of which variables %.0f", optimizer, average, whole, micro, bytes)
+		}
+		return bytes
 	}
-	const parameters = 4 * 11e6 // ResNet-18 has 11 million; exit and heads have some more, and so may each view
-	sgd := memory("sgd", 0)
+	const parameters = 4 * 11e6 // ResNet-18 has 11 million; exit and heads have some more
+	sgd := variables("sgd", 0)
 	for _, x := range []struct {
 		optimizer string
 		average   float64
 	}{{"adamw", 0}, {"sgd", 0.99}} {
-		if more := memory(x.optimizer, x.average) - sgd; more < parameters || more > 1.5*parameters {
+		if more := variables(x.optimizer, x.average) - sgd; more < parameters || more > 1.5*parameters {
 			t.Errorf("%s, average %g: %.0f bytes more than SGD, want about %.0f", x.optimizer, x.average, more, parameters)
 		}
 	}
