@@ -362,6 +362,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 			}
 			return k, i
 		}
+		tile := &c.set.Tiles[0]
 		run := func(worker, i, next int) {
 			own := &pool.pointers[worker]
 			own.ahead.Reset()
@@ -377,6 +378,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 				k, next := locate(next)
 				parts[k].reads(next, &jobs[k], &own.ahead)
 			}
+			own.ahead.Over(int(p.cost() / float64(p.tasks()*2*tile.MR*tile.NR)))
 			p.run(i, &jobs[k], pool.scratch[worker], own)
 			if joined {
 				end.each(i, own.regions)

@@ -139,7 +139,11 @@ func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 		a, lda := scratch, v.kc+gap
 		if v.stride == 1 && depth == v.ci {
 			lda = v.ci
-			j.x.load(v.set, a, m0*v.ci, m, v.ci)
+			if j.x.scale == nil { // they lie in one stream as it is
+				a = j.x.x[m0*v.ci:]
+			} else {
+				j.x.load(v.set, a, m0*v.ci, m, v.ci)
+			}
 		} else {
 			p := v.from(m0)
 			for r := range m {

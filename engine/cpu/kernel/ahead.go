@@ -8,6 +8,8 @@ package kernel
 // few streams; products have the load ports to spare.
 type Ahead struct {
 	n, at  int
+	lines  int  // in all
+	dense  bool // a line for each step of depth, or one for two
 	ranges [8]fetch
 }
 
@@ -21,7 +23,12 @@ type fetch struct {
 const line = 16 // floats of a cache line
 
 // Reset forgets everything.
-func (a *Ahead) Reset() { a.n, a.at = 0, 0 }
+func (a *Ahead) Reset() { a.n, a.at, a.lines, a.dense = 0, 0, 0, false }
+
+// Over says for how many steps of depth there are products: where there are
+// fewer than two for a line, each step fetches one. Fewer at a time would be better
+// for those products whose own lines have to wait for a place among them.
+func (a *Ahead) Over(steps int) { a.dense = 2*a.lines > steps }
 
 // Add adds x.
 func (a *Ahead) Add(x []float32) {
@@ -35,6 +42,7 @@ func (a *Ahead) AddRows(x []float32, width, rows, stride int) {
 	}
 	_ = x[(rows-1)*stride]
 	a.ranges[a.n] = fetch{p: &x[0], rows: rows, stride: stride, lines: blocks(width, line)}
+	a.lines += rows * blocks(width, line)
 	a.n++
 }
 

@@ -190,15 +190,16 @@ func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 		if i < more {
 			rows++
 		}
+		single := i == 0 || ahead != nil && ahead.dense
 		lines := depth / 2
-		if i == 0 {
+		if single {
 			lines = depth
 		}
 		next, step := ahead.take(lines)
 		if width >= t.NR {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc, i == 0, next, step)
+			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc, single, next, step)
 		} else {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, i == 0, next, step)
+			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, single, next, step)
 			for r := range rows {
 				row, from := c[ci+r*ldc:], tmp[r*t.NR:]
 				if acc {
