@@ -10,14 +10,14 @@ import (
 // winoStrides says whether a 3×3 convolution of stride 2, or its data gradient,
 // goes by the transforms of its four phases (kernel.Phase).
 func (c *compiler) winoStrides(o graph.Conv2D, x, kernelShape graph.Shape) bool {
-	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(x))
+	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(x, c.set.Lanes))
 }
 
 // winoStrideGrads says the same of its weight gradient, which stores transformed
 // pixels and gradients: to write and read them has to pay too.
 func (c *compiler) winoStrideGrads(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 	co, ci := kernelShape[0], kernelShape[1]
-	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(x) && 81*ci+25*co <= ci*co*81/125)
+	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(x, c.set.Lanes) && (81*ci+25*co)*c.set.Lanes <= 32*ci*co*81/125)
 }
 
 func (c *compiler) mayStride(o graph.Conv2D, kernelShape graph.Shape) bool {
@@ -38,12 +38,13 @@ func strideTileCount(x graph.Shape) int {
 }
 
 // worthStride says whether the transforms pay: where they need less than six
-// tenths of the direct sums' time. Down or across, a tile of four results needs
+// tenths of the direct sums' time or, on cores that multiply half as fast, three
+// quarters. Down or across, a tile of four results needs
 // nine products a pair of channels and one of three eight, where the definition
 // takes three for each; direct sums, whose tiles are pieces of an image's rows,
 // lose as much time as four more positions on each. This tells apart what was
 // measured (docs/log.md).
-func worthStride(x graph.Shape) bool {
+func worthStride(x graph.Shape, lanes int) bool {
 	h, w := blocksOf(x[1], 2), blocksOf(x[2], 2)
 	down, across := strideProducts(h), strideProducts(w)
 	piece := 14.
@@ -51,7 +52,11 @@ func worthStride(x graph.Shape) bool {
 		piece = float64(even(w, 14))
 	}
 	direct := 9 * float64(h*w) * (1 + 4/piece) / (1 + 4./14)
-	return strideTileCount(x) >= strideFewest && float64(down*across) <= 0.6*direct
+	share := 0.6
+	if lanes <= 16 {
+		share = 0.75
+	}
+	return strideTileCount(x) >= strideFewest && float64(down*across) <= share*direct
 }
 
 // strideProducts is the products, along n results, of a pair of channels.

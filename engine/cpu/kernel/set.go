@@ -17,6 +17,9 @@ type Set struct {
 	// Tiles are the matrix product kernels, widest first. Every NR is a
 	// multiple of the last one's.
 	Tiles []Tile
+	// Lanes is how many float32s a core multiplies and adds in a cycle: where it is
+	// half as many, what saves products by moving more memory pays sooner.
+	Lanes int
 
 	fn funcs
 }

@@ -13,13 +13,16 @@ func machineSets() []*Set {
 		return nil
 	}
 	if x.HasAVX512F && x.HasAVX512VL && x.HasBMI2 {
+		if x.HasAVX512BF16 && !x.HasAVXVNNI {
+			avx512.Lanes = 16 // Zen 4 takes its vectors of 512 bits in two halves
+		}
 		sets = append(sets, &avx512)
 	}
 	return append(sets, &avx2)
 }
 
 var avx512 = Set{
-	Name: "avx512",
+	Name: "avx512", Lanes: 32,
 	Tiles: []Tile{
 		{MR: 14, NR: 32, Run: tile14x32AVX512},
 		{MR: 14, NR: 16, Run: tile14x16AVX512},
@@ -65,7 +68,7 @@ var avx512 = Set{
 }
 
 var avx2 = Set{
-	Name: "avx2",
+	Name: "avx2", Lanes: 16,
 	Tiles: []Tile{
 		{MR: 6, NR: 16, Run: tile6x16AVX2},
 		{MR: 12, NR: 8, Run: tile12x8AVX2},
