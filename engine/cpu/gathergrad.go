@@ -35,13 +35,18 @@ const (
 	gradFloats    = 256 * 256 // floats of a block's sums
 	gradColumns   = 512       // columns of a block
 	gradPositions = 128
+	gradFewer     = 112
 	gradOuts      = 8 // output channels a task of reduce
 )
 
 func newGatherGrad(set *kernel.Set, c *corr) *gatherGrad {
 	c.set = set
 	v := &gatherGrad{corr: c, m: c.n * c.oh * c.ow, bo: even(c.co, gradBlockOut)}
-	v.depth = min(v.m, gradPositions)
+	v.depth = gradPositions
+	if last(v.m, gradFewer)*gradPositions > last(v.m, gradPositions)*gradFewer {
+		v.depth = gradFewer // whose last block is fuller: images of 7·2ⁿ pixels a side
+	}
+	v.depth = min(v.m, v.depth)
 	most := min(gradColumns, gradFloats/v.bo)
 	taps, each := c.kh*c.kw, 1
 	switch {
@@ -65,6 +70,9 @@ func newGatherGrad(set *kernel.Set, c *corr) *gatherGrad {
 	v.parts = max(1, min(blocksOf(16, blocks), blocksOf(v.m, v.depth), max(1, 1<<19/(c.k()*c.co))))
 	return v
 }
+
+// last is the size of the last block of n.
+func last(n, size int) int { return (n-1)%size + 1 }
 
 // columns is the columns of a span, stride the floats from row to row of them.
 func (s *gradSpan) columns() int { return s.run.taps * s.n }
@@ -121,7 +129,10 @@ func (v *gatherGrad) run(i int, x source, dy, sums []float32, to *gradTo, scratc
 		own.ahead.Reset()
 		if b+1 < b1 {
 			v.next(m0+v.depth, o0, no, s, x, dy, &own.ahead)
+		} else if v.direct() {
+			to.reads(o0*v.k()+s.c0, columns, no, v.k(), &own.ahead)
 		}
+		own.ahead.Over(blocksOf(no, s.panels[0].tile.MR) * len(s.panels) * m)
 		for _, p := range s.panels {
 			p.tile.Columns(no, m, as, lda, 1, bs[p.col:], ldb, block[p.col:], ldb, b > b0, p.tile.NR, nil, &own.ahead)
 		}

@@ -12,13 +12,16 @@ func (c *compiler) matMul(s *plan.Step, op plan.MatMul) work {
 		}
 		return c.fewRows(s)
 	}
-	const matRows, matCols = 56, 128
+	matRows, matCols := 56, 128
 	m, n := s.Out[0].Shape[0], s.Out[0].Shape[1]
 	k, ars, ads := s.In[0].Shape[1], s.In[0].Shape[1], 1
 	if op.TransA {
 		k, ars, ads = s.In[0].Shape[0], 1, s.In[0].Shape[1]
 	}
 	ldb := s.In[1].Shape[1]
+	if op.Do && k <= fewDeep {
+		matRows, matCols = 14, 2048
+	}
 	colBlocks, rowBlocks := (n+matCols-1)/matCols, (m+matRows-1)/matRows
 	size := c.set.PackedLen(k, matCols)
 	step := work{temps: []int{colBlocks * size}, flops: 2 * float64(m) * float64(n) * float64(k), weight: s.In[1]}
@@ -63,6 +66,11 @@ func (c *compiler) matMul(s *plan.Step, op plan.MatMul) work {
 	}
 	return step
 }
+
+// fewDeep is the depth up to which a gradient that goes into an optimizer's step
+// is made in few long rows: the step takes longer than the product then, and the
+// parameters' memory is read in order.
+const fewDeep = 64
 
 const (
 	fewRowsMost = 32

@@ -27,6 +27,14 @@ func (g *gradTo) put(at int, dw []float32) {
 	g.set.SGD(g.p[at:at+n], dw, g.m[at:at+n], g.rate[0], float32(g.sgd.Momentum), float32(g.sgd.WeightDecay), g.sgd.Nesterov)
 }
 
+// reads adds what put reads for rows of so many elements, a stride apart.
+func (g *gradTo) reads(at, width, rows, stride int, a *kernel.Ahead) {
+	if g.dw == nil {
+		a.AddRows(g.p[at:], width, rows, stride)
+		a.AddRows(g.m[at:], width, rows, stride)
+	}
+}
+
 // gradTo is where a step's gradient goes, and what there is to do before.
 func (c *compiler) gradTo(s *plan.Step, op plan.Update) (to *gradTo, begin func()) {
 	if !op.Do {

@@ -11,8 +11,8 @@ import (
 //
 // With few channels the tiles are cut into parts; each sums on its own, block by
 // block in cache, and the parts are added up in order. With many, whose sums
-// would not fit a cache, V and D are stored, and a task is a block of channels,
-// over all tiles.
+// would not fit a cache, V and D of a chunk of tiles are stored, and a task is a
+// block of channels, over all of the chunk's tiles.
 type winoGrad struct {
 	*corr // the forward convolution
 	grid
@@ -20,26 +20,34 @@ type winoGrad struct {
 	stored bool
 	block  int // tiles
 	parts  int
-	side   int // channels of a block, when stored
+	chunk  int // tiles that are stored at a time
+	ins    int // input channels of a block then
+	outs   int // and output channels
 	pixels loader
 	zeros  []float32
 }
 
 const (
-	gradParts = 8  // parts of the tiles
-	gradBlock = 32 // tiles a block with few channels
-	gradSide  = 64 // channels of a task's block with many
-	gradDepth = 64 // tiles a sum: longer ones lose precision
-	gradRows  = 16 // input channels a task of the last transform
+	gradParts = 8         // parts of the tiles
+	gradBlock = 32        // tiles a block with few channels
+	gradSide  = 64        // channels of a task's block with many, at most
+	gradChunk = 512       // tiles that are stored at a time, at most
+	gradStore = 128 * 128 // V and D are stored for so many channels
+	gradDepth = 64        // tiles a sum: longer ones lose precision
+	gradRows  = 16        // input channels a task of the last transform
 )
 
 func newWinoGrad(set *kernel.Set, c *corr, load bool) *winoGrad {
 	c.panels, c.cols = panelsFor(set, c.co)
 	v := &winoGrad{corr: c, grid: newGrid(c.n, c.h, c.w), set: set, zeros: make([]float32, max(c.ci, c.co))}
 	v.pixels = loader{set, v.grid, c.ci, load, v.zeros}
-	if v.stored = c.ci*c.co >= storeU; v.stored {
-		v.block = even(v.tiles(), gradDepth)
-		v.side = gradSide
+	if v.stored = c.ci*c.co >= gradStore; v.stored {
+		v.chunk = even(v.tiles(), gradChunk)
+		v.block = even(v.chunk, gradDepth)
+		v.ins, v.outs = gradSide, gradSide
+		if c.ci*c.co < storeU {
+			v.outs /= 2
+		}
 		return v
 	}
 	n := gradBlock
@@ -53,12 +61,19 @@ func newWinoGrad(set *kernel.Set, c *corr, load bool) *winoGrad {
 
 func (v *winoGrad) blocks() int { return blocksOf(v.tiles(), v.block) }
 
+func (v *winoGrad) chunks() int {
+	if v.stored {
+		return blocksOf(v.tiles(), v.chunk)
+	}
+	return 1
+}
+
 // strides are the floats from tile to tile and from frequency to frequency, of
 // V and of D.
 func (v *winoGrad) strides() (tv, sv, td, sd int) {
 	tv, td = v.ci+gap, v.co+gap
 	if v.stored {
-		return tv, apart(v.tiles() * tv), td, apart(v.tiles() * td)
+		return tv, apart(v.chunk * tv), td, apart(v.chunk * td)
 	}
 	return tv, apart(v.block * tv), td, apart(v.block * td)
 }
@@ -66,23 +81,28 @@ func (v *winoGrad) strides() (tv, sv, td, sd int) {
 // strideSums is the floats from a frequency's sums to the next's.
 func (v *winoGrad) strideSums() int {
 	if v.stored {
-		return apart(v.side * v.side)
+		return apart(v.ins * v.outs)
 	}
 	return apart(v.ci * v.co)
 }
 
-// temp is the floats of the parts' sums, or of V and D.
+// temp is the floats of the parts' sums, or of V and D and, with more chunks than
+// one, of the blocks' sums.
 func (v *winoGrad) temp() int {
 	if v.stored {
 		_, sv, _, sd := v.strides()
-		return freqs * (sv + sd)
+		n := freqs * (sv + sd)
+		if v.chunks() > 1 {
+			n += v.lastTasks() * freqs * v.strideSums()
+		}
+		return n
 	}
 	return v.parts * freqs * v.strideSums()
 }
 
 func (v *winoGrad) scratch() int {
 	if v.stored {
-		return max(freqs*v.strideSums()+9*v.side*(v.side+kernel.WinogradLanes), v.pixels.scratch(fewer))
+		return max(freqs*v.strideSums()+9*v.ins*(v.outs+kernel.WinogradLanes), v.pixels.scratch(fewer))
 	}
 	_, sv, _, sd := v.strides()
 	return max(freqs*(sv+sd)+v.pixels.scratch(v.block), 9*gradRows*(v.co+kernel.WinogradLanes))
@@ -98,19 +118,22 @@ func (v *winoGrad) transform(vs, ds []float32, t0, n, k int, x source, dy, scrat
 	}
 }
 
-// firstTasks and first: the sums of a part, or a block's V and D.
-func (v *winoGrad) firstTasks() int {
+// inChunk is the tiles of a chunk.
+func (v *winoGrad) inChunk(chunk int) int { return min(v.chunk, v.tiles()-chunk*v.chunk) }
+
+// firstTasks and first: the sums of a part, or V and D of a few tiles of a chunk.
+func (v *winoGrad) firstTasks(chunk int) int {
 	if v.stored {
-		return blocksOf(v.tiles(), fewer)
+		return blocksOf(v.inChunk(chunk), fewer)
 	}
 	return v.parts
 }
 
-func (v *winoGrad) first(i int, x source, dy, temp, scratch []float32, p *pointers) {
+func (v *winoGrad) first(chunk, i int, x source, dy, temp, scratch []float32, p *pointers) {
 	tv, sv, td, sd := v.strides()
 	if v.stored {
-		t0 := i * fewer
-		v.transform(temp, temp[freqs*sv:], t0, min(fewer, v.tiles()-t0), t0, x, dy, scratch, p)
+		t := i * fewer
+		v.transform(temp, temp[freqs*sv:], chunk*v.chunk+t, min(fewer, v.inChunk(chunk)-t), t, x, dy, scratch, p)
 		return
 	}
 	ss := v.strideSums()
@@ -133,14 +156,14 @@ func (v *winoGrad) first(i int, x source, dy, temp, scratch []float32, p *pointe
 // input channels, or of a block of channels whose sums it makes first.
 func (v *winoGrad) lastTasks() int {
 	if v.stored {
-		return blocksOf(v.ci, v.side) * blocksOf(v.co, v.side)
+		return blocksOf(v.ci, v.ins) * blocksOf(v.co, v.outs)
 	}
 	return v.ci / gradRows
 }
 
-func (v *winoGrad) last(i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
+func (v *winoGrad) last(chunk, i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
 	if v.stored {
-		v.lastStored(i, temp, to, scratch, own)
+		v.lastStored(chunk, i, temp, to, scratch, own)
 		return
 	}
 	n := gradRows * v.co
@@ -154,30 +177,42 @@ func (v *winoGrad) last(i int, temp []float32, to *gradTo, scratch []float32, ow
 	v.finish(to, i*gradRows, gradRows, 0, v.co, temp[i*n:], ss, scratch)
 }
 
-func (v *winoGrad) lastStored(i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
+func (v *winoGrad) lastStored(chunk, i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
 	tv, sv, td, sd := v.strides()
-	rows := blocksOf(v.ci, v.side)
-	c0, o0 := i%rows*v.side, i/rows*v.side
-	nc, no := min(v.side, v.ci-c0), min(v.side, v.co-o0)
+	blocks := blocksOf(v.ci, v.ins)
+	c0, o0 := i%blocks*v.ins, i/blocks*v.outs
+	nc, no := min(v.ins, v.ci-c0), min(v.outs, v.co-o0)
 	vs, ds := temp[:freqs*sv], temp[freqs*sv:]
 	ss := v.strideSums()
 	sums, out := scratch[:freqs*ss], scratch[freqs*ss:]
+	ends := chunk == v.chunks()-1
+	if v.chunks() > 1 {
+		sums = temp[freqs*(sv+sd+i*ss):][:freqs*ss]
+	}
+	tiles, panels := v.inChunk(chunk), columns(v.panels, o0, no)
 	for f := range freqs {
 		own.ahead.Reset()
 		if f+1 < freqs {
-			own.ahead.AddRows(vs[(f+1)*sv+c0:], nc, v.tiles(), tv)
-			own.ahead.AddRows(ds[(f+1)*sd+o0:], no, v.tiles(), td)
+			own.ahead.AddRows(vs[(f+1)*sv+c0:], nc, tiles, tv)
+			own.ahead.AddRows(ds[(f+1)*sd+o0:], no, tiles, td)
+			if chunk > 0 {
+				own.ahead.Add(sums[(f+1)*ss:][:nc*no])
+			}
 		}
-		for t0 := 0; t0 < v.tiles(); t0 += v.block {
-			n := min(v.block, v.tiles()-t0)
-			for _, p := range v.panels {
-				if p.col >= o0 && p.col < o0+no {
-					p.multiply(nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*ss+p.col-o0:], no, t0 > 0, nil, &own.ahead)
-				}
+		if ends {
+			to.readsTransposed(v.corr, c0, nc, o0+no*f/freqs, o0+no*(f+1)/freqs, &own.ahead)
+		}
+		own.ahead.Over(blocksOf(nc, panels[0].tile.MR) * len(panels) * tiles)
+		for t0 := 0; t0 < tiles; t0 += v.block {
+			n := min(v.block, tiles-t0)
+			for _, p := range panels {
+				p.multiply(nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*ss+p.col-o0:], no, chunk > 0 || t0 > 0, nil, &own.ahead)
 			}
 		}
 	}
-	v.finish(to, c0, nc, o0, no, sums, ss, out)
+	if ends {
+		v.finish(to, c0, nc, o0, no, sums, ss, out)
+	}
 }
 
 // finish transforms sums, nc·no of each frequency, and brings them to the
@@ -207,6 +242,13 @@ func (g *gradTo) transposed(c *corr, c0, nc, o0, no int, dw []float32, set *kern
 	}
 }
 
+// readsTransposed adds what transposed reads for output channels o to end.
+func (g *gradTo) readsTransposed(c *corr, c0, nc, o, end int, a *kernel.Ahead) {
+	if o < end {
+		g.reads((o*c.ci+c0)*9, 9*nc, end-o, 9*c.ci, a)
+	}
+}
+
 func (c *compiler) winoGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	v := newWinoGrad(c.set, forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape), op.Load)
 	pool := c.pool
@@ -216,12 +258,15 @@ func (c *compiler) winoGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 		build: func(temps [][]float32) func() {
 			x, dy, temp := c.source(s, op.Load), c.f(s.In[1]), temps[0]
 			to, begin := c.gradTo(s, op.Update)
-			first := func(worker, i int) { v.first(i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
-			last := func(worker, i int) { v.last(i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
+			chunk := 0
+			first := func(worker, i int) { v.first(chunk, i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
+			last := func(worker, i int) { v.last(chunk, i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
 			return func() {
 				begin()
-				pool.run(v.firstTasks(), first)
-				pool.run(v.lastTasks(), last)
+				for chunk = range v.chunks() {
+					pool.run(v.firstTasks(chunk), first)
+					pool.run(v.lastTasks(), last)
+				}
 			}
 		},
 	}
