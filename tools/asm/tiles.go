@@ -34,18 +34,17 @@ func tilesAVX2(g *gen) {
 }
 
 // tileKernel writes one tile kernel: a body for every number of rows, and a
-// chain of comparisons before them.
+// chain of comparisons before them. What changes from tile to tile is kept in the
+// arguments' memory, as no register is left.
 //
 // One pointer walks down A, a step of depth at a time. Index registers with
 // 1, 3, 5, … 13 times the row stride, scaled by 1, 2, 4 or 8, reach its rows.
 func tileKernel(g *gen, t tile) {
 	name := fmt.Sprintf("tile%dx%d%s", t.mr, t.cols*t.v.lanes, t.v.suffix)
-	g.begin(name, "func(rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold bool, next *float32, step int)",
+	g.begin(name, "func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold, dense bool, next *float32, step int)",
 		"is [Tile].Run; [tile4x8] is its definition.")
 
-	a := g.Load(g.Param("a"), g.GP64())
 	ads := g.Load(g.Param("ads"), g.GP64())
-	b := g.Load(g.Param("b"), g.GP64())
 	ldb := g.Load(g.Param("ldb"), g.GP64())
 	rows := g.Load(g.Param("rows"), g.GP64())
 	index := map[int]reg.Register{1: g.Load(g.Param("ars"), g.GP64())}
@@ -68,18 +67,23 @@ func tileKernel(g *gen, t tile) {
 		if r < t.mr {
 			g.Label(fmt.Sprintf("rows%d", r))
 		}
-		g.tileBody(t, r, a, ads, b, ldb, index)
+		g.tileBody(t, r, ads, ldb, index)
 	}
 }
 
 // tileBody writes the body for one number of rows.
 //
-// It takes two steps of depth at a time, or one where B is cold and fetched. On
+// It takes two steps of depth at a time, or one where B is cold and fetched or
+// what is next comes densely. On
 // Ice Lake the two fetches of B cost a thirtieth, and with what counts the steps
 // a twentieth; on Zen 4 neither costs anything. What is next comes slowly enough
-// for its lines on their way not to hold up the product's own: one for two steps.
-func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[int]reg.Register) {
+// for its lines on their way not to hold up the product's own, one for two steps,
+// unless most would then not have come when they are needed.
+func (g *gen) tileBody(t tile, rows int, ads, ldb reg.Register, index map[int]reg.Register) {
 	acc := func(r, c int) reg.Physical { return t.v.regs[r*t.cols+c] }
+	n := func(s string) string { return fmt.Sprintf("%s%d", s, rows) }
+	g.Label(n("tile"))
+	a, b := g.Load(g.Param("a"), g.GP64()), g.Load(g.Param("b"), g.GP64())
 	depth := g.Load(g.Param("depth"), g.GP64())
 	next, step := g.Load(g.Param("next"), g.GP64()), g.Load(g.Param("step"), g.GP64())
 	g.SHLQ(operand.U8(2), step)
@@ -88,7 +92,6 @@ func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[
 			g.zero(t.v, acc(r, c))
 		}
 	}
-	n := func(s string) string { return fmt.Sprintf("%s%d", s, rows) }
 	g.TESTQ(depth, depth)
 	g.JLE(operand.LabelRef(n("sum")))
 	cold := g.Load(g.Param("cold"), g.GP8())
@@ -103,11 +106,14 @@ func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[
 		g.JEQ(operand.LabelRef(n("alone")))
 	}
 	g.tileLoop(t, rows, "coldAhead", a, ads, b, ldb, index, depth, next, step, n)
+	g.Store(next, g.Param("next"))
 	g.JMP(operand.LabelRef(n("sum")))
 	g.Label(n("warm"))
 	g.TESTQ(next, next)
 	g.JEQ(operand.LabelRef(n("alone")))
 	g.tilePairs(t, rows, "ahead", a, ads, b, ldb, index, depth, next, step, n)
+	g.Label(n("aheadEnd"))
+	g.Store(next, g.Param("next"))
 	g.JMP(operand.LabelRef(n("sum")))
 	g.tilePairs(t, rows, "alone", a, ads, b, ldb, index, depth, nil, nil, n)
 
@@ -133,10 +139,22 @@ func (g *gen) tileBody(t tile, rows int, a, ads, b, ldb reg.Register, index map[
 		for i := range t.cols {
 			g.VMOVUPS(acc(r, i), at(c, nil, 0, i*t.v.bytes))
 		}
-		if r < rows-1 {
-			g.ADDQ(ldc, c)
-		}
+		g.ADDQ(ldc, c)
 	}
+
+	left := g.Load(g.Param("tiles"), g.GP64())
+	g.DECQ(left)
+	g.JLE(operand.LabelRef(n("end")))
+	g.Store(left, g.Param("tiles"))
+	g.Store(c, g.Param("c"))
+	a = g.Load(g.Param("a"), g.GP64())
+	rowsBytes := g.GP64()
+	g.IMUL3Q(operand.U8(rows), index[1], rowsBytes)
+	g.ADDQ(rowsBytes, a)
+	g.Store(a, g.Param("a"))
+	g.Store(g.Load(g.Param("dense"), g.GP8()), g.Param("cold"))
+	g.JMP(operand.LabelRef(n("tile")))
+	g.Label(n("end"))
 	g.VZEROUPPER()
 	g.RET()
 }
@@ -156,7 +174,10 @@ func (g *gen) tileLoop(t tile, rows int, label string, a, ads, b, ldb reg.Regist
 // tilePairs writes a loop of two steps of depth, and the last step of an odd
 // depth. Where there is a next, it fetches one line of that.
 func (g *gen) tilePairs(t tile, rows int, label string, a, ads, b, ldb reg.Register, index map[int]reg.Register, depth, next, step reg.Register, n func(string) string) {
-	second := g.GP64()
+	second, end := g.GP64(), "sum"
+	if next != nil {
+		end = label + "End"
+	}
 	g.Label(n(label))
 	g.LEAQ(at(a, ads, 1, 0), second)
 	g.SUBQ(operand.U8(2), depth)
@@ -172,7 +193,7 @@ func (g *gen) tilePairs(t tile, rows int, label string, a, ads, b, ldb reg.Regis
 	g.JGE(operand.LabelRef(n(label + "Pair")))
 	g.Label(n(label + "Last"))
 	g.ADDQ(operand.U8(2), depth)
-	g.JEQ(operand.LabelRef(n("sum")))
+	g.JEQ(operand.LabelRef(n(end)))
 	g.tileStep(t, rows, a, b, nil, index, false)
 }
 

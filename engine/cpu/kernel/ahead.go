@@ -46,20 +46,32 @@ func (a *Ahead) AddRows(x []float32, width, rows, stride int) {
 	a.n++
 }
 
-// take says where the next lines are and how far apart, for as many as a tile
-// fetches, or nil.
-func (a *Ahead) take(lines int) (*float32, int) {
+// take says where the next lines are and how far apart, or nil, and for how many
+// of so many tiles of a depth: as many as it takes to reach a range's last row.
+func (a *Ahead) take(tiles, depth int, cold bool) (next *float32, step, n int) {
 	if a == nil || a.at == a.n {
-		return nil, 0
+		return nil, 0, tiles
+	}
+	each := depth / 2
+	if a.dense {
+		each = depth
+	}
+	lines := each
+	if cold {
+		lines = depth
 	}
 	f := &a.ranges[a.at]
-	p := at(f.p, f.row*f.stride+f.column*line)
+	p, n := at(f.p, f.row*f.stride+f.column*line), 1
 	f.row += lines
+	if rest := f.rows - f.row; rest > 0 && each > 0 {
+		n += min(tiles-1, blocks(rest, each))
+		f.row += (n - 1) * each
+	}
 	if f.row >= f.rows {
 		f.row = 0
 		if f.column++; f.column == f.lines {
 			a.at++
 		}
 	}
-	return p, f.stride
+	return p, f.stride, n
 }

@@ -24,6 +24,8 @@ const (
 
 	maxMR = 16
 	maxNR = 32
+
+	maxTiles = 32 // of a call: Go can't interrupt it
 )
 
 // gemmScratch is room for copies of parts of A, B and C. It grows with the
@@ -184,24 +186,23 @@ func spread(buf *[]float32, a []float32, m, k, ars, ads int) (copied []float32, 
 func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, width int, tmp []float32, ahead *Ahead) {
 	parts := blocks(m, t.MR)
 	small, more := m/parts, m%parts
-	ai, ci := 0, 0
-	for i := range parts {
-		rows := small
+	for i := 0; i < parts; {
+		rows, n := small, parts-i
 		if i < more {
-			rows++
+			rows, n = small+1, more-i
 		}
-		single := i == 0 || ahead != nil && ahead.dense
-		lines := depth / 2
-		if single {
-			lines = depth
+		if width < t.NR {
+			n = 1
 		}
-		next, step := ahead.take(lines)
+		next, step, n := ahead.take(min(n, maxTiles), depth, i == 0)
+		dense := ahead != nil && ahead.dense
+		cold := i == 0 || dense
 		if width >= t.NR {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &c[ci], ldc, acc, single, next, step)
+			t.Run(n, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, cold, dense, next, step)
 		} else {
-			t.Run(rows, depth, &a[ai], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, single, next, step)
+			t.Run(1, rows, depth, &a[0], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, cold, dense, next, step)
 			for r := range rows {
-				row, from := c[ci+r*ldc:], tmp[r*t.NR:]
+				row, from := c[r*ldc:], tmp[r*t.NR:]
 				if acc {
 					for j := range width {
 						row[j] += from[j]
@@ -211,7 +212,9 @@ func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 				}
 			}
 		}
-		ai, ci = ai+rows*ars, ci+rows*ldc
+		if i += n; i < parts {
+			a, c = a[n*rows*ars:], c[n*rows*ldc:]
+		}
 	}
 }
 

@@ -29,20 +29,22 @@ type Set struct {
 type Tile struct {
 	MR, NR int
 
-	// Run computes, for i in [0,rows) and j in [0,NR),
+	// Run computes so many tiles, one after another: for i in [0,tiles*rows) and
+	// j in [0,NR),
 	//
 	//	C[i*ldc+j] = (acc ? C[i*ldc+j] : 0) + Σ_{k<depth} A[i*ars+k*ads] * B[k*ldb+j]
 	//
-	// with rows in 1..MR and pointers to first elements. Strides are in
+	// with at least one tile, rows in 1..MR and pointers to first elements. Strides are in
 	// elements and may have any value. The sum starts from zero, runs
 	// through k in order with one accumulator, and is added to C last; it is
 	// the same, bit for bit, for every number of rows.
 	//
-	// With cold, B's rows, NR elements each, side by side, are fetched before they
-	// are needed. Unless next is nil, it may fetch lines, depth of them with cold
-	// and depth/2 without, at next and step elements apart, into the second-level
-	// cache; they need not exist.
-	Run func(rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold bool, next *float32, step int)
+	// With cold, B's rows, NR elements each, side by side, are fetched for the first
+	// tile before they are needed. Unless next is nil, it may fetch lines, depth of
+	// them for that tile or, with dense, for each, and depth/2 for the others, from
+	// next on and step elements apart, into the second-level cache; they need not
+	// exist.
+	Run func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold, dense bool, next *float32, step int)
 }
 
 // funcs are a set's kernels for rows of channels. Lengths have been checked

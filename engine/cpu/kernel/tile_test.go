@@ -69,9 +69,11 @@ func TestTile(t *testing.T) {
 			for rows := 1; rows <= tile.MR; rows++ {
 				for _, depth := range []int{0, 1, 2, 3, 8, 37} {
 					for _, layout := range layouts {
-						for bits := range 64 {
+						for bits := range 256 {
 							back, acc := bits&1 != 0, bits&2 != 0
-							ars, ads := layout.strides(rows, depth)
+							tiles := 1 + 2*(bits>>7)
+							all := tiles * rows
+							ars, ads := layout.strides(all, depth)
 							ldb, ldc := tile.NR, tile.NR
 							if bits&4 != 0 {
 								ldb += 5
@@ -80,9 +82,9 @@ func TestTile(t *testing.T) {
 								ldc += 3
 							}
 							// Room for one element where depth is 0.
-							a := ga.Place(max(1, (rows-1)*ars+(depth-1)*ads+1), back)
+							a := ga.Place(max(1, (all-1)*ars+(depth-1)*ads+1), back)
 							b := gb.Place(max(1, (depth-1)*ldb+tile.NR), back)
-							c := gc.Place((rows-1)*ldc+tile.NR, back)
+							c := gc.Place((all-1)*ldc+tile.NR, back)
 							fill(r, a)
 							fill(r, b)
 							fill(r, c)
@@ -91,7 +93,7 @@ func TestTile(t *testing.T) {
 							if bits&16 != 0 {
 								next = &a[0]
 							}
-							tile.Run(rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, bits&32 != 0, next, 16*(rows+1))
+							tile.Run(tiles, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, bits&32 != 0, bits&64 != 0, next, 16*(rows+1))
 							for at := range c {
 								i, j := at/ldc, at%ldc
 								if j >= tile.NR {
@@ -102,8 +104,8 @@ func TestTile(t *testing.T) {
 								}
 								want, bound := product(i, j, depth, a, ars, ads, b, ldb, was[at], acc)
 								if diff := math.Abs(float64(c[at]) - want); !(diff <= bound) {
-									t.Fatalf("%dx%d, %d rows, depth %d, A by %s, acc %v: C[%d,%d] = %g, want %g ± %g",
-										tile.MR, tile.NR, rows, depth, layout.name, acc, i, j, c[at], want, bound)
+									t.Fatalf("%dx%d, %d tiles of %d rows, depth %d, A by %s, acc %v: C[%d,%d] = %g, want %g ± %g",
+										tile.MR, tile.NR, tiles, rows, depth, layout.name, acc, i, j, c[at], want, bound)
 								}
 							}
 						}
@@ -125,12 +127,12 @@ func TestTileRowsDoNotMatter(t *testing.T) {
 			fill(r, a)
 			fill(r, b)
 			want := make([]float32, tile.MR*tile.NR)
-			tile.Run(tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false, false, nil, 0)
+			tile.Run(1, tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false, false, false, nil, 0)
 			next := [2]*float32{&b[0], nil}
 			for rows := 1; rows < tile.MR; rows++ {
 				for from := 0; from+rows <= tile.MR; from++ {
 					got := make([]float32, rows*tile.NR)
-					tile.Run(rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false, from%4 < 2, next[from%2], -16)
+					tile.Run(1, rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false, from%4 < 2, from%8 < 4, next[from%2], -16)
 					same(t, fmt.Sprintf("%dx%d, rows %d to %d", tile.MR, tile.NR, from, from+rows), got, want[from*tile.NR:(from+rows)*tile.NR])
 				}
 			}
