@@ -417,6 +417,11 @@ func copyRun(dst, src []float32) {
 	}
 }
 
+// steps is the steps of depth that products of m rows with panels take.
+func steps(panels []panel, m, depth int) int {
+	return blocksOf(m, panels[0].tile.MR) * len(panels) * depth
+}
+
 // multiply computes m rows of a panel; tmp, tileFloats long, is for those that
 // are narrower than their tile.
 func (p *panel) multiply(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, tmp []float32, ahead *kernel.Ahead) {

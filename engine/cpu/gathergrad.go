@@ -132,7 +132,7 @@ func (v *gatherGrad) run(i int, x source, dy, sums []float32, to *gradTo, scratc
 		} else if v.direct() {
 			to.reads(o0*v.k()+s.c0, columns, no, v.k(), &own.ahead)
 		}
-		own.ahead.Over(blocksOf(no, s.panels[0].tile.MR) * len(s.panels) * m)
+		own.ahead.Over(steps(s.panels, no, m))
 		for _, p := range s.panels {
 			p.tile.Columns(no, m, as, lda, 1, bs[p.col:], ldb, block[p.col:], ldb, b > b0, p.tile.NR, nil, &own.ahead)
 		}

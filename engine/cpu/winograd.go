@@ -501,6 +501,7 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 			own.ahead.Reset()
 			if f+1 < freqs {
 				own.ahead.Add(vs[(f+1)*in.sv+at:][:n*in.tv])
+				own.ahead.Over(steps(panels, n, depth))
 			}
 			for _, p := range panels {
 				p.multiply(n, depth, vs[f*in.sv+at:], in.tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,

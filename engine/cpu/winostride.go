@@ -551,6 +551,8 @@ func (v *winoStride) run(i int, j *job, scratch []float32, own *pointers) {
 					if from, count, _, _ := v.tiles.need(f+1, t0, n); l0 > 0 && count > 0 {
 						own.ahead.AddRows(ms[(f+1)*sm+(from-t0)*tm:], v.wide()*c, count, tm)
 					}
+					_, count, p0, p1 := v.tiles.need(f, t0, n)
+					own.ahead.Over(steps(panels, count, int(p1-p0)*depth))
 				}
 				v.multiply(f, t0, n, c0, c, depth, vs[f*in.sv+at:], in.tv, u[f*su:], ms[f*sm:], tm, l0 > 0, panels, &own.ahead)
 			}

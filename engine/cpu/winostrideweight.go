@@ -124,7 +124,7 @@ func (v *winoStrideGrad) last(i int, temp []float32, to *gradTo, scratch []float
 			}
 		}
 		to.readsTransposed(v.corr, c0, nc, o0+no*f/strideFreqs, o0+no*(f+1)/strideFreqs, &own.ahead)
-		own.ahead.Over(blocksOf(rows, v.panels[0].tile.MR) * blocksOf(no, v.panels[0].tile.NR) * n)
+		own.ahead.Over(steps(panels, rows, n))
 		for t0 := 0; t0 < n; t0 += v.depth {
 			m := min(v.depth, n-t0)
 			transposeRows(v.set, scratch, v.depth+gap, vs[f*in.sv+(from+t0)*in.tv+int(p0)*nc:], in.tv, m, rows)

@@ -202,7 +202,7 @@ func (v *winoGrad) lastStored(chunk, i int, temp []float32, to *gradTo, scratch 
 		if ends {
 			to.readsTransposed(v.corr, c0, nc, o0+no*f/freqs, o0+no*(f+1)/freqs, &own.ahead)
 		}
-		own.ahead.Over(blocksOf(nc, panels[0].tile.MR) * len(panels) * tiles)
+		own.ahead.Over(steps(panels, nc, tiles))
 		for t0 := 0; t0 < tiles; t0 += v.block {
 			n := min(v.block, tiles-t0)
 			for _, p := range panels {
