@@ -452,6 +452,8 @@ func (v *wino) reads(i int, j *job, a *kernel.Ahead) {
 	a.Add(j.x.x[max(0, lo-1)*g.w*v.c : min(end, hi+1)*g.w*v.c])
 	if j.add != nil {
 		a.Add(j.add[lo*g.w*v.co : min(end, hi)*g.w*v.co])
+	} else if !v.streams(j) {
+		a.Add(j.y[lo*g.w*v.co : min(end, hi)*g.w*v.co])
 	}
 }
 
@@ -512,11 +514,15 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 	v.output(t0, n, j, o0, outs, ms, scratch[:v.co], own)
 }
 
+// streams says whether results are stored past the caches.
+func (v *wino) streams(j *job) bool {
+	return !j.again && len(j.y) >= streamFloats && uintptr(unsafe.Pointer(&j.y[0]))%cacheLine == 0
+}
+
 // output brings the products of n tiles, of c channels from o0, back.
 func (v *wino) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *pointers) {
 	_, tm, sm := v.strides()
-	y := j.y[o0:]
-	stream := !j.again && len(y) >= streamFloats && uintptr(unsafe.Pointer(&y[0]))%cacheLine == 0
+	y, stream := j.y[o0:], v.streams(j)
 	for t := range n {
 		v.square(&p.out, t0+t, y, v.co, &dump[0])
 		if j.add == nil {
