@@ -134,7 +134,7 @@ type correlator interface {
 	input(i int, j *job, scratch []float32, p *pointers)
 	tasks() int
 	run(i int, j *job, scratch []float32, p *pointers)
-	// reads adds the images, and what is added to, that task i reads.
+	// reads adds the images that task i reads, and the memory that its results go to.
 	reads(i int, j *job, a *kernel.Ahead)
 	// regions appends the ranges of pixels and channels that task i fills.
 	regions(i int, to []region) []region
@@ -365,21 +365,24 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 		tile := &c.set.Tiles[0]
 		run := func(worker, i, next int) {
 			own := &pool.pointers[worker]
-			own.ahead.Reset()
+			own.task.Reset()
 			k, i := locate(i)
 			p := parts[k]
 			if joined {
 				own.regions = p.regions(i, own.regions[:0])
 				if s := own.regions; len(s) == 1 {
-					end.reads(s[0], &own.ahead)
+					end.reads(s[0], &own.task)
 				}
 			}
 			if next >= 0 {
 				k, next := locate(next)
-				parts[k].reads(next, &jobs[k], &own.ahead)
+				parts[k].reads(next, &jobs[k], &own.task)
 			}
-			own.ahead.Over(int(p.cost() / float64(p.tasks()*2*tile.MR*tile.NR)))
+			own.task.Over(int(p.cost() / float64(p.tasks()*2*tile.MR*tile.NR)))
+			own.ahead.Reset()
+			own.ahead.Then = &own.task
 			p.run(i, &jobs[k], pool.scratch[worker], own)
+			own.ahead.Then = nil
 			if joined {
 				end.each(i, own.regions)
 			}

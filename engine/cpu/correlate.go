@@ -243,6 +243,9 @@ func (c *corr) reads(i int, j *job, a *kernel.Ahead) {
 	if lo < hi {
 		a.Add(j.x.x[lo*c.w*c.c : hi*c.w*c.c])
 	}
+	if c.step == 1 {
+		a.Add(j.y[(img0*c.dh+y0)*c.dw*c.dc : ((img1-1)*c.dh+y1)*c.dw*c.dc])
+	}
 }
 
 // run computes one task. With something to add it adds to what is in y.

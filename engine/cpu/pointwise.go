@@ -123,11 +123,30 @@ func (v *pointwise) regions(i int, to []region) []region {
 }
 
 func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
-	if m0, m, _ := v.task(i); v.stride == 1 {
+	m0, m, panels := v.task(i)
+	o0, last := panels[0].col, panels[len(panels)-1]
+	outs := last.col + last.width - o0
+	if v.stride == 1 {
 		a.Add(j.x.x[m0*v.ci:][:m*v.ci])
-		if v.cuts == 1 && v.step == 1 {
-			a.Add(j.y[m0*v.co:][:m*v.co])
+	}
+	if v.step == 1 && outs == v.co {
+		a.Add(j.y[m0*v.co:][:m*v.co])
+	} else if v.step == 1 {
+		a.AddRows(j.y[m0*v.co+o0:], outs, m, v.co)
+	}
+	if v.stride == 1 && v.step == 1 {
+		return
+	}
+	for end := m0 + m; m0 < end; { // a row of positions at a time
+		p := v.from(m0)
+		n := min(v.ow-p.x, end-m0)
+		if v.stride > 1 {
+			a.AddRows(j.x.x[p.source():], v.ci, n, v.stride*v.c)
 		}
+		if v.step > 1 {
+			a.AddRows(j.y[p.target()+o0:], outs, n, v.step*v.dc)
+		}
+		m0 += n
 	}
 }
 

@@ -196,6 +196,12 @@ func (l *loader) transform(v []float32, to place, t0, n int, x source, scratch [
 	}
 }
 
+// rows is the rows of pixels, counted over all images, that n tiles from t0 are in.
+func (g grid) rows(t0, n int) (lo, hi int) {
+	row := func(t int) int { return t/(g.tw*g.th)*g.h + t/g.tw%g.th*tileSide }
+	return row(t0), min(g.n*g.h, row(t0+n-1)+tileSide)
+}
+
 // regions appends the ranges of pixels that n tiles, from t0, have.
 func (g grid) regions(t0, n, c0, c1 int, to []region) []region {
 	for t := t0; t < t0+n; {
@@ -218,7 +224,8 @@ func apart(n int) int { return n | cacheLine/4 }
 // pointers are a worker's own: to a tile's numbers, to what its products fetch
 // meanwhile, and the regions of its task.
 type pointers struct {
-	ahead    kernel.Ahead
+	ahead    kernel.Ahead // of the next products
+	task     kernel.Ahead // of the next task
 	in       [36]*float32
 	out, add [16]*float32
 	regions  []region
@@ -442,18 +449,22 @@ func (v *wino) regions(i int, to []region) []region {
 }
 
 func (v *wino) reads(i int, j *job, a *kernel.Ahead) {
-	if v.order != byTiles {
-		return // what has been transformed
-	}
-	t0, n, _, _ := v.task(i)
+	t0, n, o0, outs := v.task(i)
 	g := v.grid
-	row := func(t int) int { return t/(g.tw*g.th)*g.h + t/g.tw%g.th*tileSide } // over all images
-	lo, hi, end := row(t0), row(t0+n-1)+tileSide, g.n*g.h
-	a.Add(j.x.x[max(0, lo-1)*g.w*v.c : min(end, hi+1)*g.w*v.c])
-	if j.add != nil {
-		a.Add(j.add[lo*g.w*v.co : min(end, hi)*g.w*v.co])
-	} else if !v.streams(j) {
-		a.Add(j.y[lo*g.w*v.co : min(end, hi)*g.w*v.co])
+	lo, hi := g.rows(t0, n)
+	if v.order == byTiles { // others' pixels have been transformed
+		a.Add(j.x.x[max(0, lo-1)*g.w*v.c : min(g.n*g.h, hi+1)*g.w*v.c])
+	}
+	y := j.add
+	if y == nil && !v.streams(j) {
+		y = j.y
+	}
+	switch pixels := (hi - lo) * g.w; {
+	case y == nil:
+	case outs == v.co:
+		a.Add(y[lo*g.w*v.co:][:pixels*v.co])
+	default:
+		a.AddRows(y[lo*g.w*v.co+o0:], outs, pixels, v.co)
 	}
 }
 
@@ -514,8 +525,8 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 	v.output(t0, n, j, o0, outs, ms, scratch[:v.co], own)
 }
 
-// streams says whether results are stored past the caches.
-func (v *wino) streams(j *job) bool {
+// streams says whether transforms store a job's results past the caches.
+func (c *corr) streams(j *job) bool {
 	return !j.again && len(j.y) >= streamFloats && uintptr(unsafe.Pointer(&j.y[0]))%cacheLine == 0
 }
 

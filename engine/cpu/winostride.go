@@ -512,7 +512,35 @@ func (v *winoStride) scale() int {
 
 // reads adds nothing: products fetch the next frequency's numbers, which leaves
 // no room for another task's.
-func (v *winoStride) reads(int, *job, *kernel.Ahead) {}
+func (v *winoStride) reads(i int, j *job, a *kernel.Ahead) {
+	t0, n, o0, outs := v.task(i)
+	first, last := v.tiles.all[t0], v.tiles.all[t0+n-1]
+	if last.im*v.tiles.h+last.y < first.im*v.tiles.h+first.y {
+		return // tiles of two kinds
+	}
+	lo, hi := first.y, last.y+last.rows
+	if !v.stored {
+		x0, x1 := max(0, 2*lo-1), min(v.h, 2*hi)
+		if v.back {
+			x0, x1 = max(0, lo-1), min(v.h, hi+1)
+		}
+		a.Add(j.x.x[(first.im*v.h+x0)*v.w*v.ci : (last.im*v.h+x1)*v.w*v.ci])
+	}
+	y := j.add
+	if y == nil && !v.streams(j) {
+		y = j.y
+	}
+	if y == nil {
+		return
+	}
+	k := v.scale()
+	from, to := (first.im*v.dh+k*lo)*v.dw, (last.im*v.dh+min(v.dh, k*hi))*v.dw
+	if outs == v.co {
+		a.Add(y[from*v.co : to*v.co])
+	} else {
+		a.AddRows(y[from*v.co+o0:], outs, to-from, v.co)
+	}
+}
 
 func (v *winoStride) run(i int, j *job, scratch []float32, own *pointers) {
 	in, tm, sm := v.strides()
@@ -620,8 +648,7 @@ func columns(panels []panel, o0, outs int) []panel {
 // output brings the products of n tiles, of c channels from o0, back.
 func (v *winoStride) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *pointers) {
 	_, tm, sm := v.strides()
-	y := j.y[o0:]
-	stream := !j.again && len(y) >= streamFloats && uintptr(unsafe.Pointer(&y[0]))%cacheLine == 0
+	y, stream := j.y[o0:], v.streams(j)
 	for t := range n {
 		for phase := range kernel.Phases {
 			m := ms[t*tm:]

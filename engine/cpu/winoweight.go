@@ -129,11 +129,11 @@ func (v *winoGrad) firstTasks(chunk int) int {
 	return v.parts
 }
 
-func (v *winoGrad) first(chunk, i int, x source, dy, temp, scratch []float32, p *pointers) {
+func (v *winoGrad) first(chunk, i int, x source, dy, temp, scratch []float32, own *pointers) {
 	tv, sv, td, sd := v.strides()
 	if v.stored {
 		t := i * fewer
-		v.transform(temp, temp[freqs*sv:], chunk*v.chunk+t, min(fewer, v.inChunk(chunk)-t), t, x, dy, scratch, p)
+		v.transform(temp, temp[freqs*sv:], chunk*v.chunk+t, min(fewer, v.inChunk(chunk)-t), t, x, dy, scratch, own)
 		return
 	}
 	ss := v.strideSums()
@@ -143,13 +143,25 @@ func (v *winoGrad) first(chunk, i int, x source, dy, temp, scratch []float32, p 
 	for b := b0; b < b1; b++ {
 		t0 := b * v.block
 		n := min(v.block, v.tiles()-t0)
-		v.transform(vs, ds, t0, n, 0, x, dy, scratch, p)
+		v.transform(vs, ds, t0, n, 0, x, dy, scratch, own)
+		own.ahead.Reset()
+		if b+1 < b1 {
+			v.next(t0+n, x, dy, &own.ahead)
+		}
+		own.ahead.Over(freqs * steps(v.panels, v.ci, n))
 		for f := range freqs {
 			for _, p := range v.panels {
-				p.multiply(v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*ss+p.col:], v.co, b > b0, nil, nil)
+				p.multiply(v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*ss+p.col:], v.co, b > b0, nil, &own.ahead)
 			}
 		}
 	}
+}
+
+// next adds the pixels and gradients of the block from tile t0 on.
+func (v *winoGrad) next(t0 int, x source, dy []float32, a *kernel.Ahead) {
+	lo, hi := v.grid.rows(t0, min(v.block, v.tiles()-t0))
+	a.Add(x.x[max(0, lo-1)*v.grid.w*v.ci : min(v.grid.n*v.grid.h, hi+1)*v.grid.w*v.ci])
+	a.Add(dy[lo*v.grid.w*v.co : hi*v.grid.w*v.co])
 }
 
 // lastTasks and last bring sums back and into the variable's order: of some

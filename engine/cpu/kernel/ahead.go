@@ -10,7 +10,10 @@ type Ahead struct {
 	n, at  int
 	lines  int  // in all
 	dense  bool // a line for each step of depth, or one for two
-	ranges [8]fetch
+	ranges [16]fetch
+
+	// Then is what comes when all else has been fetched; Reset leaves it.
+	Then *Ahead
 }
 
 // fetch is lines of rows, a stride apart; column and row say which is next.
@@ -22,7 +25,7 @@ type fetch struct {
 
 const line = 16 // floats of a cache line
 
-// Reset forgets everything.
+// Reset forgets all but Then.
 func (a *Ahead) Reset() { a.n, a.at, a.lines, a.dense = 0, 0, 0, false }
 
 // Over says for how many steps of depth there are products: where there are
@@ -46,14 +49,23 @@ func (a *Ahead) AddRows(x []float32, width, rows, stride int) {
 	a.n++
 }
 
+// isDense says whether what is next comes densely.
+func (a *Ahead) isDense() bool {
+	return a != nil && (a.at < a.n && a.dense || a.Then.isDense())
+}
+
 // take says where the next lines are and how far apart, or nil, and for how many
-// of so many tiles of a depth: as many as it takes to reach a range's last row.
-func (a *Ahead) take(tiles, depth int, cold bool) (next *float32, step, n int) {
-	if a == nil || a.at == a.n {
+// of so many tiles of a depth: as many as it takes to reach a range's last row. The
+// first tile fetches a line a step if it is cold, and all do where they are dense.
+func (a *Ahead) take(tiles, depth int, cold, dense bool) (next *float32, step, n int) {
+	if a == nil {
 		return nil, 0, tiles
 	}
+	if a.at == a.n {
+		return a.Then.take(tiles, depth, cold, dense)
+	}
 	each := depth / 2
-	if a.dense {
+	if dense {
 		each = depth
 	}
 	lines := each

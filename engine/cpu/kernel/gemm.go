@@ -194,8 +194,8 @@ func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 		if width < t.NR {
 			n = 1
 		}
-		next, step, n := ahead.take(min(n, maxTiles), depth, i == 0)
-		dense := ahead != nil && ahead.dense
+		dense := ahead.isDense()
+		next, step, n := ahead.take(min(n, maxTiles), depth, dense || i == 0, dense)
 		cold := i == 0 || dense
 		if width >= t.NR {
 			t.Run(n, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, cold, dense, next, step)
