@@ -41,7 +41,7 @@ func tilesAVX2(g *gen) {
 // 1, 3, 5, … 13 times the row stride, scaled by 1, 2, 4 or 8, reach its rows.
 func tileKernel(g *gen, t tile) {
 	name := fmt.Sprintf("tile%dx%d%s", t.mr, t.cols*t.v.lanes, t.v.suffix)
-	g.begin(name, "func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold, dense bool, next *float32, step int)",
+	g.begin(name, "func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold bool, next *float32, step, dense int)",
 		"is [Tile].Run; [tile4x8] is its definition.")
 
 	ads := g.Load(g.Param("ads"), g.GP64())
@@ -152,7 +152,11 @@ func (g *gen) tileBody(t tile, rows int, ads, ldb reg.Register, index map[int]re
 	g.IMUL3Q(operand.U8(rows), index[1], rowsBytes)
 	g.ADDQ(rowsBytes, a)
 	g.Store(a, g.Param("a"))
-	g.Store(g.Load(g.Param("dense"), g.GP8()), g.Param("cold"))
+	dense := g.Load(g.Param("dense"), g.GP64())
+	single := g.GP8()
+	g.TESTQ(dense, dense)
+	g.SETNE(single)
+	g.Store(single, g.Param("cold"))
 	g.JMP(operand.LabelRef(n("tile")))
 	g.Label(n("end"))
 	g.VZEROUPPER()
@@ -160,15 +164,26 @@ func (g *gen) tileBody(t tile, rows int, ads, ldb reg.Register, index map[int]re
 }
 
 // tileLoop writes a loop of single steps of depth that fetches B and, where there
-// is a next, a line of that.
+// is a next, a line of that or two, of which the second may be the first again.
 func (g *gen) tileLoop(t tile, rows int, label string, a, ads, b, ldb reg.Register, index map[int]reg.Register, depth, next, step reg.Register, n func(string) string) {
+	var second reg.Register
 	g.Label(n(label))
+	if next != nil {
+		second = g.Load(g.Param("dense"), g.GP64())
+		g.SHRQ(operand.U8(1), second)
+		g.IMULQ(step, second)
+	}
+	g.Label(n(label + "Step"))
 	g.tileStep(t, rows, a, b, nil, index, true)
-	g.fetch(next, step)
+	if next != nil {
+		g.PREFETCHT1(at(next, second, 1, 0))
+		g.fetch(next, step)
+		g.ADDQ(second, next)
+	}
 	g.ADDQ(ads, a)
 	g.ADDQ(ldb, b)
 	g.DECQ(depth)
-	g.JNE(operand.LabelRef(n(label)))
+	g.JNE(operand.LabelRef(n(label + "Step")))
 }
 
 // tilePairs writes a loop of two steps of depth, and the last step of an odd

@@ -8,8 +8,8 @@ package kernel
 // few streams; products have the load ports to spare.
 type Ahead struct {
 	n, at  int
-	lines  int  // in all
-	dense  bool // a line for each step of depth, or one for two
+	lines  int // in all
+	dense  int // lines for each step of depth, 0: one for two
 	ranges [16]fetch
 
 	// Then is what comes when all else has been fetched; Reset leaves it.
@@ -26,12 +26,21 @@ type fetch struct {
 const line = 16 // floats of a cache line
 
 // Reset forgets all but Then.
-func (a *Ahead) Reset() { a.n, a.at, a.lines, a.dense = 0, 0, 0, false }
+func (a *Ahead) Reset() { a.n, a.at, a.lines, a.dense = 0, 0, 0, 0 }
 
-// Over says for how many steps of depth there are products: where there are
-// fewer than two for a line, each step fetches one. Fewer at a time would be better
-// for those products whose own lines have to wait for a place among them.
-func (a *Ahead) Over(steps int) { a.dense = 2*a.lines > steps }
+// Over says for how many steps of depth there are products. Lines come as slowly
+// as they may, one for two steps, one for each or two: those on their way hold up
+// what products wait for.
+func (a *Ahead) Over(steps int) {
+	switch {
+	case 2*a.lines <= steps:
+		a.dense = 0
+	case a.lines <= steps:
+		a.dense = 1
+	default:
+		a.dense = 2
+	}
+}
 
 // Add adds x.
 func (a *Ahead) Add(x []float32) {
@@ -49,28 +58,35 @@ func (a *Ahead) AddRows(x []float32, width, rows, stride int) {
 	a.n++
 }
 
-// isDense says whether what is next comes densely.
-func (a *Ahead) isDense() bool {
-	return a != nil && (a.at < a.n && a.dense || a.Then.isDense())
+// density is the lines of what is next for each step of depth, 0: one for two.
+func (a *Ahead) density() int {
+	switch {
+	case a == nil:
+		return 0
+	case a.at == a.n:
+		return a.Then.density()
+	default:
+		return max(a.dense, a.Then.density())
+	}
 }
 
 // take says where the next lines are and how far apart, or nil, and for how many
-// of so many tiles of a depth: as many as it takes to reach a range's last row. The
-// first tile fetches a line a step if it is cold, and all do where they are dense.
-func (a *Ahead) take(tiles, depth int, cold, dense bool) (next *float32, step, n int) {
+// of so many tiles, all of them of a depth: as many as it takes to reach a range's
+// last row.
+func (a *Ahead) take(tiles, depth, dense int, cold bool) (next *float32, step, n int) {
 	if a == nil {
 		return nil, 0, tiles
 	}
 	if a.at == a.n {
-		return a.Then.take(tiles, depth, cold, dense)
+		return a.Then.take(tiles, depth, dense, cold)
 	}
-	each := depth / 2
-	if dense {
-		each = depth
+	each := dense * depth
+	if dense == 0 {
+		each = depth / 2
 	}
 	lines := each
 	if cold {
-		lines = depth
+		lines = max(1, dense) * depth
 	}
 	f := &a.ranges[a.at]
 	p, n := at(f.p, f.row*f.stride+f.column*line), 1

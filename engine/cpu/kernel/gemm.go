@@ -194,13 +194,13 @@ func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 		if width < t.NR {
 			n = 1
 		}
-		dense := ahead.isDense()
-		next, step, n := ahead.take(min(n, maxTiles), depth, dense || i == 0, dense)
-		cold := i == 0 || dense
+		dense := ahead.density()
+		cold := i == 0 || dense > 0
+		next, step, n := ahead.take(min(n, maxTiles), depth, dense, cold)
 		if width >= t.NR {
-			t.Run(n, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, cold, dense, next, step)
+			t.Run(n, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, cold, next, step, dense)
 		} else {
-			t.Run(1, rows, depth, &a[0], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, cold, dense, next, step)
+			t.Run(1, rows, depth, &a[0], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, cold, next, step, dense)
 			for r := range rows {
 				row, from := c[r*ldc:], tmp[r*t.NR:]
 				if acc {

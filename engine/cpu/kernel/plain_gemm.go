@@ -9,7 +9,7 @@ func at(p *float32, i int) *float32 {
 
 // tile4x8 is [Tile].Run in plain Go. One body serves one row and two: a second
 // row that isn't there repeats the first and is not stored.
-func tile4x8(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, _, _ bool, _ *float32, _ int) {
+func tile4x8(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, _ bool, _ *float32, _, _ int) {
 	for i := 0; i < tiles*rows; i += 2 {
 		n, ai, ci := min(2, tiles*rows-i), at(a, i*ars), at(c, i*ldc)
 		tile2x4(n, depth, ai, ars, ads, b, ldb, ci, ldc, acc)

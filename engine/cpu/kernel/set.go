@@ -40,11 +40,11 @@ type Tile struct {
 	// the same, bit for bit, for every number of rows.
 	//
 	// With cold, B's rows, NR elements each, side by side, are fetched for the first
-	// tile before they are needed. Unless next is nil, it may fetch lines, depth of
-	// them for that tile or, with dense, for each, and depth/2 for the others, from
-	// next on and step elements apart, into the second-level cache; they need not
-	// exist.
-	Run func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold, dense bool, next *float32, step int)
+	// tile before they are needed. Unless next is nil, it may fetch lines, from next
+	// on and step elements apart, into the second-level cache: dense of them, one or
+	// two, for each step of depth or, where dense is 0, one for two steps, but one
+	// for each of a cold tile. They need not exist.
+	Run func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold bool, next *float32, step, dense int)
 }
 
 // funcs are a set's kernels for rows of channels. Lengths have been checked

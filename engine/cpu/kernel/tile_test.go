@@ -93,7 +93,7 @@ func TestTile(t *testing.T) {
 							if bits&16 != 0 {
 								next = &a[0]
 							}
-							tile.Run(tiles, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, bits&32 != 0, bits&64 != 0, next, 16*(rows+1))
+							tile.Run(tiles, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, bits&32 != 0, next, 16*(rows+1), bits>>6&1+bits>>7&1)
 							for at := range c {
 								i, j := at/ldc, at%ldc
 								if j >= tile.NR {
@@ -127,12 +127,12 @@ func TestTileRowsDoNotMatter(t *testing.T) {
 			fill(r, a)
 			fill(r, b)
 			want := make([]float32, tile.MR*tile.NR)
-			tile.Run(1, tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false, false, false, nil, 0)
+			tile.Run(1, tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false, false, nil, 0, 0)
 			next := [2]*float32{&b[0], nil}
 			for rows := 1; rows < tile.MR; rows++ {
 				for from := 0; from+rows <= tile.MR; from++ {
 					got := make([]float32, rows*tile.NR)
-					tile.Run(1, rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false, from%4 < 2, from%8 < 4, next[from%2], -16)
+					tile.Run(1, rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false, from%4 < 2, next[from%2], -16, rows%3)
 					same(t, fmt.Sprintf("%dx%d, rows %d to %d", tile.MR, tile.NR, from, from+rows), got, want[from*tile.NR:(from+rows)*tile.NR])
 				}
 			}

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile6x16AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, dense bool, next *float32, step int)
+// func tile6x16AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-112
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -53,8 +53,11 @@ tile6:
 	JEQ    warm6
 	TESTQ  R10, R10
 	JEQ    alone6
+	MOVQ   dense+104(FP), R12
+	SHRQ   $0x01, R12
+	IMULQ  R11, R12
 
-coldAhead6:
+coldAheadStep6:
 	VMOVUPS      (R8), Y12
 	VMOVUPS      32(R8), Y13
 	VBROADCASTSS (DX), Y14
@@ -75,12 +78,14 @@ coldAhead6:
 	VBROADCASTSS (DX)(DI*1), Y15
 	VFMADD231PS  Y15, Y12, Y10
 	VFMADD231PS  Y15, Y13, Y11
+	PREFETCHT1   (R10)(R12*1)
 	PREFETCHT1   (R10)
 	ADDQ         R11, R10
+	ADDQ         R12, R10
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R9
-	JNE          coldAhead6
+	JNE          coldAheadStep6
 	MOVQ         R10, next+88(FP)
 	JMP          sum6
 
@@ -298,7 +303,9 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile6
 
@@ -331,8 +338,11 @@ tile5:
 	JEQ    warm5
 	TESTQ  R9, R9
 	JEQ    alone5
+	MOVQ   dense+104(FP), R11
+	SHRQ   $0x01, R11
+	IMULQ  R10, R11
 
-coldAhead5:
+coldAheadStep5:
 	VMOVUPS      (DI), Y10
 	VMOVUPS      32(DI), Y11
 	VBROADCASTSS (DX), Y12
@@ -350,12 +360,14 @@ coldAhead5:
 	VBROADCASTSS (DX)(BX*4), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
+	PREFETCHT1   (R9)(R11*1)
 	PREFETCHT1   (R9)
 	ADDQ         R10, R9
+	ADDQ         R11, R9
 	ADDQ         AX, DX
 	ADDQ         CX, DI
 	DECQ         R8
-	JNE          coldAhead5
+	JNE          coldAheadStep5
 	MOVQ         R9, next+88(FP)
 	JMP          sum5
 
@@ -549,7 +561,9 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile5
 
@@ -580,8 +594,11 @@ tile4:
 	JEQ    warm4
 	TESTQ  R9, R9
 	JEQ    alone4
+	MOVQ   dense+104(FP), R11
+	SHRQ   $0x01, R11
+	IMULQ  R10, R11
 
-coldAhead4:
+coldAheadStep4:
 	VMOVUPS      (DI), Y8
 	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (DX), Y10
@@ -596,12 +613,14 @@ coldAhead4:
 	VBROADCASTSS (DX)(SI*1), Y11
 	VFMADD231PS  Y11, Y8, Y6
 	VFMADD231PS  Y11, Y9, Y7
+	PREFETCHT1   (R9)(R11*1)
 	PREFETCHT1   (R9)
 	ADDQ         R10, R9
+	ADDQ         R11, R9
 	ADDQ         AX, DX
 	ADDQ         CX, DI
 	DECQ         R8
-	JNE          coldAhead4
+	JNE          coldAheadStep4
 	MOVQ         R9, next+88(FP)
 	JMP          sum4
 
@@ -771,7 +790,9 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile4
 
@@ -800,8 +821,11 @@ tile3:
 	JEQ    warm3
 	TESTQ  R8, R8
 	JEQ    alone3
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead3:
+coldAheadStep3:
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
 	VBROADCASTSS (DX), Y8
@@ -813,12 +837,14 @@ coldAhead3:
 	VBROADCASTSS (DX)(BX*2), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead3
+	JNE          coldAheadStep3
 	MOVQ         R8, next+88(FP)
 	JMP          sum3
 
@@ -964,7 +990,9 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile3
 
@@ -991,8 +1019,11 @@ tile2:
 	JEQ    warm2
 	TESTQ  R8, R8
 	JEQ    alone2
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead2:
+coldAheadStep2:
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
 	VBROADCASTSS (DX), Y6
@@ -1001,12 +1032,14 @@ coldAhead2:
 	VBROADCASTSS (DX)(BX*1), Y7
 	VFMADD231PS  Y7, Y4, Y2
 	VFMADD231PS  Y7, Y5, Y3
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead2
+	JNE          coldAheadStep2
 	MOVQ         R8, next+88(FP)
 	JMP          sum2
 
@@ -1128,7 +1161,9 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile2
 
@@ -1153,19 +1188,24 @@ tile1:
 	JEQ    warm1
 	TESTQ  R8, R8
 	JEQ    alone1
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead1:
+coldAheadStep1:
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead1
+	JNE          coldAheadStep1
 	MOVQ         R8, next+88(FP)
 	JMP          sum1
 
@@ -1263,7 +1303,9 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile1
 
@@ -1271,9 +1313,9 @@ end1:
 	VZEROUPPER
 	RET
 
-// func tile12x8AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, dense bool, next *float32, step int)
+// func tile12x8AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile12x8AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile12x8AVX2(SB), NOSPLIT, $0-112
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -1335,8 +1377,11 @@ tile12:
 	JEQ    warm12
 	TESTQ  R13, R13
 	JEQ    alone12
+	MOVQ   dense+104(FP), R15
+	SHRQ   $0x01, R15
+	IMULQ  R14, R15
 
-coldAhead12:
+coldAheadStep12:
 	VMOVUPS      (R11), Y12
 	VBROADCASTSS (DX), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -1362,12 +1407,14 @@ coldAhead12:
 	VFMADD231PS  Y13, Y12, Y10
 	VBROADCASTSS (DX)(R10*1), Y14
 	VFMADD231PS  Y14, Y12, Y11
+	PREFETCHT1   (R13)(R15*1)
 	PREFETCHT1   (R13)
 	ADDQ         R14, R13
+	ADDQ         R15, R13
 	ADDQ         AX, DX
 	ADDQ         CX, R11
 	DECQ         R12
-	JNE          coldAhead12
+	JNE          coldAheadStep12
 	MOVQ         R13, next+88(FP)
 	JMP          sum12
 
@@ -1627,7 +1674,9 @@ store12:
 	IMUL3Q  $0x0c, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile12
 
@@ -1661,8 +1710,11 @@ tile11:
 	JEQ    warm11
 	TESTQ  R12, R12
 	JEQ    alone11
+	MOVQ   dense+104(FP), R14
+	SHRQ   $0x01, R14
+	IMULQ  R13, R14
 
-coldAhead11:
+coldAheadStep11:
 	VMOVUPS      (R10), Y11
 	VBROADCASTSS (DX), Y12
 	VFMADD231PS  Y12, Y11, Y0
@@ -1686,12 +1738,14 @@ coldAhead11:
 	VFMADD231PS  Y13, Y11, Y9
 	VBROADCASTSS (DX)(DI*2), Y12
 	VFMADD231PS  Y12, Y11, Y10
+	PREFETCHT1   (R12)(R14*1)
 	PREFETCHT1   (R12)
 	ADDQ         R13, R12
+	ADDQ         R14, R12
 	ADDQ         AX, DX
 	ADDQ         CX, R10
 	DECQ         R11
-	JNE          coldAhead11
+	JNE          coldAheadStep11
 	MOVQ         R12, next+88(FP)
 	JMP          sum11
 
@@ -1935,7 +1989,9 @@ store11:
 	IMUL3Q  $0x0b, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile11
 
@@ -1968,8 +2024,11 @@ tile10:
 	JEQ    warm10
 	TESTQ  R12, R12
 	JEQ    alone10
+	MOVQ   dense+104(FP), R14
+	SHRQ   $0x01, R14
+	IMULQ  R13, R14
 
-coldAhead10:
+coldAheadStep10:
 	VMOVUPS      (R10), Y10
 	VBROADCASTSS (DX), Y11
 	VFMADD231PS  Y11, Y10, Y0
@@ -1991,12 +2050,14 @@ coldAhead10:
 	VFMADD231PS  Y11, Y10, Y8
 	VBROADCASTSS (DX)(R8*1), Y12
 	VFMADD231PS  Y12, Y10, Y9
+	PREFETCHT1   (R12)(R14*1)
 	PREFETCHT1   (R12)
 	ADDQ         R13, R12
+	ADDQ         R14, R12
 	ADDQ         AX, DX
 	ADDQ         CX, R10
 	DECQ         R11
-	JNE          coldAhead10
+	JNE          coldAheadStep10
 	MOVQ         R12, next+88(FP)
 	JMP          sum10
 
@@ -2224,7 +2285,9 @@ store10:
 	IMUL3Q  $0x0a, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile10
 
@@ -2256,8 +2319,11 @@ tile9:
 	JEQ    warm9
 	TESTQ  R11, R11
 	JEQ    alone9
+	MOVQ   dense+104(FP), R13
+	SHRQ   $0x01, R13
+	IMULQ  R12, R13
 
-coldAhead9:
+coldAheadStep9:
 	VMOVUPS      (R8), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y9, Y0
@@ -2277,12 +2343,14 @@ coldAhead9:
 	VFMADD231PS  Y11, Y9, Y7
 	VBROADCASTSS (DX)(BX*8), Y10
 	VFMADD231PS  Y10, Y9, Y8
+	PREFETCHT1   (R11)(R13*1)
 	PREFETCHT1   (R11)
 	ADDQ         R12, R11
+	ADDQ         R13, R11
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R10
-	JNE          coldAhead9
+	JNE          coldAheadStep9
 	MOVQ         R11, next+88(FP)
 	JMP          sum9
 
@@ -2494,7 +2562,9 @@ store9:
 	IMUL3Q  $0x09, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile9
 
@@ -2525,8 +2595,11 @@ tile8:
 	JEQ    warm8
 	TESTQ  R11, R11
 	JEQ    alone8
+	MOVQ   dense+104(FP), R13
+	SHRQ   $0x01, R13
+	IMULQ  R12, R13
 
-coldAhead8:
+coldAheadStep8:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (DX), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2544,12 +2617,14 @@ coldAhead8:
 	VFMADD231PS  Y9, Y8, Y6
 	VBROADCASTSS (DX)(R9*1), Y10
 	VFMADD231PS  Y10, Y8, Y7
+	PREFETCHT1   (R11)(R13*1)
 	PREFETCHT1   (R11)
 	ADDQ         R12, R11
+	ADDQ         R13, R11
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R10
-	JNE          coldAhead8
+	JNE          coldAheadStep8
 	MOVQ         R11, next+88(FP)
 	JMP          sum8
 
@@ -2745,7 +2820,9 @@ store8:
 	IMUL3Q  $0x08, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile8
 
@@ -2775,8 +2852,11 @@ tile7:
 	JEQ    warm7
 	TESTQ  R10, R10
 	JEQ    alone7
+	MOVQ   dense+104(FP), R12
+	SHRQ   $0x01, R12
+	IMULQ  R11, R12
 
-coldAhead7:
+coldAheadStep7:
 	VMOVUPS      (R8), Y7
 	VBROADCASTSS (DX), Y8
 	VFMADD231PS  Y8, Y7, Y0
@@ -2792,12 +2872,14 @@ coldAhead7:
 	VFMADD231PS  Y9, Y7, Y5
 	VBROADCASTSS (DX)(SI*2), Y8
 	VFMADD231PS  Y8, Y7, Y6
+	PREFETCHT1   (R10)(R12*1)
 	PREFETCHT1   (R10)
 	ADDQ         R11, R10
+	ADDQ         R12, R10
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R9
-	JNE          coldAhead7
+	JNE          coldAheadStep7
 	MOVQ         R10, next+88(FP)
 	JMP          sum7
 
@@ -2977,7 +3059,9 @@ store7:
 	IMUL3Q  $0x07, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile7
 
@@ -3006,8 +3090,11 @@ tile6:
 	JEQ    warm6
 	TESTQ  R10, R10
 	JEQ    alone6
+	MOVQ   dense+104(FP), R12
+	SHRQ   $0x01, R12
+	IMULQ  R11, R12
 
-coldAhead6:
+coldAheadStep6:
 	VMOVUPS      (R8), Y6
 	VBROADCASTSS (DX), Y7
 	VFMADD231PS  Y7, Y6, Y0
@@ -3021,12 +3108,14 @@ coldAhead6:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS (DX)(DI*1), Y8
 	VFMADD231PS  Y8, Y6, Y5
+	PREFETCHT1   (R10)(R12*1)
 	PREFETCHT1   (R10)
 	ADDQ         R11, R10
+	ADDQ         R12, R10
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R9
-	JNE          coldAhead6
+	JNE          coldAheadStep6
 	MOVQ         R10, next+88(FP)
 	JMP          sum6
 
@@ -3190,7 +3279,9 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile6
 
@@ -3218,8 +3309,11 @@ tile5:
 	JEQ    warm5
 	TESTQ  R9, R9
 	JEQ    alone5
+	MOVQ   dense+104(FP), R11
+	SHRQ   $0x01, R11
+	IMULQ  R10, R11
 
-coldAhead5:
+coldAheadStep5:
 	VMOVUPS      (DI), Y5
 	VBROADCASTSS (DX), Y6
 	VFMADD231PS  Y6, Y5, Y0
@@ -3231,12 +3325,14 @@ coldAhead5:
 	VFMADD231PS  Y7, Y5, Y3
 	VBROADCASTSS (DX)(BX*4), Y6
 	VFMADD231PS  Y6, Y5, Y4
+	PREFETCHT1   (R9)(R11*1)
 	PREFETCHT1   (R9)
 	ADDQ         R10, R9
+	ADDQ         R11, R9
 	ADDQ         AX, DX
 	ADDQ         CX, DI
 	DECQ         R8
-	JNE          coldAhead5
+	JNE          coldAheadStep5
 	MOVQ         R9, next+88(FP)
 	JMP          sum5
 
@@ -3384,7 +3480,9 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile5
 
@@ -3411,8 +3509,11 @@ tile4:
 	JEQ    warm4
 	TESTQ  R9, R9
 	JEQ    alone4
+	MOVQ   dense+104(FP), R11
+	SHRQ   $0x01, R11
+	IMULQ  R10, R11
 
-coldAhead4:
+coldAheadStep4:
 	VMOVUPS      (DI), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -3422,12 +3523,14 @@ coldAhead4:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS (DX)(SI*1), Y6
 	VFMADD231PS  Y6, Y4, Y3
+	PREFETCHT1   (R9)(R11*1)
 	PREFETCHT1   (R9)
 	ADDQ         R10, R9
+	ADDQ         R11, R9
 	ADDQ         AX, DX
 	ADDQ         CX, DI
 	DECQ         R8
-	JNE          coldAhead4
+	JNE          coldAheadStep4
 	MOVQ         R9, next+88(FP)
 	JMP          sum4
 
@@ -3559,7 +3662,9 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile4
 
@@ -3585,8 +3690,11 @@ tile3:
 	JEQ    warm3
 	TESTQ  R8, R8
 	JEQ    alone3
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead3:
+coldAheadStep3:
 	VMOVUPS      (SI), Y3
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  Y4, Y3, Y0
@@ -3594,12 +3702,14 @@ coldAhead3:
 	VFMADD231PS  Y5, Y3, Y1
 	VBROADCASTSS (DX)(BX*2), Y4
 	VFMADD231PS  Y4, Y3, Y2
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead3
+	JNE          coldAheadStep3
 	MOVQ         R8, next+88(FP)
 	JMP          sum3
 
@@ -3715,7 +3825,9 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile3
 
@@ -3740,19 +3852,24 @@ tile2:
 	JEQ    warm2
 	TESTQ  R8, R8
 	JEQ    alone2
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead2:
+coldAheadStep2:
 	VMOVUPS      (SI), Y2
 	VBROADCASTSS (DX), Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VBROADCASTSS (DX)(BX*1), Y4
 	VFMADD231PS  Y4, Y2, Y1
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead2
+	JNE          coldAheadStep2
 	MOVQ         R8, next+88(FP)
 	JMP          sum2
 
@@ -3852,7 +3969,9 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile2
 
@@ -3876,17 +3995,22 @@ tile1:
 	JEQ    warm1
 	TESTQ  R8, R8
 	JEQ    alone1
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead1:
+coldAheadStep1:
 	VMOVUPS      (SI), Y1
 	VBROADCASTSS (DX), Y2
 	VFMADD231PS  Y2, Y1, Y0
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead1
+	JNE          coldAheadStep1
 	MOVQ         R8, next+88(FP)
 	JMP          sum1
 
@@ -3970,7 +4094,9 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile1
 

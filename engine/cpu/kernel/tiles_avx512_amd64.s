@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile14x32AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, dense bool, next *float32, step int)
+// func tile14x32AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile14x32AVX512(SB), NOSPLIT, $8-104
+TEXT ·tile14x32AVX512(SB), NOSPLIT, $8-112
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -90,7 +90,7 @@ tile14:
 	TESTQ  R14, R14
 	JNE    coldAhead14
 
-cold14:
+coldStep14:
 	VMOVUPS      (R12), Z28
 	PREFETCHT0   2048(R12)
 	VMOVUPS      64(R12), Z29
@@ -140,10 +140,15 @@ cold14:
 	ADDQ         AX, DX
 	ADDQ         CX, R12
 	DECQ         R13
-	JNE          cold14
+	JNE          coldStep14
 	JMP          sum14
 
 coldAhead14:
+	MOVQ  dense+104(FP), BP
+	SHRQ  $0x01, BP
+	IMULQ R15, BP
+
+coldAheadStep14:
 	VMOVUPS      (R12), Z28
 	PREFETCHT0   2048(R12)
 	VMOVUPS      64(R12), Z29
@@ -190,12 +195,14 @@ coldAhead14:
 	VBROADCASTSS (DX)(R11*1), Z31
 	VFMADD231PS  Z31, Z28, Z26
 	VFMADD231PS  Z31, Z29, Z27
+	PREFETCHT1   (R14)(BP*1)
 	PREFETCHT1   (R14)
 	ADDQ         R15, R14
+	ADDQ         BP, R14
 	ADDQ         AX, DX
 	ADDQ         CX, R12
 	DECQ         R13
-	JNE          coldAhead14
+	JNE          coldAheadStep14
 	MOVQ         R14, next+88(FP)
 	JMP          sum14
 
@@ -605,7 +612,9 @@ store14:
 	IMUL3Q  $0x0e, BX, R12
 	ADDQ    R12, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile14
 
@@ -655,7 +664,7 @@ tile13:
 	TESTQ  R13, R13
 	JNE    coldAhead13
 
-cold13:
+coldStep13:
 	VMOVUPS      (R11), Z26
 	PREFETCHT0   2048(R11)
 	VMOVUPS      64(R11), Z27
@@ -702,10 +711,15 @@ cold13:
 	ADDQ         AX, DX
 	ADDQ         CX, R11
 	DECQ         R12
-	JNE          cold13
+	JNE          coldStep13
 	JMP          sum13
 
 coldAhead13:
+	MOVQ  dense+104(FP), R15
+	SHRQ  $0x01, R15
+	IMULQ R14, R15
+
+coldAheadStep13:
 	VMOVUPS      (R11), Z26
 	PREFETCHT0   2048(R11)
 	VMOVUPS      64(R11), Z27
@@ -749,12 +763,14 @@ coldAhead13:
 	VBROADCASTSS (DX)(SI*4), Z28
 	VFMADD231PS  Z28, Z26, Z24
 	VFMADD231PS  Z28, Z27, Z25
+	PREFETCHT1   (R13)(R15*1)
 	PREFETCHT1   (R13)
 	ADDQ         R14, R13
+	ADDQ         R15, R13
 	ADDQ         AX, DX
 	ADDQ         CX, R11
 	DECQ         R12
-	JNE          coldAhead13
+	JNE          coldAheadStep13
 	MOVQ         R13, next+88(FP)
 	JMP          sum13
 
@@ -1140,7 +1156,9 @@ store13:
 	IMUL3Q  $0x0d, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile13
 
@@ -1188,7 +1206,7 @@ tile12:
 	TESTQ  R13, R13
 	JNE    coldAhead12
 
-cold12:
+coldStep12:
 	VMOVUPS      (R11), Z24
 	PREFETCHT0   2048(R11)
 	VMOVUPS      64(R11), Z25
@@ -1232,10 +1250,15 @@ cold12:
 	ADDQ         AX, DX
 	ADDQ         CX, R11
 	DECQ         R12
-	JNE          cold12
+	JNE          coldStep12
 	JMP          sum12
 
 coldAhead12:
+	MOVQ  dense+104(FP), R15
+	SHRQ  $0x01, R15
+	IMULQ R14, R15
+
+coldAheadStep12:
 	VMOVUPS      (R11), Z24
 	PREFETCHT0   2048(R11)
 	VMOVUPS      64(R11), Z25
@@ -1276,12 +1299,14 @@ coldAhead12:
 	VBROADCASTSS (DX)(R10*1), Z27
 	VFMADD231PS  Z27, Z24, Z22
 	VFMADD231PS  Z27, Z25, Z23
+	PREFETCHT1   (R13)(R15*1)
 	PREFETCHT1   (R13)
 	ADDQ         R14, R13
+	ADDQ         R15, R13
 	ADDQ         AX, DX
 	ADDQ         CX, R11
 	DECQ         R12
-	JNE          coldAhead12
+	JNE          coldAheadStep12
 	MOVQ         R13, next+88(FP)
 	JMP          sum12
 
@@ -1643,7 +1668,9 @@ store12:
 	IMUL3Q  $0x0c, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile12
 
@@ -1689,7 +1716,7 @@ tile11:
 	TESTQ  R12, R12
 	JNE    coldAhead11
 
-cold11:
+coldStep11:
 	VMOVUPS      (R10), Z22
 	PREFETCHT0   2048(R10)
 	VMOVUPS      64(R10), Z23
@@ -1730,10 +1757,15 @@ cold11:
 	ADDQ         AX, DX
 	ADDQ         CX, R10
 	DECQ         R11
-	JNE          cold11
+	JNE          coldStep11
 	JMP          sum11
 
 coldAhead11:
+	MOVQ  dense+104(FP), R14
+	SHRQ  $0x01, R14
+	IMULQ R13, R14
+
+coldAheadStep11:
 	VMOVUPS      (R10), Z22
 	PREFETCHT0   2048(R10)
 	VMOVUPS      64(R10), Z23
@@ -1771,12 +1803,14 @@ coldAhead11:
 	VBROADCASTSS (DX)(DI*2), Z24
 	VFMADD231PS  Z24, Z22, Z20
 	VFMADD231PS  Z24, Z23, Z21
+	PREFETCHT1   (R12)(R14*1)
 	PREFETCHT1   (R12)
 	ADDQ         R13, R12
+	ADDQ         R14, R12
 	ADDQ         AX, DX
 	ADDQ         CX, R10
 	DECQ         R11
-	JNE          coldAhead11
+	JNE          coldAheadStep11
 	MOVQ         R12, next+88(FP)
 	JMP          sum11
 
@@ -2114,7 +2148,9 @@ store11:
 	IMUL3Q  $0x0b, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile11
 
@@ -2158,7 +2194,7 @@ tile10:
 	TESTQ  R12, R12
 	JNE    coldAhead10
 
-cold10:
+coldStep10:
 	VMOVUPS      (R10), Z20
 	PREFETCHT0   2048(R10)
 	VMOVUPS      64(R10), Z21
@@ -2196,10 +2232,15 @@ cold10:
 	ADDQ         AX, DX
 	ADDQ         CX, R10
 	DECQ         R11
-	JNE          cold10
+	JNE          coldStep10
 	JMP          sum10
 
 coldAhead10:
+	MOVQ  dense+104(FP), R14
+	SHRQ  $0x01, R14
+	IMULQ R13, R14
+
+coldAheadStep10:
 	VMOVUPS      (R10), Z20
 	PREFETCHT0   2048(R10)
 	VMOVUPS      64(R10), Z21
@@ -2234,12 +2275,14 @@ coldAhead10:
 	VBROADCASTSS (DX)(R8*1), Z23
 	VFMADD231PS  Z23, Z20, Z18
 	VFMADD231PS  Z23, Z21, Z19
+	PREFETCHT1   (R12)(R14*1)
 	PREFETCHT1   (R12)
 	ADDQ         R13, R12
+	ADDQ         R14, R12
 	ADDQ         AX, DX
 	ADDQ         CX, R10
 	DECQ         R11
-	JNE          coldAhead10
+	JNE          coldAheadStep10
 	MOVQ         R12, next+88(FP)
 	JMP          sum10
 
@@ -2553,7 +2596,9 @@ store10:
 	IMUL3Q  $0x0a, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile10
 
@@ -2595,7 +2640,7 @@ tile9:
 	TESTQ  R11, R11
 	JNE    coldAhead9
 
-cold9:
+coldStep9:
 	VMOVUPS      (R8), Z18
 	PREFETCHT0   2048(R8)
 	VMOVUPS      64(R8), Z19
@@ -2630,10 +2675,15 @@ cold9:
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R10
-	JNE          cold9
+	JNE          coldStep9
 	JMP          sum9
 
 coldAhead9:
+	MOVQ  dense+104(FP), R13
+	SHRQ  $0x01, R13
+	IMULQ R12, R13
+
+coldAheadStep9:
 	VMOVUPS      (R8), Z18
 	PREFETCHT0   2048(R8)
 	VMOVUPS      64(R8), Z19
@@ -2665,12 +2715,14 @@ coldAhead9:
 	VBROADCASTSS (DX)(BX*8), Z20
 	VFMADD231PS  Z20, Z18, Z16
 	VFMADD231PS  Z20, Z19, Z17
+	PREFETCHT1   (R11)(R13*1)
 	PREFETCHT1   (R11)
 	ADDQ         R12, R11
+	ADDQ         R13, R11
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R10
-	JNE          coldAhead9
+	JNE          coldAheadStep9
 	MOVQ         R11, next+88(FP)
 	JMP          sum9
 
@@ -2960,7 +3012,9 @@ store9:
 	IMUL3Q  $0x09, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile9
 
@@ -3000,7 +3054,7 @@ tile8:
 	TESTQ  R11, R11
 	JNE    coldAhead8
 
-cold8:
+coldStep8:
 	VMOVUPS      (R8), Z16
 	PREFETCHT0   2048(R8)
 	VMOVUPS      64(R8), Z17
@@ -3032,10 +3086,15 @@ cold8:
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R10
-	JNE          cold8
+	JNE          coldStep8
 	JMP          sum8
 
 coldAhead8:
+	MOVQ  dense+104(FP), R13
+	SHRQ  $0x01, R13
+	IMULQ R12, R13
+
+coldAheadStep8:
 	VMOVUPS      (R8), Z16
 	PREFETCHT0   2048(R8)
 	VMOVUPS      64(R8), Z17
@@ -3064,12 +3123,14 @@ coldAhead8:
 	VBROADCASTSS (DX)(R9*1), Z19
 	VFMADD231PS  Z19, Z16, Z14
 	VFMADD231PS  Z19, Z17, Z15
+	PREFETCHT1   (R11)(R13*1)
 	PREFETCHT1   (R11)
 	ADDQ         R12, R11
+	ADDQ         R13, R11
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R10
-	JNE          coldAhead8
+	JNE          coldAheadStep8
 	MOVQ         R11, next+88(FP)
 	JMP          sum8
 
@@ -3335,7 +3396,9 @@ store8:
 	IMUL3Q  $0x08, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile8
 
@@ -3373,7 +3436,7 @@ tile7:
 	TESTQ  R10, R10
 	JNE    coldAhead7
 
-cold7:
+coldStep7:
 	VMOVUPS      (R8), Z14
 	PREFETCHT0   2048(R8)
 	VMOVUPS      64(R8), Z15
@@ -3402,10 +3465,15 @@ cold7:
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R9
-	JNE          cold7
+	JNE          coldStep7
 	JMP          sum7
 
 coldAhead7:
+	MOVQ  dense+104(FP), R12
+	SHRQ  $0x01, R12
+	IMULQ R11, R12
+
+coldAheadStep7:
 	VMOVUPS      (R8), Z14
 	PREFETCHT0   2048(R8)
 	VMOVUPS      64(R8), Z15
@@ -3431,12 +3499,14 @@ coldAhead7:
 	VBROADCASTSS (DX)(SI*2), Z16
 	VFMADD231PS  Z16, Z14, Z12
 	VFMADD231PS  Z16, Z15, Z13
+	PREFETCHT1   (R10)(R12*1)
 	PREFETCHT1   (R10)
 	ADDQ         R11, R10
+	ADDQ         R12, R10
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R9
-	JNE          coldAhead7
+	JNE          coldAheadStep7
 	MOVQ         R10, next+88(FP)
 	JMP          sum7
 
@@ -3678,7 +3748,9 @@ store7:
 	IMUL3Q  $0x07, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile7
 
@@ -3714,7 +3786,7 @@ tile6:
 	TESTQ  R10, R10
 	JNE    coldAhead6
 
-cold6:
+coldStep6:
 	VMOVUPS      (R8), Z12
 	PREFETCHT0   2048(R8)
 	VMOVUPS      64(R8), Z13
@@ -3740,10 +3812,15 @@ cold6:
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R9
-	JNE          cold6
+	JNE          coldStep6
 	JMP          sum6
 
 coldAhead6:
+	MOVQ  dense+104(FP), R12
+	SHRQ  $0x01, R12
+	IMULQ R11, R12
+
+coldAheadStep6:
 	VMOVUPS      (R8), Z12
 	PREFETCHT0   2048(R8)
 	VMOVUPS      64(R8), Z13
@@ -3766,12 +3843,14 @@ coldAhead6:
 	VBROADCASTSS (DX)(DI*1), Z15
 	VFMADD231PS  Z15, Z12, Z10
 	VFMADD231PS  Z15, Z13, Z11
+	PREFETCHT1   (R10)(R12*1)
 	PREFETCHT1   (R10)
 	ADDQ         R11, R10
+	ADDQ         R12, R10
 	ADDQ         AX, DX
 	ADDQ         CX, R8
 	DECQ         R9
-	JNE          coldAhead6
+	JNE          coldAheadStep6
 	MOVQ         R10, next+88(FP)
 	JMP          sum6
 
@@ -3989,7 +4068,9 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile6
 
@@ -4023,7 +4104,7 @@ tile5:
 	TESTQ  R9, R9
 	JNE    coldAhead5
 
-cold5:
+coldStep5:
 	VMOVUPS      (DI), Z10
 	PREFETCHT0   2048(DI)
 	VMOVUPS      64(DI), Z11
@@ -4046,10 +4127,15 @@ cold5:
 	ADDQ         AX, DX
 	ADDQ         CX, DI
 	DECQ         R8
-	JNE          cold5
+	JNE          coldStep5
 	JMP          sum5
 
 coldAhead5:
+	MOVQ  dense+104(FP), R11
+	SHRQ  $0x01, R11
+	IMULQ R10, R11
+
+coldAheadStep5:
 	VMOVUPS      (DI), Z10
 	PREFETCHT0   2048(DI)
 	VMOVUPS      64(DI), Z11
@@ -4069,12 +4155,14 @@ coldAhead5:
 	VBROADCASTSS (DX)(BX*4), Z12
 	VFMADD231PS  Z12, Z10, Z8
 	VFMADD231PS  Z12, Z11, Z9
+	PREFETCHT1   (R9)(R11*1)
 	PREFETCHT1   (R9)
 	ADDQ         R10, R9
+	ADDQ         R11, R9
 	ADDQ         AX, DX
 	ADDQ         CX, DI
 	DECQ         R8
-	JNE          coldAhead5
+	JNE          coldAheadStep5
 	MOVQ         R9, next+88(FP)
 	JMP          sum5
 
@@ -4268,7 +4356,9 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile5
 
@@ -4300,7 +4390,7 @@ tile4:
 	TESTQ  R9, R9
 	JNE    coldAhead4
 
-cold4:
+coldStep4:
 	VMOVUPS      (DI), Z8
 	PREFETCHT0   2048(DI)
 	VMOVUPS      64(DI), Z9
@@ -4320,10 +4410,15 @@ cold4:
 	ADDQ         AX, DX
 	ADDQ         CX, DI
 	DECQ         R8
-	JNE          cold4
+	JNE          coldStep4
 	JMP          sum4
 
 coldAhead4:
+	MOVQ  dense+104(FP), R11
+	SHRQ  $0x01, R11
+	IMULQ R10, R11
+
+coldAheadStep4:
 	VMOVUPS      (DI), Z8
 	PREFETCHT0   2048(DI)
 	VMOVUPS      64(DI), Z9
@@ -4340,12 +4435,14 @@ coldAhead4:
 	VBROADCASTSS (DX)(SI*1), Z11
 	VFMADD231PS  Z11, Z8, Z6
 	VFMADD231PS  Z11, Z9, Z7
+	PREFETCHT1   (R9)(R11*1)
 	PREFETCHT1   (R9)
 	ADDQ         R10, R9
+	ADDQ         R11, R9
 	ADDQ         AX, DX
 	ADDQ         CX, DI
 	DECQ         R8
-	JNE          coldAhead4
+	JNE          coldAheadStep4
 	MOVQ         R9, next+88(FP)
 	JMP          sum4
 
@@ -4515,7 +4612,9 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile4
 
@@ -4545,7 +4644,7 @@ tile3:
 	TESTQ  R8, R8
 	JNE    coldAhead3
 
-cold3:
+coldStep3:
 	VMOVUPS      (SI), Z6
 	PREFETCHT0   2048(SI)
 	VMOVUPS      64(SI), Z7
@@ -4562,10 +4661,15 @@ cold3:
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          cold3
+	JNE          coldStep3
 	JMP          sum3
 
 coldAhead3:
+	MOVQ  dense+104(FP), R10
+	SHRQ  $0x01, R10
+	IMULQ R9, R10
+
+coldAheadStep3:
 	VMOVUPS      (SI), Z6
 	PREFETCHT0   2048(SI)
 	VMOVUPS      64(SI), Z7
@@ -4579,12 +4683,14 @@ coldAhead3:
 	VBROADCASTSS (DX)(BX*2), Z8
 	VFMADD231PS  Z8, Z6, Z4
 	VFMADD231PS  Z8, Z7, Z5
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead3
+	JNE          coldAheadStep3
 	MOVQ         R8, next+88(FP)
 	JMP          sum3
 
@@ -4730,7 +4836,9 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile3
 
@@ -4758,7 +4866,7 @@ tile2:
 	TESTQ  R8, R8
 	JNE    coldAhead2
 
-cold2:
+coldStep2:
 	VMOVUPS      (SI), Z4
 	PREFETCHT0   2048(SI)
 	VMOVUPS      64(SI), Z5
@@ -4772,10 +4880,15 @@ cold2:
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          cold2
+	JNE          coldStep2
 	JMP          sum2
 
 coldAhead2:
+	MOVQ  dense+104(FP), R10
+	SHRQ  $0x01, R10
+	IMULQ R9, R10
+
+coldAheadStep2:
 	VMOVUPS      (SI), Z4
 	PREFETCHT0   2048(SI)
 	VMOVUPS      64(SI), Z5
@@ -4786,12 +4899,14 @@ coldAhead2:
 	VBROADCASTSS (DX)(BX*1), Z7
 	VFMADD231PS  Z7, Z4, Z2
 	VFMADD231PS  Z7, Z5, Z3
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead2
+	JNE          coldAheadStep2
 	MOVQ         R8, next+88(FP)
 	JMP          sum2
 
@@ -4913,7 +5028,9 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile2
 
@@ -4939,7 +5056,7 @@ tile1:
 	TESTQ  R8, R8
 	JNE    coldAhead1
 
-cold1:
+coldStep1:
 	VMOVUPS      (SI), Z2
 	PREFETCHT0   2048(SI)
 	VMOVUPS      64(SI), Z3
@@ -4950,10 +5067,15 @@ cold1:
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          cold1
+	JNE          coldStep1
 	JMP          sum1
 
 coldAhead1:
+	MOVQ  dense+104(FP), R10
+	SHRQ  $0x01, R10
+	IMULQ R9, R10
+
+coldAheadStep1:
 	VMOVUPS      (SI), Z2
 	PREFETCHT0   2048(SI)
 	VMOVUPS      64(SI), Z3
@@ -4961,12 +5083,14 @@ coldAhead1:
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  Z4, Z2, Z0
 	VFMADD231PS  Z4, Z3, Z1
+	PREFETCHT1   (R8)(R10*1)
 	PREFETCHT1   (R8)
 	ADDQ         R9, R8
+	ADDQ         R10, R8
 	ADDQ         AX, DX
 	ADDQ         CX, SI
 	DECQ         DI
-	JNE          coldAhead1
+	JNE          coldAheadStep1
 	MOVQ         R8, next+88(FP)
 	JMP          sum1
 
@@ -5064,7 +5188,9 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile1
 
@@ -5072,9 +5198,9 @@ end1:
 	VZEROUPPER
 	RET
 
-// func tile14x16AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, dense bool, next *float32, step int)
+// func tile14x16AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile14x16AVX512(SB), NOSPLIT, $8-104
+TEXT ·tile14x16AVX512(SB), NOSPLIT, $8-112
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -5143,8 +5269,11 @@ tile14:
 	JEQ    warm14
 	TESTQ  R14, R14
 	JEQ    alone14
+	MOVQ   dense+104(FP), BP
+	SHRQ   $0x01, BP
+	IMULQ  R15, BP
 
-coldAhead14:
+coldAheadStep14:
 	VMOVUPS          (R12), Z14
 	VFMADD231PS.BCST (DX), Z14, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z14, Z1
@@ -5160,12 +5289,14 @@ coldAhead14:
 	VFMADD231PS.BCST (DX)(R10*1), Z14, Z11
 	VFMADD231PS.BCST (DX)(SI*4), Z14, Z12
 	VFMADD231PS.BCST (DX)(R11*1), Z14, Z13
+	PREFETCHT1       (R14)(BP*1)
 	PREFETCHT1       (R14)
 	ADDQ             R15, R14
+	ADDQ             BP, R14
 	ADDQ             AX, DX
 	ADDQ             CX, R12
 	DECQ             R13
-	JNE              coldAhead14
+	JNE              coldAheadStep14
 	MOVQ             R14, next+88(FP)
 	JMP              sum14
 
@@ -5373,7 +5504,9 @@ store14:
 	IMUL3Q  $0x0e, BX, R12
 	ADDQ    R12, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile14
 
@@ -5409,8 +5542,11 @@ tile13:
 	JEQ    warm13
 	TESTQ  R13, R13
 	JEQ    alone13
+	MOVQ   dense+104(FP), R15
+	SHRQ   $0x01, R15
+	IMULQ  R14, R15
 
-coldAhead13:
+coldAheadStep13:
 	VMOVUPS          (R11), Z13
 	VFMADD231PS.BCST (DX), Z13, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z13, Z1
@@ -5425,12 +5561,14 @@ coldAhead13:
 	VFMADD231PS.BCST (DX)(DI*2), Z13, Z10
 	VFMADD231PS.BCST (DX)(R10*1), Z13, Z11
 	VFMADD231PS.BCST (DX)(SI*4), Z13, Z12
+	PREFETCHT1       (R13)(R15*1)
 	PREFETCHT1       (R13)
 	ADDQ             R14, R13
+	ADDQ             R15, R13
 	ADDQ             AX, DX
 	ADDQ             CX, R11
 	DECQ             R12
-	JNE              coldAhead13
+	JNE              coldAheadStep13
 	MOVQ             R13, next+88(FP)
 	JMP              sum13
 
@@ -5628,7 +5766,9 @@ store13:
 	IMUL3Q  $0x0d, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile13
 
@@ -5663,8 +5803,11 @@ tile12:
 	JEQ    warm12
 	TESTQ  R13, R13
 	JEQ    alone12
+	MOVQ   dense+104(FP), R15
+	SHRQ   $0x01, R15
+	IMULQ  R14, R15
 
-coldAhead12:
+coldAheadStep12:
 	VMOVUPS          (R11), Z12
 	VFMADD231PS.BCST (DX), Z12, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z12, Z1
@@ -5678,12 +5821,14 @@ coldAhead12:
 	VFMADD231PS.BCST (DX)(R8*1), Z12, Z9
 	VFMADD231PS.BCST (DX)(DI*2), Z12, Z10
 	VFMADD231PS.BCST (DX)(R10*1), Z12, Z11
+	PREFETCHT1       (R13)(R15*1)
 	PREFETCHT1       (R13)
 	ADDQ             R14, R13
+	ADDQ             R15, R13
 	ADDQ             AX, DX
 	ADDQ             CX, R11
 	DECQ             R12
-	JNE              coldAhead12
+	JNE              coldAheadStep12
 	MOVQ             R13, next+88(FP)
 	JMP              sum12
 
@@ -5871,7 +6016,9 @@ store12:
 	IMUL3Q  $0x0c, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile12
 
@@ -5905,8 +6052,11 @@ tile11:
 	JEQ    warm11
 	TESTQ  R12, R12
 	JEQ    alone11
+	MOVQ   dense+104(FP), R14
+	SHRQ   $0x01, R14
+	IMULQ  R13, R14
 
-coldAhead11:
+coldAheadStep11:
 	VMOVUPS          (R10), Z11
 	VFMADD231PS.BCST (DX), Z11, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z11, Z1
@@ -5919,12 +6069,14 @@ coldAhead11:
 	VFMADD231PS.BCST (DX)(BX*8), Z11, Z8
 	VFMADD231PS.BCST (DX)(R8*1), Z11, Z9
 	VFMADD231PS.BCST (DX)(DI*2), Z11, Z10
+	PREFETCHT1       (R12)(R14*1)
 	PREFETCHT1       (R12)
 	ADDQ             R13, R12
+	ADDQ             R14, R12
 	ADDQ             AX, DX
 	ADDQ             CX, R10
 	DECQ             R11
-	JNE              coldAhead11
+	JNE              coldAheadStep11
 	MOVQ             R12, next+88(FP)
 	JMP              sum11
 
@@ -6102,7 +6254,9 @@ store11:
 	IMUL3Q  $0x0b, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile11
 
@@ -6135,8 +6289,11 @@ tile10:
 	JEQ    warm10
 	TESTQ  R12, R12
 	JEQ    alone10
+	MOVQ   dense+104(FP), R14
+	SHRQ   $0x01, R14
+	IMULQ  R13, R14
 
-coldAhead10:
+coldAheadStep10:
 	VMOVUPS          (R10), Z10
 	VFMADD231PS.BCST (DX), Z10, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z10, Z1
@@ -6148,12 +6305,14 @@ coldAhead10:
 	VFMADD231PS.BCST (DX)(R9*1), Z10, Z7
 	VFMADD231PS.BCST (DX)(BX*8), Z10, Z8
 	VFMADD231PS.BCST (DX)(R8*1), Z10, Z9
+	PREFETCHT1       (R12)(R14*1)
 	PREFETCHT1       (R12)
 	ADDQ             R13, R12
+	ADDQ             R14, R12
 	ADDQ             AX, DX
 	ADDQ             CX, R10
 	DECQ             R11
-	JNE              coldAhead10
+	JNE              coldAheadStep10
 	MOVQ             R12, next+88(FP)
 	JMP              sum10
 
@@ -6321,7 +6480,9 @@ store10:
 	IMUL3Q  $0x0a, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile10
 
@@ -6353,8 +6514,11 @@ tile9:
 	JEQ    warm9
 	TESTQ  R11, R11
 	JEQ    alone9
+	MOVQ   dense+104(FP), R13
+	SHRQ   $0x01, R13
+	IMULQ  R12, R13
 
-coldAhead9:
+coldAheadStep9:
 	VMOVUPS          (R8), Z9
 	VFMADD231PS.BCST (DX), Z9, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z9, Z1
@@ -6365,12 +6529,14 @@ coldAhead9:
 	VFMADD231PS.BCST (DX)(SI*2), Z9, Z6
 	VFMADD231PS.BCST (DX)(R9*1), Z9, Z7
 	VFMADD231PS.BCST (DX)(BX*8), Z9, Z8
+	PREFETCHT1       (R11)(R13*1)
 	PREFETCHT1       (R11)
 	ADDQ             R12, R11
+	ADDQ             R13, R11
 	ADDQ             AX, DX
 	ADDQ             CX, R8
 	DECQ             R10
-	JNE              coldAhead9
+	JNE              coldAheadStep9
 	MOVQ             R11, next+88(FP)
 	JMP              sum9
 
@@ -6528,7 +6694,9 @@ store9:
 	IMUL3Q  $0x09, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile9
 
@@ -6559,8 +6727,11 @@ tile8:
 	JEQ    warm8
 	TESTQ  R11, R11
 	JEQ    alone8
+	MOVQ   dense+104(FP), R13
+	SHRQ   $0x01, R13
+	IMULQ  R12, R13
 
-coldAhead8:
+coldAheadStep8:
 	VMOVUPS          (R8), Z8
 	VFMADD231PS.BCST (DX), Z8, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z8, Z1
@@ -6570,12 +6741,14 @@ coldAhead8:
 	VFMADD231PS.BCST (DX)(DI*1), Z8, Z5
 	VFMADD231PS.BCST (DX)(SI*2), Z8, Z6
 	VFMADD231PS.BCST (DX)(R9*1), Z8, Z7
+	PREFETCHT1       (R11)(R13*1)
 	PREFETCHT1       (R11)
 	ADDQ             R12, R11
+	ADDQ             R13, R11
 	ADDQ             AX, DX
 	ADDQ             CX, R8
 	DECQ             R10
-	JNE              coldAhead8
+	JNE              coldAheadStep8
 	MOVQ             R11, next+88(FP)
 	JMP              sum8
 
@@ -6723,7 +6896,9 @@ store8:
 	IMUL3Q  $0x08, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile8
 
@@ -6753,8 +6928,11 @@ tile7:
 	JEQ    warm7
 	TESTQ  R10, R10
 	JEQ    alone7
+	MOVQ   dense+104(FP), R12
+	SHRQ   $0x01, R12
+	IMULQ  R11, R12
 
-coldAhead7:
+coldAheadStep7:
 	VMOVUPS          (R8), Z7
 	VFMADD231PS.BCST (DX), Z7, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z7, Z1
@@ -6763,12 +6941,14 @@ coldAhead7:
 	VFMADD231PS.BCST (DX)(BX*4), Z7, Z4
 	VFMADD231PS.BCST (DX)(DI*1), Z7, Z5
 	VFMADD231PS.BCST (DX)(SI*2), Z7, Z6
+	PREFETCHT1       (R10)(R12*1)
 	PREFETCHT1       (R10)
 	ADDQ             R11, R10
+	ADDQ             R12, R10
 	ADDQ             AX, DX
 	ADDQ             CX, R8
 	DECQ             R9
-	JNE              coldAhead7
+	JNE              coldAheadStep7
 	MOVQ             R10, next+88(FP)
 	JMP              sum7
 
@@ -6906,7 +7086,9 @@ store7:
 	IMUL3Q  $0x07, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile7
 
@@ -6935,8 +7117,11 @@ tile6:
 	JEQ    warm6
 	TESTQ  R10, R10
 	JEQ    alone6
+	MOVQ   dense+104(FP), R12
+	SHRQ   $0x01, R12
+	IMULQ  R11, R12
 
-coldAhead6:
+coldAheadStep6:
 	VMOVUPS          (R8), Z6
 	VFMADD231PS.BCST (DX), Z6, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z6, Z1
@@ -6944,12 +7129,14 @@ coldAhead6:
 	VFMADD231PS.BCST (DX)(SI*1), Z6, Z3
 	VFMADD231PS.BCST (DX)(BX*4), Z6, Z4
 	VFMADD231PS.BCST (DX)(DI*1), Z6, Z5
+	PREFETCHT1       (R10)(R12*1)
 	PREFETCHT1       (R10)
 	ADDQ             R11, R10
+	ADDQ             R12, R10
 	ADDQ             AX, DX
 	ADDQ             CX, R8
 	DECQ             R9
-	JNE              coldAhead6
+	JNE              coldAheadStep6
 	MOVQ             R10, next+88(FP)
 	JMP              sum6
 
@@ -7077,7 +7264,9 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile6
 
@@ -7105,20 +7294,25 @@ tile5:
 	JEQ    warm5
 	TESTQ  R9, R9
 	JEQ    alone5
+	MOVQ   dense+104(FP), R11
+	SHRQ   $0x01, R11
+	IMULQ  R10, R11
 
-coldAhead5:
+coldAheadStep5:
 	VMOVUPS          (DI), Z5
 	VFMADD231PS.BCST (DX), Z5, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z5, Z1
 	VFMADD231PS.BCST (DX)(BX*2), Z5, Z2
 	VFMADD231PS.BCST (DX)(SI*1), Z5, Z3
 	VFMADD231PS.BCST (DX)(BX*4), Z5, Z4
+	PREFETCHT1       (R9)(R11*1)
 	PREFETCHT1       (R9)
 	ADDQ             R10, R9
+	ADDQ             R11, R9
 	ADDQ             AX, DX
 	ADDQ             CX, DI
 	DECQ             R8
-	JNE              coldAhead5
+	JNE              coldAheadStep5
 	MOVQ             R9, next+88(FP)
 	JMP              sum5
 
@@ -7236,7 +7430,9 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile5
 
@@ -7263,19 +7459,24 @@ tile4:
 	JEQ    warm4
 	TESTQ  R9, R9
 	JEQ    alone4
+	MOVQ   dense+104(FP), R11
+	SHRQ   $0x01, R11
+	IMULQ  R10, R11
 
-coldAhead4:
+coldAheadStep4:
 	VMOVUPS          (DI), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z4, Z1
 	VFMADD231PS.BCST (DX)(BX*2), Z4, Z2
 	VFMADD231PS.BCST (DX)(SI*1), Z4, Z3
+	PREFETCHT1       (R9)(R11*1)
 	PREFETCHT1       (R9)
 	ADDQ             R10, R9
+	ADDQ             R11, R9
 	ADDQ             AX, DX
 	ADDQ             CX, DI
 	DECQ             R8
-	JNE              coldAhead4
+	JNE              coldAheadStep4
 	MOVQ             R9, next+88(FP)
 	JMP              sum4
 
@@ -7383,7 +7584,9 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile4
 
@@ -7409,18 +7612,23 @@ tile3:
 	JEQ    warm3
 	TESTQ  R8, R8
 	JEQ    alone3
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead3:
+coldAheadStep3:
 	VMOVUPS          (SI), Z3
 	VFMADD231PS.BCST (DX), Z3, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z3, Z1
 	VFMADD231PS.BCST (DX)(BX*2), Z3, Z2
+	PREFETCHT1       (R8)(R10*1)
 	PREFETCHT1       (R8)
 	ADDQ             R9, R8
+	ADDQ             R10, R8
 	ADDQ             AX, DX
 	ADDQ             CX, SI
 	DECQ             DI
-	JNE              coldAhead3
+	JNE              coldAheadStep3
 	MOVQ             R8, next+88(FP)
 	JMP              sum3
 
@@ -7518,7 +7726,9 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile3
 
@@ -7543,17 +7753,22 @@ tile2:
 	JEQ    warm2
 	TESTQ  R8, R8
 	JEQ    alone2
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead2:
+coldAheadStep2:
 	VMOVUPS          (SI), Z2
 	VFMADD231PS.BCST (DX), Z2, Z0
 	VFMADD231PS.BCST (DX)(BX*1), Z2, Z1
+	PREFETCHT1       (R8)(R10*1)
 	PREFETCHT1       (R8)
 	ADDQ             R9, R8
+	ADDQ             R10, R8
 	ADDQ             AX, DX
 	ADDQ             CX, SI
 	DECQ             DI
-	JNE              coldAhead2
+	JNE              coldAheadStep2
 	MOVQ             R8, next+88(FP)
 	JMP              sum2
 
@@ -7641,7 +7856,9 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile2
 
@@ -7665,16 +7882,21 @@ tile1:
 	JEQ    warm1
 	TESTQ  R8, R8
 	JEQ    alone1
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead1:
+coldAheadStep1:
 	VMOVUPS          (SI), Z1
 	VFMADD231PS.BCST (DX), Z1, Z0
+	PREFETCHT1       (R8)(R10*1)
 	PREFETCHT1       (R8)
 	ADDQ             R9, R8
+	ADDQ             R10, R8
 	ADDQ             AX, DX
 	ADDQ             CX, SI
 	DECQ             DI
-	JNE              coldAhead1
+	JNE              coldAheadStep1
 	MOVQ             R8, next+88(FP)
 	JMP              sum1
 
@@ -7752,7 +7974,9 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile1
 
@@ -7760,9 +7984,9 @@ end1:
 	VZEROUPPER
 	RET
 
-// func tile14x8AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, dense bool, next *float32, step int)
+// func tile14x8AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
 // Requires: AVX, AVX512F, AVX512VL, MMX+
-TEXT ·tile14x8AVX512(SB), NOSPLIT, $8-104
+TEXT ·tile14x8AVX512(SB), NOSPLIT, $8-112
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -7831,8 +8055,11 @@ tile14:
 	JEQ    warm14
 	TESTQ  R14, R14
 	JEQ    alone14
+	MOVQ   dense+104(FP), BP
+	SHRQ   $0x01, BP
+	IMULQ  R15, BP
 
-coldAhead14:
+coldAheadStep14:
 	VMOVUPS          (R12), Y14
 	VFMADD231PS.BCST (DX), Y14, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y14, Y1
@@ -7848,12 +8075,14 @@ coldAhead14:
 	VFMADD231PS.BCST (DX)(R10*1), Y14, Y11
 	VFMADD231PS.BCST (DX)(SI*4), Y14, Y12
 	VFMADD231PS.BCST (DX)(R11*1), Y14, Y13
+	PREFETCHT1       (R14)(BP*1)
 	PREFETCHT1       (R14)
 	ADDQ             R15, R14
+	ADDQ             BP, R14
 	ADDQ             AX, DX
 	ADDQ             CX, R12
 	DECQ             R13
-	JNE              coldAhead14
+	JNE              coldAheadStep14
 	MOVQ             R14, next+88(FP)
 	JMP              sum14
 
@@ -8061,7 +8290,9 @@ store14:
 	IMUL3Q  $0x0e, BX, R12
 	ADDQ    R12, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile14
 
@@ -8097,8 +8328,11 @@ tile13:
 	JEQ    warm13
 	TESTQ  R13, R13
 	JEQ    alone13
+	MOVQ   dense+104(FP), R15
+	SHRQ   $0x01, R15
+	IMULQ  R14, R15
 
-coldAhead13:
+coldAheadStep13:
 	VMOVUPS          (R11), Y13
 	VFMADD231PS.BCST (DX), Y13, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y13, Y1
@@ -8113,12 +8347,14 @@ coldAhead13:
 	VFMADD231PS.BCST (DX)(DI*2), Y13, Y10
 	VFMADD231PS.BCST (DX)(R10*1), Y13, Y11
 	VFMADD231PS.BCST (DX)(SI*4), Y13, Y12
+	PREFETCHT1       (R13)(R15*1)
 	PREFETCHT1       (R13)
 	ADDQ             R14, R13
+	ADDQ             R15, R13
 	ADDQ             AX, DX
 	ADDQ             CX, R11
 	DECQ             R12
-	JNE              coldAhead13
+	JNE              coldAheadStep13
 	MOVQ             R13, next+88(FP)
 	JMP              sum13
 
@@ -8316,7 +8552,9 @@ store13:
 	IMUL3Q  $0x0d, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile13
 
@@ -8351,8 +8589,11 @@ tile12:
 	JEQ    warm12
 	TESTQ  R13, R13
 	JEQ    alone12
+	MOVQ   dense+104(FP), R15
+	SHRQ   $0x01, R15
+	IMULQ  R14, R15
 
-coldAhead12:
+coldAheadStep12:
 	VMOVUPS          (R11), Y12
 	VFMADD231PS.BCST (DX), Y12, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y12, Y1
@@ -8366,12 +8607,14 @@ coldAhead12:
 	VFMADD231PS.BCST (DX)(R8*1), Y12, Y9
 	VFMADD231PS.BCST (DX)(DI*2), Y12, Y10
 	VFMADD231PS.BCST (DX)(R10*1), Y12, Y11
+	PREFETCHT1       (R13)(R15*1)
 	PREFETCHT1       (R13)
 	ADDQ             R14, R13
+	ADDQ             R15, R13
 	ADDQ             AX, DX
 	ADDQ             CX, R11
 	DECQ             R12
-	JNE              coldAhead12
+	JNE              coldAheadStep12
 	MOVQ             R13, next+88(FP)
 	JMP              sum12
 
@@ -8559,7 +8802,9 @@ store12:
 	IMUL3Q  $0x0c, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile12
 
@@ -8593,8 +8838,11 @@ tile11:
 	JEQ    warm11
 	TESTQ  R12, R12
 	JEQ    alone11
+	MOVQ   dense+104(FP), R14
+	SHRQ   $0x01, R14
+	IMULQ  R13, R14
 
-coldAhead11:
+coldAheadStep11:
 	VMOVUPS          (R10), Y11
 	VFMADD231PS.BCST (DX), Y11, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y11, Y1
@@ -8607,12 +8855,14 @@ coldAhead11:
 	VFMADD231PS.BCST (DX)(BX*8), Y11, Y8
 	VFMADD231PS.BCST (DX)(R8*1), Y11, Y9
 	VFMADD231PS.BCST (DX)(DI*2), Y11, Y10
+	PREFETCHT1       (R12)(R14*1)
 	PREFETCHT1       (R12)
 	ADDQ             R13, R12
+	ADDQ             R14, R12
 	ADDQ             AX, DX
 	ADDQ             CX, R10
 	DECQ             R11
-	JNE              coldAhead11
+	JNE              coldAheadStep11
 	MOVQ             R12, next+88(FP)
 	JMP              sum11
 
@@ -8790,7 +9040,9 @@ store11:
 	IMUL3Q  $0x0b, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile11
 
@@ -8823,8 +9075,11 @@ tile10:
 	JEQ    warm10
 	TESTQ  R12, R12
 	JEQ    alone10
+	MOVQ   dense+104(FP), R14
+	SHRQ   $0x01, R14
+	IMULQ  R13, R14
 
-coldAhead10:
+coldAheadStep10:
 	VMOVUPS          (R10), Y10
 	VFMADD231PS.BCST (DX), Y10, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y10, Y1
@@ -8836,12 +9091,14 @@ coldAhead10:
 	VFMADD231PS.BCST (DX)(R9*1), Y10, Y7
 	VFMADD231PS.BCST (DX)(BX*8), Y10, Y8
 	VFMADD231PS.BCST (DX)(R8*1), Y10, Y9
+	PREFETCHT1       (R12)(R14*1)
 	PREFETCHT1       (R12)
 	ADDQ             R13, R12
+	ADDQ             R14, R12
 	ADDQ             AX, DX
 	ADDQ             CX, R10
 	DECQ             R11
-	JNE              coldAhead10
+	JNE              coldAheadStep10
 	MOVQ             R12, next+88(FP)
 	JMP              sum10
 
@@ -9009,7 +9266,9 @@ store10:
 	IMUL3Q  $0x0a, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile10
 
@@ -9041,8 +9300,11 @@ tile9:
 	JEQ    warm9
 	TESTQ  R11, R11
 	JEQ    alone9
+	MOVQ   dense+104(FP), R13
+	SHRQ   $0x01, R13
+	IMULQ  R12, R13
 
-coldAhead9:
+coldAheadStep9:
 	VMOVUPS          (R8), Y9
 	VFMADD231PS.BCST (DX), Y9, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y9, Y1
@@ -9053,12 +9315,14 @@ coldAhead9:
 	VFMADD231PS.BCST (DX)(SI*2), Y9, Y6
 	VFMADD231PS.BCST (DX)(R9*1), Y9, Y7
 	VFMADD231PS.BCST (DX)(BX*8), Y9, Y8
+	PREFETCHT1       (R11)(R13*1)
 	PREFETCHT1       (R11)
 	ADDQ             R12, R11
+	ADDQ             R13, R11
 	ADDQ             AX, DX
 	ADDQ             CX, R8
 	DECQ             R10
-	JNE              coldAhead9
+	JNE              coldAheadStep9
 	MOVQ             R11, next+88(FP)
 	JMP              sum9
 
@@ -9216,7 +9480,9 @@ store9:
 	IMUL3Q  $0x09, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile9
 
@@ -9247,8 +9513,11 @@ tile8:
 	JEQ    warm8
 	TESTQ  R11, R11
 	JEQ    alone8
+	MOVQ   dense+104(FP), R13
+	SHRQ   $0x01, R13
+	IMULQ  R12, R13
 
-coldAhead8:
+coldAheadStep8:
 	VMOVUPS          (R8), Y8
 	VFMADD231PS.BCST (DX), Y8, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y8, Y1
@@ -9258,12 +9527,14 @@ coldAhead8:
 	VFMADD231PS.BCST (DX)(DI*1), Y8, Y5
 	VFMADD231PS.BCST (DX)(SI*2), Y8, Y6
 	VFMADD231PS.BCST (DX)(R9*1), Y8, Y7
+	PREFETCHT1       (R11)(R13*1)
 	PREFETCHT1       (R11)
 	ADDQ             R12, R11
+	ADDQ             R13, R11
 	ADDQ             AX, DX
 	ADDQ             CX, R8
 	DECQ             R10
-	JNE              coldAhead8
+	JNE              coldAheadStep8
 	MOVQ             R11, next+88(FP)
 	JMP              sum8
 
@@ -9411,7 +9682,9 @@ store8:
 	IMUL3Q  $0x08, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile8
 
@@ -9441,8 +9714,11 @@ tile7:
 	JEQ    warm7
 	TESTQ  R10, R10
 	JEQ    alone7
+	MOVQ   dense+104(FP), R12
+	SHRQ   $0x01, R12
+	IMULQ  R11, R12
 
-coldAhead7:
+coldAheadStep7:
 	VMOVUPS          (R8), Y7
 	VFMADD231PS.BCST (DX), Y7, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y7, Y1
@@ -9451,12 +9727,14 @@ coldAhead7:
 	VFMADD231PS.BCST (DX)(BX*4), Y7, Y4
 	VFMADD231PS.BCST (DX)(DI*1), Y7, Y5
 	VFMADD231PS.BCST (DX)(SI*2), Y7, Y6
+	PREFETCHT1       (R10)(R12*1)
 	PREFETCHT1       (R10)
 	ADDQ             R11, R10
+	ADDQ             R12, R10
 	ADDQ             AX, DX
 	ADDQ             CX, R8
 	DECQ             R9
-	JNE              coldAhead7
+	JNE              coldAheadStep7
 	MOVQ             R10, next+88(FP)
 	JMP              sum7
 
@@ -9594,7 +9872,9 @@ store7:
 	IMUL3Q  $0x07, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile7
 
@@ -9623,8 +9903,11 @@ tile6:
 	JEQ    warm6
 	TESTQ  R10, R10
 	JEQ    alone6
+	MOVQ   dense+104(FP), R12
+	SHRQ   $0x01, R12
+	IMULQ  R11, R12
 
-coldAhead6:
+coldAheadStep6:
 	VMOVUPS          (R8), Y6
 	VFMADD231PS.BCST (DX), Y6, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y6, Y1
@@ -9632,12 +9915,14 @@ coldAhead6:
 	VFMADD231PS.BCST (DX)(SI*1), Y6, Y3
 	VFMADD231PS.BCST (DX)(BX*4), Y6, Y4
 	VFMADD231PS.BCST (DX)(DI*1), Y6, Y5
+	PREFETCHT1       (R10)(R12*1)
 	PREFETCHT1       (R10)
 	ADDQ             R11, R10
+	ADDQ             R12, R10
 	ADDQ             AX, DX
 	ADDQ             CX, R8
 	DECQ             R9
-	JNE              coldAhead6
+	JNE              coldAheadStep6
 	MOVQ             R10, next+88(FP)
 	JMP              sum6
 
@@ -9765,7 +10050,9 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile6
 
@@ -9793,20 +10080,25 @@ tile5:
 	JEQ    warm5
 	TESTQ  R9, R9
 	JEQ    alone5
+	MOVQ   dense+104(FP), R11
+	SHRQ   $0x01, R11
+	IMULQ  R10, R11
 
-coldAhead5:
+coldAheadStep5:
 	VMOVUPS          (DI), Y5
 	VFMADD231PS.BCST (DX), Y5, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y5, Y1
 	VFMADD231PS.BCST (DX)(BX*2), Y5, Y2
 	VFMADD231PS.BCST (DX)(SI*1), Y5, Y3
 	VFMADD231PS.BCST (DX)(BX*4), Y5, Y4
+	PREFETCHT1       (R9)(R11*1)
 	PREFETCHT1       (R9)
 	ADDQ             R10, R9
+	ADDQ             R11, R9
 	ADDQ             AX, DX
 	ADDQ             CX, DI
 	DECQ             R8
-	JNE              coldAhead5
+	JNE              coldAheadStep5
 	MOVQ             R9, next+88(FP)
 	JMP              sum5
 
@@ -9924,7 +10216,9 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile5
 
@@ -9951,19 +10245,24 @@ tile4:
 	JEQ    warm4
 	TESTQ  R9, R9
 	JEQ    alone4
+	MOVQ   dense+104(FP), R11
+	SHRQ   $0x01, R11
+	IMULQ  R10, R11
 
-coldAhead4:
+coldAheadStep4:
 	VMOVUPS          (DI), Y4
 	VFMADD231PS.BCST (DX), Y4, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y4, Y1
 	VFMADD231PS.BCST (DX)(BX*2), Y4, Y2
 	VFMADD231PS.BCST (DX)(SI*1), Y4, Y3
+	PREFETCHT1       (R9)(R11*1)
 	PREFETCHT1       (R9)
 	ADDQ             R10, R9
+	ADDQ             R11, R9
 	ADDQ             AX, DX
 	ADDQ             CX, DI
 	DECQ             R8
-	JNE              coldAhead4
+	JNE              coldAheadStep4
 	MOVQ             R9, next+88(FP)
 	JMP              sum4
 
@@ -10071,7 +10370,9 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile4
 
@@ -10097,18 +10398,23 @@ tile3:
 	JEQ    warm3
 	TESTQ  R8, R8
 	JEQ    alone3
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead3:
+coldAheadStep3:
 	VMOVUPS          (SI), Y3
 	VFMADD231PS.BCST (DX), Y3, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y3, Y1
 	VFMADD231PS.BCST (DX)(BX*2), Y3, Y2
+	PREFETCHT1       (R8)(R10*1)
 	PREFETCHT1       (R8)
 	ADDQ             R9, R8
+	ADDQ             R10, R8
 	ADDQ             AX, DX
 	ADDQ             CX, SI
 	DECQ             DI
-	JNE              coldAhead3
+	JNE              coldAheadStep3
 	MOVQ             R8, next+88(FP)
 	JMP              sum3
 
@@ -10206,7 +10512,9 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile3
 
@@ -10231,17 +10539,22 @@ tile2:
 	JEQ    warm2
 	TESTQ  R8, R8
 	JEQ    alone2
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead2:
+coldAheadStep2:
 	VMOVUPS          (SI), Y2
 	VFMADD231PS.BCST (DX), Y2, Y0
 	VFMADD231PS.BCST (DX)(BX*1), Y2, Y1
+	PREFETCHT1       (R8)(R10*1)
 	PREFETCHT1       (R8)
 	ADDQ             R9, R8
+	ADDQ             R10, R8
 	ADDQ             AX, DX
 	ADDQ             CX, SI
 	DECQ             DI
-	JNE              coldAhead2
+	JNE              coldAheadStep2
 	MOVQ             R8, next+88(FP)
 	JMP              sum2
 
@@ -10329,7 +10642,9 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile2
 
@@ -10353,16 +10668,21 @@ tile1:
 	JEQ    warm1
 	TESTQ  R8, R8
 	JEQ    alone1
+	MOVQ   dense+104(FP), R10
+	SHRQ   $0x01, R10
+	IMULQ  R9, R10
 
-coldAhead1:
+coldAheadStep1:
 	VMOVUPS          (SI), Y1
 	VFMADD231PS.BCST (DX), Y1, Y0
+	PREFETCHT1       (R8)(R10*1)
 	PREFETCHT1       (R8)
 	ADDQ             R9, R8
+	ADDQ             R10, R8
 	ADDQ             AX, DX
 	ADDQ             CX, SI
 	DECQ             DI
-	JNE              coldAhead1
+	JNE              coldAheadStep1
 	MOVQ             R8, next+88(FP)
 	JMP              sum1
 
@@ -10440,7 +10760,9 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVB    dense+82(FP), DL
+	MOVQ    dense+104(FP), DX
+	TESTQ   DX, DX
+	SETNE   DL
 	MOVB    DL, cold+81(FP)
 	JMP     tile1
 
