@@ -43,7 +43,13 @@ func (v *pointwise) tasks() int { return blocksOf(v.m, v.block) * v.cuts }
 
 func (v *pointwise) packTasks() int { return len(v.panels) * blocksOf(v.ci, pointDepth) }
 
-func (v *pointwise) scratch() int { return v.block*(v.kc+gap) + tileFloats }
+func (v *pointwise) scratch() int {
+	n := v.block*(v.kc+gap) + tileFloats
+	if v.step > 1 {
+		n += v.block * v.co // results, before they go to their places
+	}
+	return n
+}
 
 // positions walks over the positions of a correlation.
 type positions struct {
@@ -153,6 +159,12 @@ func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
 func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 	m0, m, panels := v.task(i)
 	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
+	y, ldy, o0 := j.y[m0*v.co:], v.co, 0
+	if v.step > 1 { // a row's few positions would make tiles of few rows
+		last := panels[len(panels)-1]
+		o0, ldy = panels[0].col, last.col+last.width-panels[0].col
+		y, scratch = scratch[:m*ldy], scratch[m*ldy:]
+	}
 	for l0 := 0; l0 < v.ci; l0 += v.kc {
 		depth := min(v.kc, v.ci-l0)
 		a, lda := scratch, v.kc+gap
@@ -170,21 +182,23 @@ func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 				p.next()
 			}
 		}
-		y, add := j.y, j.add != nil || l0 > 0
+		add := l0 > 0 || j.add != nil && v.step == 1
 		for _, p := range panels {
 			b := j.packed[p.col*v.ci+l0*p.tile.NR:]
-			if v.step == 1 {
-				p.multiply(m, depth, a, lda, 1, b, p.tile.NR, y[m0*v.co+p.col:], v.co, add, tmp, &own.ahead)
-				continue
-			}
-			// A row's positions lie evenly in the destination.
-			at := v.from(m0)
-			for r := 0; r < m; {
-				n := min(v.ow-at.x, m-r)
-				p.multiply(n, depth, a[r*lda:], lda, 1, b, p.tile.NR, y[at.target()+p.col:], v.step*v.dc, add, tmp, &own.ahead)
-				r += n
-				at = v.from(m0 + r)
-			}
+			p.multiply(m, depth, a, lda, 1, b, p.tile.NR, y[p.col-o0:], ldy, add, tmp, &own.ahead)
 		}
+	}
+	if v.step == 1 {
+		return
+	}
+	p := v.from(m0)
+	for r := range m {
+		to, from := j.y[p.target()+o0:][:ldy], y[r*ldy:][:ldy]
+		if j.add != nil {
+			v.set.AddTo(to, from)
+		} else {
+			copy(to, from)
+		}
+		p.next()
 	}
 }
