@@ -209,6 +209,9 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 		for _, p := range phases {
 			parts = append(parts, newCorrelator(c.set, p, false, winograd))
 		}
+		if v, ok := parts[0].(*pointwise); ok && op.Add && v.fillRows(phases[1:]) {
+			parts = parts[:1]
+		}
 	}
 	in := s.In[2:]
 	var add *graph.Value

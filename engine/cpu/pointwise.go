@@ -13,6 +13,9 @@ type pointwise struct {
 	block int // pixels a task
 	cuts  int // tasks a block
 	kc    int // depth at a time
+	// whole says that a task's region is the rows of pixels that its positions
+	// are in, with the pixels between them, which it does not change.
+	whole bool
 }
 
 const (
@@ -37,6 +40,25 @@ func newPointwise(set *kernel.Set, c *corr) *pointwise {
 	v.cuts = min(len(v.panels), blocksOf(16, blocksOf(v.m, v.block)))
 	v.kc = even(c.ci, pointDepth)
 	return v
+}
+
+// fillRows makes whole tasks of a phase that is added to what is there, where the
+// others have nothing to add, and says whether that can be.
+func (v *pointwise) fillRows(others []*corr) bool {
+	for _, c := range others {
+		if len(c.tap) > 0 {
+			return false
+		}
+	}
+	if v.step != 2 || v.dh != 2*v.oh || v.dw != 2*v.ow {
+		return false
+	}
+	block := v.ow * max(1, pointFewer/v.ow)
+	if blocksOf(v.m, block) < 16 { // tasks of some channels only, whose rows are short
+		return false
+	}
+	v.whole, v.block, v.cuts = true, block, 1
+	return true
 }
 
 func (v *pointwise) tasks() int { return blocksOf(v.m, v.block) * v.cuts }
@@ -125,8 +147,15 @@ func (v *pointwise) task(i int) (m0, m int, panels []panel) {
 func (v *pointwise) regions(i int, to []region) []region {
 	m0, m, panels := v.task(i)
 	last := panels[len(panels)-1]
-	return append(to, region{m0, m0 + m, panels[0].col, last.col + last.width})
+	lo, hi := m0, m0+m
+	if v.whole {
+		lo, hi = v.pixels(m0), v.pixels(m0+m)
+	}
+	return append(to, region{lo, hi, panels[0].col, last.col + last.width})
 }
+
+// pixels is how many pixels lie in whole rows before a position's.
+func (v *pointwise) pixels(m int) int { return m / v.ow * v.step * v.dw }
 
 func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
 	m0, m, panels := v.task(i)
@@ -140,7 +169,11 @@ func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
 	} else if v.step == 1 {
 		a.AddRows(j.y[m0*v.co+o0:], outs, m, v.co)
 	}
-	if v.stride == 1 && v.step == 1 {
+	if v.whole {
+		lo, hi := v.pixels(m0), v.pixels(m0+m)
+		a.AddRows(j.y[lo*v.co+o0:], outs, hi-lo, v.co)
+	}
+	if v.stride == 1 && (v.step == 1 || v.whole) {
 		return
 	}
 	for end := m0 + m; m0 < end; { // a row of positions at a time
@@ -149,7 +182,7 @@ func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
 		if v.stride > 1 {
 			a.AddRows(j.x.x[p.source():], v.ci, n, v.stride*v.c)
 		}
-		if v.step > 1 {
+		if v.step > 1 && !v.whole {
 			a.AddRows(j.y[p.target()+o0:], outs, n, v.step*v.dc)
 		}
 		m0 += n
