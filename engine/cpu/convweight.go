@@ -68,6 +68,9 @@ func newWgrad(set *kernel.Set, o graph.Conv2D, x, w, dy graph.Shape) *wgrad {
 	floats := max(c.c, c.depth) + c.groups*c.co
 	positions := c.oh * c.ow
 	m := max(32, min(131072/floats, 512))
+	if v.mode == wgather && c.depth >= 64 {
+		m = min(m, 224) // a product walks down columns of long rows: in the first-level cache
+	}
 	c.imgs, c.rows = 1, c.oh
 	if positions <= m {
 		c.imgs = even(c.n, m/positions)

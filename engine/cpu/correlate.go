@@ -147,6 +147,16 @@ func even(n, size int) int {
 	return (n + parts - 1) / parts
 }
 
+// paired is even for an even number of parts, which two threads or more share
+// better, where there is more than one and a last odd one would be long.
+func paired(n, size int) int {
+	parts := blocksOf(n, size)
+	if parts > 1 && parts < 16 && parts%2 == 1 {
+		parts++
+	}
+	return blocksOf(n, parts)
+}
+
 // flat says whether positions lie in source and destination one after another.
 func (c *corr) flat() bool {
 	return c.kh == 1 && c.kw == 1 && c.stride == 1 && c.step == 1 && c.py == 0 && c.px == 0 &&

@@ -37,7 +37,12 @@ func newPointwise(set *kernel.Set, c *corr) *pointwise {
 	if blocksOf(v.m, v.block) < 16 {
 		v.block = even(v.m, pointFewer)
 	}
-	v.cuts = min(len(v.panels), blocksOf(16, blocksOf(v.m, v.block)))
+	blocks := blocksOf(v.m, v.block)
+	v.cuts = blocksOf(16, blocks)
+	if v.cuts > 1 && blocks*v.cuts%2 == 1 {
+		v.cuts++ // which two threads share better
+	}
+	v.cuts = min(len(v.panels), v.cuts)
 	v.kc = even(c.ci, pointDepth)
 	return v
 }

@@ -327,7 +327,7 @@ func newWinoStride(set *kernel.Set, c *corr, back, load bool) *winoStride {
 		n, v.outs, v.depth = strideTiles1, strideOuts1, c.ci
 	}
 	v.outs, v.depth = min(v.outs, c.co), min(v.depth, c.ci)
-	v.block = even(v.count(), n)
+	v.block = paired(v.count(), n)
 	if !v.stored && blocksOf(v.count(), v.block) < 4 { // too few to share out
 		v.block = min(v.block, max(set.Tiles[0].MR, blocksOf(v.count(), 4)))
 	}

@@ -65,14 +65,17 @@ func (v *winoStrideGrad) scratch() int {
 	return max(strideFreqs*v.strideSums()+max(v.rows(), 9*v.ins*(v.outs+kernel.WinogradLanes)), v.pixels.scratch(fewer))
 }
 
-func (v *winoStrideGrad) firstTasks() int { return blocksOf(len(v.tiles.all), fewer) }
+// few is the tiles that a task of first transforms.
+func (v *winoStrideGrad) few() int { return min(fewer, blocksOf(len(v.tiles.all), 8)) }
+
+func (v *winoStrideGrad) firstTasks() int { return blocksOf(len(v.tiles.all), v.few()) }
 
 // first fills a few tiles of V and D.
 func (v *winoStrideGrad) first(i int, x source, dy, temp, scratch []float32, p *pointers) {
 	in, td, sd := v.strides()
 	ds := temp[strideFreqs*in.sv:]
-	t0 := i * fewer
-	n := min(fewer, len(v.tiles.all)-t0)
+	t0 := i * v.few()
+	n := min(v.few(), len(v.tiles.all)-t0)
 	v.pixels.transform(temp[t0*in.tv:], in, t0, n, x, scratch, p)
 	for t := t0; t < t0+n; t++ {
 		strideSquare(&p.out, v.tiles.all[t], dy, v.pixels.zeros, v.oh, v.ow, v.co)

@@ -121,10 +121,13 @@ func (v *winoGrad) transform(vs, ds []float32, t0, n, k int, x source, dy, scrat
 // inChunk is the tiles of a chunk.
 func (v *winoGrad) inChunk(chunk int) int { return min(v.chunk, v.tiles()-chunk*v.chunk) }
 
+// few is the tiles that a task transforms, where they are stored.
+func (v *winoGrad) few(chunk int) int { return min(fewer, blocksOf(v.inChunk(chunk), 8)) }
+
 // firstTasks and first: the sums of a part, or V and D of a few tiles of a chunk.
 func (v *winoGrad) firstTasks(chunk int) int {
 	if v.stored {
-		return blocksOf(v.inChunk(chunk), fewer)
+		return blocksOf(v.inChunk(chunk), v.few(chunk))
 	}
 	return v.parts
 }
@@ -132,8 +135,8 @@ func (v *winoGrad) firstTasks(chunk int) int {
 func (v *winoGrad) first(chunk, i int, x source, dy, temp, scratch []float32, own *pointers) {
 	tv, sv, td, sd := v.strides()
 	if v.stored {
-		t := i * fewer
-		v.transform(temp, temp[freqs*sv:], chunk*v.chunk+t, min(fewer, v.inChunk(chunk)-t), t, x, dy, scratch, own)
+		t := i * v.few(chunk)
+		v.transform(temp, temp[freqs*sv:], chunk*v.chunk+t, min(v.few(chunk), v.inChunk(chunk)-t), t, x, dy, scratch, own)
 		return
 	}
 	ss := v.strideSums()
