@@ -170,7 +170,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 }
 
 // repeated is the most that may be repeated by itself, as a share of the products.
-const repeated = 8
+const repeated = 0.0975
 
 // recompute is the list with steps repeated in place of keeping their results,
 // as far as Options.Memory asks for it.
@@ -197,7 +197,7 @@ func (c *compiler) recompute(p *graph.Program, l *plan.List, works []work) *plan
 		}
 	}
 	work := func(s *plan.Step) float64 { return cmp.Or(price[s], math.Inf(1)) }
-	return plan.Fit(l, cmp.Or(c.opt.Arena, DefaultArena)/4, work, products/repeated, size)
+	return plan.Fit(l, cmp.Or(c.opt.Arena, DefaultArena)/4, work, products*repeated, size)
 }
 
 // describe is the work of every step of a list.

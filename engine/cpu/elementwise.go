@@ -47,24 +47,6 @@ func (c *compiler) lerp(s *plan.Step, op graph.Lerp) work {
 	})
 }
 
-func (c *compiler) sgd(s *plan.Step, op graph.SGD) work {
-	momentum, decay := float32(op.Momentum), float32(op.WeightDecay)
-	return plain(func() func() {
-		p, g, m, rate := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3])
-		newP, newM := c.f(s.Out[0]), c.f(s.Out[1])
-		copyP, copyM := &p[0] != &newP[0], &m[0] != &newM[0]
-		return c.blocks(len(p), chunk, func(lo, hi int) {
-			if copyP {
-				copy(newP[lo:hi], p[lo:hi])
-			}
-			if copyM {
-				copy(newM[lo:hi], m[lo:hi])
-			}
-			c.set.SGD(newP[lo:hi], g[lo:hi], newM[lo:hi], rate[0], momentum, decay, op.Nesterov)
-		})
-	})
-}
-
 func (c *compiler) concat(s *plan.Step) work {
 	return plain(func() func() {
 		y, at := c.f(s.Out[0]), 0

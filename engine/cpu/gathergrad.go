@@ -34,16 +34,16 @@ const (
 	gradBlockOut  = 256
 	gradFloats    = 256 * 256 // floats of a block's sums
 	gradColumns   = 512       // columns of a block
-	gradPositions = 128
-	gradFewer     = 112
-	gradOuts      = 8 // output channels a task of reduce
+	gradPositions = 128       // at a time
+	gradFewer     = 112       // or so many
+	gradOuts      = 8         // output channels a task of reduce
 )
 
 func newGatherGrad(set *kernel.Set, c *corr) *gatherGrad {
 	c.set = set
 	v := &gatherGrad{corr: c, m: c.n * c.oh * c.ow, bo: even(c.co, gradBlockOut)}
 	v.depth = gradPositions
-	if last(v.m, gradFewer)*gradPositions > last(v.m, gradPositions)*gradFewer {
+	if lastBlock(v.m, gradFewer)*gradPositions > lastBlock(v.m, gradPositions)*gradFewer {
 		v.depth = gradFewer // whose last block is fuller: images of 7·2ⁿ pixels a side
 	}
 	v.depth = min(v.m, v.depth)
@@ -71,8 +71,8 @@ func newGatherGrad(set *kernel.Set, c *corr) *gatherGrad {
 	return v
 }
 
-// last is the size of the last block of n.
-func last(n, size int) int { return (n-1)%size + 1 }
+// lastBlock is the size of the last block of n.
+func lastBlock(n, size int) int { return (n-1)%size + 1 }
 
 // columns is the columns of a span, stride the floats from row to row of them.
 func (s *gradSpan) columns() int { return s.run.taps * s.n }

@@ -49,6 +49,23 @@ func (c *compiler) gradTo(s *plan.Step, op plan.Update) (to *gradTo, begin func(
 	}
 }
 
+func (c *compiler) sgd(s *plan.Step, op graph.SGD) work {
+	return plain(func() func() {
+		p, g, m := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2])
+		to := gradTo{set: c.set, p: c.f(s.Out[0]), m: c.f(s.Out[1]), rate: c.f(s.In[3]), sgd: op}
+		copyP, copyM := &p[0] != &to.p[0], &m[0] != &to.m[0]
+		return c.blocks(len(p), chunk, func(lo, hi int) {
+			if copyP {
+				copy(to.p[lo:hi], p[lo:hi])
+			}
+			if copyM {
+				copy(to.m[lo:hi], m[lo:hi])
+			}
+			to.put(lo, g[lo:hi])
+		})
+	})
+}
+
 func (c *compiler) lars(s *plan.Step, op graph.LARS) work {
 	momentum, decay := float32(op.Momentum), float32(op.WeightDecay)
 	return plain(func() func() {

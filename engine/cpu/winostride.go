@@ -39,11 +39,10 @@ func strideTileCount(x graph.Shape) int {
 
 // worthStride says whether the transforms pay: where they need less than six
 // tenths of the direct sums' time or, on cores that multiply half as fast, three
-// quarters. Down or across, a tile of four results needs
-// nine products a pair of channels and one of three eight, where the definition
-// takes three for each; direct sums, whose tiles are pieces of an image's rows,
-// lose as much time as four more positions on each. This tells apart what was
-// measured (docs/log.md).
+// quarters. Down or across, a tile of four results needs nine products a pair of
+// channels and one of three eight, where the definition takes three for each;
+// direct sums, whose tiles are pieces of an image's rows, lose as much time as
+// four more positions on each. This tells apart what was measured (docs/log.md).
 func worthStride(x graph.Shape, lanes int) bool {
 	h, w := blocksOf(x[1], 2), blocksOf(x[2], 2)
 	down, across := strideProducts(h), strideProducts(w)
@@ -510,8 +509,8 @@ func (v *winoStride) scale() int {
 	return 1
 }
 
-// reads adds nothing: products fetch the next frequency's numbers, which leaves
-// no room for another task's.
+// reads takes the rows of pixels from a task's first tile to its last, which may
+// be more than the tiles' own.
 func (v *winoStride) reads(i int, j *job, a *kernel.Ahead) {
 	t0, n, o0, outs := v.task(i)
 	first, last := v.tiles.all[t0], v.tiles.all[t0+n-1]

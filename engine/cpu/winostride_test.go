@@ -24,6 +24,7 @@ func TestStrideDoesNotMatter(t *testing.T) {
 		{1, 1, 16, 16}, {2, 2, 32, 16}, {3, 5, 16, 48}, {2, 7, 48, 32}, {1, 14, 16, 32}, {2, 11, 64, 64},
 		{9, 8, 64, 64}, {3, 4, 128, 144}, {1, 4, 256, 256}, {2, 9, 272, 240}, {1, 6, 512, 160}, {5, 4, 400, 176},
 		{1, 20, 32, 64}, {28, 3, 32, 80}, {4, 14, 256, 272}, {3, 28, 128, 96}, {2, 21, 80, 112},
+		{140, 14, 16, 16}, // stored in two chunks, each of two kinds of tiles
 	}
 	sets := kernel.Usable()
 	if raceEnabled { // what races in one set of kernels races in all

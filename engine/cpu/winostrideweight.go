@@ -8,8 +8,8 @@ import (
 // winoStrideGrad is the weight gradient of a 3×3 convolution of stride 2 by the
 // transforms of its phases: for each frequency a product Vᵀ·D whose depth is
 // tiles, V the transformed pixels of the phases that take part in it, D the
-// transformed dy, and one transform of the sums. V and D are stored; a task is a
-// block of channels, over all tiles.
+// transformed dy, and one transform of the sums. V and D of a chunk of tiles are
+// stored; a task is a block of channels, over all of the chunk's tiles.
 //
 // V's part of a product is transposed first, so that a row's tiles lie side by
 // side (see gatherGrad). V lies as V[frequency][block of input channels][tile][phase, channel].
@@ -17,6 +17,7 @@ type winoStrideGrad struct {
 	*corr  // the forward convolution
 	set    *kernel.Set
 	tiles  *strideTiles
+	chunk  int // tiles that are stored at a time
 	depth  int // tiles a sum
 	ins    int // input channels of a block
 	outs   int // output channels
@@ -32,7 +33,8 @@ func newWinoStrideGrad(set *kernel.Set, c *corr, load bool) *winoStrideGrad {
 	c.panels, c.cols = panelsFor(set, c.co)
 	v := &winoStrideGrad{corr: c, set: set, tiles: newStrideTiles(c.n, c.oh, c.ow)}
 	v.pixels = strideLoader{set: set, tiles: v.tiles, h: c.h, w: c.w, c: c.ci, load: load, zeros: make([]float32, max(c.ci, c.co))}
-	v.depth = min(gradDepth, len(v.tiles.all))
+	v.chunk = even(len(v.tiles.all), gradChunk)
+	v.depth = min(gradDepth, v.chunk)
 	v.ins, v.outs = min(strideGradIn, c.ci), min(strideGradOut, c.co)
 	return v
 }
@@ -40,17 +42,29 @@ func newWinoStrideGrad(set *kernel.Set, c *corr, load bool) *winoStrideGrad {
 // strides says how V lies, and the floats from tile to tile and from frequency to
 // frequency of D.
 func (v *winoStrideGrad) strides() (in place, td, sd int) {
-	n := len(v.tiles.all)
 	in = place{tv: int(kernel.Phases) * v.ins, cb: v.ins}
-	in.cs = n * in.tv
+	in.cs = v.chunk * in.tv
 	in.sv = apart(blocksOf(v.ci, in.cb) * in.cs)
 	td = v.co + gap
-	return in, td, apart(n * td)
+	return in, td, apart(v.chunk * td)
 }
 
+// temp is the floats of V and D and, with more chunks than one, of the blocks' sums.
 func (v *winoStrideGrad) temp() int {
 	in, _, sd := v.strides()
-	return strideFreqs * (in.sv + sd)
+	n := strideFreqs * (in.sv + sd)
+	if v.chunks() > 1 {
+		n += v.lastTasks() * strideFreqs * v.strideSums()
+	}
+	return n
+}
+
+func (v *winoStrideGrad) chunks() int { return blocksOf(len(v.tiles.all), v.chunk) }
+
+// inChunk is the first tile of a chunk and how many there are.
+func (v *winoStrideGrad) inChunk(chunk int) (t0, n int) {
+	t0 = chunk * v.chunk
+	return t0, min(v.chunk, len(v.tiles.all)-t0)
 }
 
 // strideSums is the floats from a frequency's sums to the next's.
@@ -66,19 +80,23 @@ func (v *winoStrideGrad) scratch() int {
 }
 
 // few is the tiles that a task of first transforms.
-func (v *winoStrideGrad) few() int { return min(fewer, blocksOf(len(v.tiles.all), 8)) }
+func (v *winoStrideGrad) few() int { return min(fewer, blocksOf(v.chunk, 8)) }
 
-func (v *winoStrideGrad) firstTasks() int { return blocksOf(len(v.tiles.all), v.few()) }
+func (v *winoStrideGrad) firstTasks(chunk int) int {
+	_, n := v.inChunk(chunk)
+	return blocksOf(n, v.few())
+}
 
 // first fills a few tiles of V and D.
-func (v *winoStrideGrad) first(i int, x source, dy, temp, scratch []float32, p *pointers) {
+func (v *winoStrideGrad) first(chunk, i int, x source, dy, temp, scratch []float32, p *pointers) {
 	in, td, sd := v.strides()
 	ds := temp[strideFreqs*in.sv:]
-	t0 := i * v.few()
-	n := min(v.few(), len(v.tiles.all)-t0)
-	v.pixels.transform(temp[t0*in.tv:], in, t0, n, x, scratch, p)
-	for t := t0; t < t0+n; t++ {
-		strideSquare(&p.out, v.tiles.all[t], dy, v.pixels.zeros, v.oh, v.ow, v.co)
+	t0, n := v.inChunk(chunk)
+	at := i * v.few()
+	n = min(v.few(), n-at)
+	v.pixels.transform(temp[at*in.tv:], in, t0+at, n, x, scratch, p)
+	for t := at; t < at+n; t++ {
+		strideSquare(&p.out, v.tiles.all[t0+t], dy, v.pixels.zeros, v.oh, v.ow, v.co)
 		v.set.StrideGrad(ds[t*td:], sd, &p.out, v.co)
 	}
 }
@@ -102,8 +120,9 @@ func strideSquare(p *[16]*float32, at strideTile, y, other []float32, h, w, c in
 
 func (v *winoStrideGrad) lastTasks() int { return blocksOf(v.ci, v.ins) * blocksOf(v.co, v.outs) }
 
-// last sums a block of channels, and brings it back and into the variable's order.
-func (v *winoStrideGrad) last(i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
+// last sums a block of channels over a chunk and, with the last, brings it back
+// and into the variable's order.
+func (v *winoStrideGrad) last(chunk, i int, temp []float32, to *gradTo, scratch []float32, own *pointers) {
 	in, td, sd := v.strides()
 	blocks := blocksOf(v.ci, v.ins)
 	c0, o0 := i%blocks*v.ins, i/blocks*v.outs
@@ -111,32 +130,48 @@ func (v *winoStrideGrad) last(i int, temp []float32, to *gradTo, scratch []float
 	vs, ds := temp[c0/v.ins*in.cs:], temp[strideFreqs*in.sv:]
 	ss := v.strideSums()
 	sums, scratch := scratch[:strideFreqs*ss], scratch[strideFreqs*ss:]
+	if v.chunks() > 1 {
+		sums = temp[strideFreqs*(in.sv+sd+i*ss):][:strideFreqs*ss]
+	}
+	ends := chunk == v.chunks()-1
 	panels := columns(v.panels, o0, no)
+	first, tiles := v.inChunk(chunk)
 	for f := range strideFreqs {
-		from, n, p0, p1 := v.tiles.need(f, 0, len(v.tiles.all))
+		from, n, p0, p1 := v.tiles.need(f, first, tiles)
+		from -= first
 		rows, sum := int(p1-p0)*nc, sums[f*ss+int(p0)*nc*no:]
 		if n <= 0 {
-			clear(sum[:rows*no])
+			if chunk == 0 {
+				clear(sum[:rows*no])
+			}
 			continue
 		}
 		own.ahead.Reset()
 		if f+1 < strideFreqs {
-			if from, n, p0, p1 := v.tiles.need(f+1, 0, len(v.tiles.all)); n > 0 {
+			if from, n, p0, p1 := v.tiles.need(f+1, first, tiles); n > 0 {
+				from -= first
 				own.ahead.AddRows(vs[(f+1)*in.sv+from*in.tv+int(p0)*nc:], int(p1-p0)*nc, n, in.tv)
 				own.ahead.AddRows(ds[(f+1)*sd+from*td+o0:], no, n, td)
+				if chunk > 0 {
+					own.ahead.Add(sums[(f+1)*ss+int(p0)*nc*no:][:int(p1-p0)*nc*no])
+				}
 			}
 		}
-		to.readsTransposed(v.corr, c0, nc, o0+no*f/strideFreqs, o0+no*(f+1)/strideFreqs, &own.ahead)
+		if ends {
+			to.readsTransposed(v.corr, c0, nc, o0+no*f/strideFreqs, o0+no*(f+1)/strideFreqs, &own.ahead)
+		}
 		own.ahead.Over(steps(panels, rows, n))
 		for t0 := 0; t0 < n; t0 += v.depth {
 			m := min(v.depth, n-t0)
 			transposeRows(v.set, scratch, v.depth+gap, vs[f*in.sv+(from+t0)*in.tv+int(p0)*nc:], in.tv, m, rows)
 			for _, p := range panels {
-				p.multiply(rows, m, scratch, v.depth+gap, 1, ds[f*sd+(from+t0)*td+p.col:], td, sum[p.col-o0:], no, t0 > 0, nil, &own.ahead)
+				p.multiply(rows, m, scratch, v.depth+gap, 1, ds[f*sd+(from+t0)*td+p.col:], td, sum[p.col-o0:], no, chunk > 0 || t0 > 0, nil, &own.ahead)
 			}
 		}
 	}
-	v.finish(to, c0, nc, o0, no, sums, scratch)
+	if ends {
+		v.finish(to, c0, nc, o0, no, sums, scratch)
+	}
 }
 
 // finish transforms sums and brings them to the variable.
@@ -155,12 +190,15 @@ func (c *compiler) winoStrideGradWeight(s *plan.Step, op plan.ConvGradWeight) wo
 		build: func(temps [][]float32) func() {
 			x, dy, temp := c.source(s, op.Load), c.f(s.In[1]), temps[0]
 			to, begin := c.gradTo(s, op.Update)
-			first := func(worker, i int) { v.first(i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
-			last := func(worker, i int) { v.last(i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
+			chunk := 0
+			first := func(worker, i int) { v.first(chunk, i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
+			last := func(worker, i int) { v.last(chunk, i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
 			return func() {
 				begin()
-				pool.run(v.firstTasks(), first)
-				pool.run(v.lastTasks(), last)
+				for chunk = range v.chunks() {
+					pool.run(v.firstTasks(chunk), first)
+					pool.run(v.lastTasks(), last)
+				}
 			}
 		},
 	}

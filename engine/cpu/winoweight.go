@@ -31,7 +31,7 @@ const (
 	gradParts = 8         // parts of the tiles
 	gradBlock = 32        // tiles a block with few channels
 	gradSide  = 64        // channels of a task's block with many, at most
-	gradChunk = 512       // tiles that are stored at a time, at most
+	gradChunk = 384       // tiles that are stored at a time, at most
 	gradStore = 128 * 128 // V and D are stored for so many channels
 	gradDepth = 64        // tiles a sum: longer ones lose precision
 	gradRows  = 16        // input channels a task of the last transform
