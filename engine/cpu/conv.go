@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"unsafe"
+
 	"selfcon/engine/cpu/kernel"
 	"selfcon/engine/cpu/plan"
 	"selfcon/graph"
@@ -116,6 +118,30 @@ func (s region) each(n int, f func(at, rows int)) {
 	}
 	for i := s.lo; i < s.hi; i++ {
 		f(i*n+s.c0, 1)
+	}
+}
+
+// fetch adds the region's floats of x, images of n channels.
+func (s region) fetch(x []float32, n int, a *kernel.Ahead) {
+	if s.c1-s.c0 == n {
+		a.Add(x[s.lo*n : s.hi*n])
+	} else {
+		a.AddRows(x[s.lo*n+s.c0:], s.c1-s.c0, s.hi-s.lo, n)
+	}
+}
+
+// streams says whether transforms store the results past the caches.
+func (j *job) streams() bool {
+	return !j.again && len(j.y) >= streamFloats && uintptr(unsafe.Pointer(&j.y[0]))%cacheLine == 0
+}
+
+// fetchResults adds what transforms want in cache to write a region's results, of
+// images of n channels: what they add to, or where they go.
+func (j *job) fetchResults(s region, n int, a *kernel.Ahead) {
+	if j.add != nil {
+		s.fetch(j.add, n, a)
+	} else if !j.streams() {
+		s.fetch(j.y, n, a)
 	}
 }
 
@@ -365,7 +391,11 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 			}
 			return k, i
 		}
-		tile := &c.set.Tiles[0]
+		var depth []int // steps of a task of each part
+		for _, p := range parts {
+			tile := &c.set.Tiles[0]
+			depth = append(depth, int(p.cost()/float64(p.tasks()*2*tile.MR*tile.NR)))
+		}
 		run := func(worker, i, next int) {
 			own := &pool.pointers[worker]
 			own.task.Reset()
@@ -381,7 +411,7 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 				k, next := locate(next)
 				parts[k].reads(next, &jobs[k], &own.task)
 			}
-			own.task.Over(int(p.cost() / float64(p.tasks()*2*tile.MR*tile.NR)))
+			own.task.Over(depth[k])
 			own.ahead.Reset()
 			own.ahead.Then = &own.task
 			p.run(i, &jobs[k], pool.scratch[worker], own)

@@ -149,14 +149,22 @@ func (v *pointwise) task(i int) (m0, m int, panels []panel) {
 	return m0, min(v.block, v.m-m0), v.panels[len(v.panels)*cut/v.cuts : len(v.panels)*(cut+1)/v.cuts]
 }
 
-func (v *pointwise) regions(i int, to []region) []region {
+func (v *pointwise) regions(i int, to []region) []region { return append(to, v.region(i)) }
+
+func (v *pointwise) region(i int) region {
 	m0, m, panels := v.task(i)
-	last := panels[len(panels)-1]
+	o0, outs := spanned(panels)
 	lo, hi := m0, m0+m
 	if v.whole {
 		lo, hi = v.pixels(m0), v.pixels(m0+m)
 	}
-	return append(to, region{lo, hi, panels[0].col, last.col + last.width})
+	return region{lo, hi, o0, o0 + outs}
+}
+
+// spanned is the first column of panels and how many they have.
+func spanned(panels []panel) (col, n int) {
+	last := panels[len(panels)-1]
+	return panels[0].col, last.col + last.width - panels[0].col
 }
 
 // pixels is how many pixels lie in whole rows before a position's.
@@ -164,30 +172,24 @@ func (v *pointwise) pixels(m int) int { return m / v.ow * v.step * v.dw }
 
 func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
 	m0, m, panels := v.task(i)
-	o0, last := panels[0].col, panels[len(panels)-1]
-	outs := last.col + last.width - o0
 	if v.stride == 1 {
 		a.Add(j.x.x[m0*v.ci:][:m*v.ci])
 	}
-	if v.step == 1 && outs == v.co {
-		a.Add(j.y[m0*v.co:][:m*v.co])
-	} else if v.step == 1 {
-		a.AddRows(j.y[m0*v.co+o0:], outs, m, v.co)
+	together := v.step == 1 || v.whole // lie a task's results
+	if together {
+		v.region(i).fetch(j.y, v.co, a)
 	}
-	if v.whole {
-		lo, hi := v.pixels(m0), v.pixels(m0+m)
-		a.AddRows(j.y[lo*v.co+o0:], outs, hi-lo, v.co)
-	}
-	if v.stride == 1 && (v.step == 1 || v.whole) {
+	if v.stride == 1 && together {
 		return
 	}
+	o0, outs := spanned(panels)
 	for end := m0 + m; m0 < end; { // a row of positions at a time
 		p := v.from(m0)
 		n := min(v.ow-p.x, end-m0)
 		if v.stride > 1 {
 			a.AddRows(j.x.x[p.source():], v.ci, n, v.stride*v.c)
 		}
-		if v.step > 1 && !v.whole {
+		if !together {
 			a.AddRows(j.y[p.target()+o0:], outs, n, v.step*v.dc)
 		}
 		m0 += n
@@ -199,8 +201,7 @@ func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
 	y, ldy, o0 := j.y[m0*v.co:], v.co, 0
 	if v.step > 1 { // a row's few positions would make tiles of few rows
-		last := panels[len(panels)-1]
-		o0, ldy = panels[0].col, last.col+last.width-panels[0].col
+		o0, ldy = spanned(panels)
 		y, scratch = scratch[:m*ldy], scratch[m*ldy:]
 	}
 	for l0 := 0; l0 < v.ci; l0 += v.kc {

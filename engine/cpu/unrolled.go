@@ -77,8 +77,9 @@ func (v *unrolled) run(i int, j *job, scratch []float32, p *pointers) {
 			next, _, _ := v.task(i + j.workers) // as a guess
 			p.ahead.Add(j.packed[next.col*v.k():][:v.kc*next.tile.NR])
 		}
-		p.ahead.Over(blocksOf(m, at.tile.MR) * min(v.kc, v.k()-l))
-		at.multiply(m, min(v.kc, v.k()-l), a[r*v.lda+l:], v.lda, 1, b[l*at.tile.NR:], at.tile.NR,
+		depth := min(v.kc, v.k()-l)
+		p.ahead.Over(steps([]panel{at}, m, depth))
+		at.multiply(m, depth, a[r*v.lda+l:], v.lda, 1, b[l*at.tile.NR:], at.tile.NR,
 			j.y[r*v.co+at.col:], v.co, l > 0 || j.add != nil, tmp, &p.ahead)
 	}
 }

@@ -117,7 +117,7 @@ func (v *winoFew) run(i int, j *job, scratch []float32, own *pointers) {
 		} else if next := i + j.workers; next < len(v.panels) { // as a guess
 			own.ahead.Add(j.packed[v.panelAt(next):][:v.ci*v.panels[next].tile.NR])
 		}
-		own.ahead.Over(blocksOf(v.tiles(), p.tile.MR) * v.ci)
+		own.ahead.Over(steps(v.panels[i:i+1], v.tiles(), v.ci))
 		p.multiply(v.tiles(), v.ci, vs[f*sv:], tv, 1, us[f*su:], nr, ms[f*sm:], tm, false, nil, &own.ahead)
 	}
 	for t := range v.tiles() {

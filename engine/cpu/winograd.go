@@ -455,17 +455,7 @@ func (v *wino) reads(i int, j *job, a *kernel.Ahead) {
 	if v.order == byTiles { // others' pixels have been transformed
 		a.Add(j.x.x[max(0, lo-1)*g.w*v.c : min(g.n*g.h, hi+1)*g.w*v.c])
 	}
-	y := j.add
-	if y == nil && !v.streams(j) {
-		y = j.y
-	}
-	switch pixels := (hi - lo) * g.w; {
-	case y == nil:
-	case outs == v.co:
-		a.Add(y[lo*g.w*v.co:][:pixels*v.co])
-	default:
-		a.AddRows(y[lo*g.w*v.co+o0:], outs, pixels, v.co)
-	}
+	j.fetchResults(region{lo * g.w, hi * g.w, o0, o0 + outs}, v.co, a)
 }
 
 func (v *wino) run(i int, j *job, scratch []float32, own *pointers) {
@@ -525,15 +515,10 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 	v.output(t0, n, j, o0, outs, ms, scratch[:v.co], own)
 }
 
-// streams says whether transforms store a job's results past the caches.
-func (c *corr) streams(j *job) bool {
-	return !j.again && len(j.y) >= streamFloats && uintptr(unsafe.Pointer(&j.y[0]))%cacheLine == 0
-}
-
 // output brings the products of n tiles, of c channels from o0, back.
 func (v *wino) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *pointers) {
 	_, tm, sm := v.strides()
-	y, stream := j.y[o0:], v.streams(j)
+	y, stream := j.y[o0:], j.streams()
 	for t := range n {
 		v.square(&p.out, t0+t, y, v.co, &dump[0])
 		if j.add == nil {

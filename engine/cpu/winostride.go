@@ -525,20 +525,9 @@ func (v *winoStride) reads(i int, j *job, a *kernel.Ahead) {
 		}
 		a.Add(j.x.x[(first.im*v.h+x0)*v.w*v.ci : (last.im*v.h+x1)*v.w*v.ci])
 	}
-	y := j.add
-	if y == nil && !v.streams(j) {
-		y = j.y
-	}
-	if y == nil {
-		return
-	}
 	k := v.scale()
 	from, to := (first.im*v.dh+k*lo)*v.dw, (last.im*v.dh+min(v.dh, k*hi))*v.dw
-	if outs == v.co {
-		a.Add(y[from*v.co : to*v.co])
-	} else {
-		a.AddRows(y[from*v.co+o0:], outs, to-from, v.co)
-	}
+	j.fetchResults(region{from, to, o0, o0 + outs}, v.co, a)
 }
 
 func (v *winoStride) run(i int, j *job, scratch []float32, own *pointers) {
@@ -647,7 +636,7 @@ func columns(panels []panel, o0, outs int) []panel {
 // output brings the products of n tiles, of c channels from o0, back.
 func (v *winoStride) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *pointers) {
 	_, tm, sm := v.strides()
-	y, stream := j.y[o0:], v.streams(j)
+	y, stream := j.y[o0:], j.streams()
 	for t := range n {
 		for phase := range kernel.Phases {
 			m := ms[t*tm:]

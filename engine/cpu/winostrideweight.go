@@ -17,7 +17,7 @@ type winoStrideGrad struct {
 	*corr  // the forward convolution
 	set    *kernel.Set
 	tiles  *strideTiles
-	chunk  int // tiles that are stored at a time
+	chunks     // of tiles, of which V and D are stored
 	depth  int // tiles a sum
 	ins    int // input channels of a block
 	outs   int // output channels
@@ -33,7 +33,7 @@ func newWinoStrideGrad(set *kernel.Set, c *corr, load bool) *winoStrideGrad {
 	c.panels, c.cols = panelsFor(set, c.co)
 	v := &winoStrideGrad{corr: c, set: set, tiles: newStrideTiles(c.n, c.oh, c.ow)}
 	v.pixels = strideLoader{set: set, tiles: v.tiles, h: c.h, w: c.w, c: c.ci, load: load, zeros: make([]float32, max(c.ci, c.co))}
-	v.chunk = even(len(v.tiles.all), gradChunk)
+	v.chunks = newChunks(len(v.tiles.all))
 	v.depth = min(gradDepth, v.chunk)
 	v.ins, v.outs = min(strideGradIn, c.ci), min(strideGradOut, c.co)
 	return v
@@ -53,18 +53,10 @@ func (v *winoStrideGrad) strides() (in place, td, sd int) {
 func (v *winoStrideGrad) temp() int {
 	in, _, sd := v.strides()
 	n := strideFreqs * (in.sv + sd)
-	if v.chunks() > 1 {
+	if v.count() > 1 {
 		n += v.lastTasks() * strideFreqs * v.strideSums()
 	}
 	return n
-}
-
-func (v *winoStrideGrad) chunks() int { return blocksOf(len(v.tiles.all), v.chunk) }
-
-// inChunk is the first tile of a chunk and how many there are.
-func (v *winoStrideGrad) inChunk(chunk int) (t0, n int) {
-	t0 = chunk * v.chunk
-	return t0, min(v.chunk, len(v.tiles.all)-t0)
 }
 
 // strideSums is the floats from a frequency's sums to the next's.
@@ -79,21 +71,13 @@ func (v *winoStrideGrad) scratch() int {
 	return max(strideFreqs*v.strideSums()+max(v.rows(), 9*v.ins*(v.outs+kernel.WinogradLanes)), v.pixels.scratch(fewer))
 }
 
-// few is the tiles that a task of first transforms.
-func (v *winoStrideGrad) few() int { return min(fewer, blocksOf(v.chunk, 8)) }
-
-func (v *winoStrideGrad) firstTasks(chunk int) int {
-	_, n := v.inChunk(chunk)
-	return blocksOf(n, v.few())
-}
+func (v *winoStrideGrad) firstTasks(chunk int) int { return v.transforms(chunk) }
 
 // first fills a few tiles of V and D.
 func (v *winoStrideGrad) first(chunk, i int, x source, dy, temp, scratch []float32, p *pointers) {
 	in, td, sd := v.strides()
 	ds := temp[strideFreqs*in.sv:]
-	t0, n := v.inChunk(chunk)
-	at := i * v.few()
-	n = min(v.few(), n-at)
+	t0, n, at := v.few(chunk, i)
 	v.pixels.transform(temp[at*in.tv:], in, t0+at, n, x, scratch, p)
 	for t := at; t < at+n; t++ {
 		strideSquare(&p.out, v.tiles.all[t0+t], dy, v.pixels.zeros, v.oh, v.ow, v.co)
@@ -130,12 +114,12 @@ func (v *winoStrideGrad) last(chunk, i int, temp []float32, to *gradTo, scratch 
 	vs, ds := temp[c0/v.ins*in.cs:], temp[strideFreqs*in.sv:]
 	ss := v.strideSums()
 	sums, scratch := scratch[:strideFreqs*ss], scratch[strideFreqs*ss:]
-	if v.chunks() > 1 {
+	if v.count() > 1 {
 		sums = temp[strideFreqs*(in.sv+sd+i*ss):][:strideFreqs*ss]
 	}
-	ends := chunk == v.chunks()-1
+	ends := chunk == v.count()-1
 	panels := columns(v.panels, o0, no)
-	first, tiles := v.inChunk(chunk)
+	first, tiles := v.tilesOf(chunk)
 	for f := range strideFreqs {
 		from, n, p0, p1 := v.tiles.need(f, first, tiles)
 		from -= first
@@ -184,22 +168,8 @@ func (v *winoStrideGrad) finish(to *gradTo, c0, nc, o0, no int, sums, scratch []
 
 func (c *compiler) winoStrideGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	v := newWinoStrideGrad(c.set, forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape), op.Load)
-	pool := c.pool
 	return work{
 		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
-		build: func(temps [][]float32) func() {
-			x, dy, temp := c.source(s, op.Load), c.f(s.In[1]), temps[0]
-			to, begin := c.gradTo(s, op.Update)
-			chunk := 0
-			first := func(worker, i int) { v.first(chunk, i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
-			last := func(worker, i int) { v.last(chunk, i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
-			return func() {
-				begin()
-				for chunk = range v.chunks() {
-					pool.run(v.firstTasks(chunk), first)
-					pool.run(v.lastTasks(), last)
-				}
-			}
-		},
+		build: func(temps [][]float32) func() { return c.chunked(s, op, v, temps[0]) },
 	}
 }

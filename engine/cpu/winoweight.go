@@ -20,7 +20,7 @@ type winoGrad struct {
 	stored bool
 	block  int // tiles
 	parts  int
-	chunk  int // tiles that are stored at a time
+	chunks     // of tiles, of which V and D are stored
 	ins    int // input channels of a block then
 	outs   int // and output channels
 	pixels loader
@@ -42,7 +42,7 @@ func newWinoGrad(set *kernel.Set, c *corr, load bool) *winoGrad {
 	v := &winoGrad{corr: c, grid: newGrid(c.n, c.h, c.w), set: set, zeros: make([]float32, max(c.ci, c.co))}
 	v.pixels = loader{set, v.grid, c.ci, load, v.zeros}
 	if v.stored = c.ci*c.co >= gradStore; v.stored {
-		v.chunk = even(v.tiles(), gradChunk)
+		v.chunks = newChunks(v.tiles())
 		v.block = even(v.chunk, gradDepth)
 		v.ins, v.outs = gradSide, gradSide
 		if c.ci*c.co < storeU {
@@ -60,13 +60,6 @@ func newWinoGrad(set *kernel.Set, c *corr, load bool) *winoGrad {
 }
 
 func (v *winoGrad) blocks() int { return blocksOf(v.tiles(), v.block) }
-
-func (v *winoGrad) chunks() int {
-	if v.stored {
-		return blocksOf(v.tiles(), v.chunk)
-	}
-	return 1
-}
 
 // strides are the floats from tile to tile and from frequency to frequency, of
 // V and of D.
@@ -92,7 +85,7 @@ func (v *winoGrad) temp() int {
 	if v.stored {
 		_, sv, _, sd := v.strides()
 		n := freqs * (sv + sd)
-		if v.chunks() > 1 {
+		if v.count() > 1 {
 			n += v.lastTasks() * freqs * v.strideSums()
 		}
 		return n
@@ -118,16 +111,10 @@ func (v *winoGrad) transform(vs, ds []float32, t0, n, k int, x source, dy, scrat
 	}
 }
 
-// inChunk is the tiles of a chunk.
-func (v *winoGrad) inChunk(chunk int) int { return min(v.chunk, v.tiles()-chunk*v.chunk) }
-
-// few is the tiles that a task transforms, where they are stored.
-func (v *winoGrad) few(chunk int) int { return min(fewer, blocksOf(v.inChunk(chunk), 8)) }
-
 // firstTasks and first: the sums of a part, or V and D of a few tiles of a chunk.
 func (v *winoGrad) firstTasks(chunk int) int {
 	if v.stored {
-		return blocksOf(v.inChunk(chunk), v.few(chunk))
+		return v.transforms(chunk)
 	}
 	return v.parts
 }
@@ -135,8 +122,8 @@ func (v *winoGrad) firstTasks(chunk int) int {
 func (v *winoGrad) first(chunk, i int, x source, dy, temp, scratch []float32, own *pointers) {
 	tv, sv, td, sd := v.strides()
 	if v.stored {
-		t := i * v.few(chunk)
-		v.transform(temp, temp[freqs*sv:], chunk*v.chunk+t, min(v.few(chunk), v.inChunk(chunk)-t), t, x, dy, scratch, own)
+		t0, n, at := v.few(chunk, i)
+		v.transform(temp, temp[freqs*sv:], t0+at, n, at, x, dy, scratch, own)
 		return
 	}
 	ss := v.strideSums()
@@ -200,11 +187,12 @@ func (v *winoGrad) lastStored(chunk, i int, temp []float32, to *gradTo, scratch 
 	vs, ds := temp[:freqs*sv], temp[freqs*sv:]
 	ss := v.strideSums()
 	sums, out := scratch[:freqs*ss], scratch[freqs*ss:]
-	ends := chunk == v.chunks()-1
-	if v.chunks() > 1 {
+	ends := chunk == v.count()-1
+	if v.count() > 1 {
 		sums = temp[freqs*(sv+sd+i*ss):][:freqs*ss]
 	}
-	tiles, panels := v.inChunk(chunk), columns(v.panels, o0, no)
+	_, tiles := v.tilesOf(chunk)
+	panels := columns(v.panels, o0, no)
 	for f := range freqs {
 		own.ahead.Reset()
 		if f+1 < freqs {
@@ -266,23 +254,69 @@ func (g *gradTo) readsTransposed(c *corr, c0, nc, o, end int, a *kernel.Ahead) {
 
 func (c *compiler) winoGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	v := newWinoGrad(c.set, forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape), op.Load)
-	pool := c.pool
 	return work{
 		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
-		cost: 2 * float64(winogradCost(v.tiles(), v.tiles(), v.ci, v.co)),
-		build: func(temps [][]float32) func() {
-			x, dy, temp := c.source(s, op.Load), c.f(s.In[1]), temps[0]
-			to, begin := c.gradTo(s, op.Update)
-			chunk := 0
-			first := func(worker, i int) { v.first(chunk, i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
-			last := func(worker, i int) { v.last(chunk, i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
-			return func() {
-				begin()
-				for chunk = range v.chunks() {
-					pool.run(v.firstTasks(chunk), first)
-					pool.run(v.lastTasks(), last)
-				}
-			}
-		},
+		cost:  2 * float64(winogradCost(v.tiles(), v.tiles(), v.ci, v.co)),
+		build: func(temps [][]float32) func() { return c.chunked(s, op, v, temps[0]) },
+	}
+}
+
+// chunks cuts tiles into chunks, of which the transformed pixels and gradients are
+// stored at a time. The zero value is one, of parts that store sums.
+type chunks struct{ total, chunk int }
+
+func newChunks(tiles int) chunks { return chunks{tiles, even(tiles, gradChunk)} }
+
+func (c *chunks) count() int {
+	if c.chunk == 0 {
+		return 1
+	}
+	return blocksOf(c.total, c.chunk)
+}
+
+// tilesOf is the first tile of a chunk and how many there are.
+func (c *chunks) tilesOf(chunk int) (t0, n int) {
+	t0 = chunk * c.chunk
+	return t0, min(c.chunk, c.total-t0)
+}
+
+// transforms is the tasks that transform a chunk's tiles.
+func (c *chunks) transforms(chunk int) int {
+	_, n := c.tilesOf(chunk)
+	return blocksOf(n, c.most())
+}
+
+func (c *chunks) most() int { return min(fewer, blocksOf(c.chunk, 8)) }
+
+// few is a chunk's first tile and the tiles of one of those tasks: n, from number
+// at in the chunk on.
+func (c *chunks) few(chunk, i int) (t0, n, at int) {
+	t0, n = c.tilesOf(chunk)
+	at = i * c.most()
+	return t0, min(c.most(), n-at), at
+}
+
+// byChunks is a weight gradient by transforms: for each chunk of tiles tasks that
+// transform it, or sum parts, then those that sum it and, with the last, bring the
+// gradient into the variable's order.
+type byChunks interface {
+	count() int
+	firstTasks(chunk int) int
+	first(chunk, i int, x source, dy, temp, scratch []float32, own *pointers)
+	lastTasks() int
+	last(chunk, i int, temp []float32, to *gradTo, scratch []float32, own *pointers)
+}
+
+func (c *compiler) chunked(s *plan.Step, op plan.ConvGradWeight, v byChunks, temp []float32) func() {
+	x, dy, pool, chunk := c.source(s, op.Load), c.f(s.In[1]), c.pool, 0
+	to, begin := c.gradTo(s, op.Update)
+	first := func(worker, i int) { v.first(chunk, i, x, dy, temp, pool.scratch[worker], &pool.pointers[worker]) }
+	last := func(worker, i int) { v.last(chunk, i, temp, to, pool.scratch[worker], &pool.pointers[worker]) }
+	return func() {
+		begin()
+		for chunk = range v.count() {
+			pool.run(v.firstTasks(chunk), first)
+			pool.run(v.lastTasks(), last)
+		}
 	}
 }

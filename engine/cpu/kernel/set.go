@@ -34,9 +34,9 @@ type Tile struct {
 	//
 	//	C[i*ldc+j] = (acc ? C[i*ldc+j] : 0) + Σ_{k<depth} A[i*ars+k*ads] * B[k*ldb+j]
 	//
-	// with at least one tile, rows in 1..MR and pointers to first elements. Strides are in
-	// elements and may have any value. The sum starts from zero, runs
-	// through k in order with one accumulator, and is added to C last; it is
+	// with at least one tile, rows in 1..MR and pointers to first elements.
+	// Strides are in elements and may have any value. The sum starts from zero,
+	// runs through k in order with one accumulator, and is added to C last; it is
 	// the same, bit for bit, for every number of rows.
 	//
 	// With cold, B's rows, NR elements each, side by side, are fetched for the first

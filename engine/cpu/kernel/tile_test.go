@@ -93,7 +93,7 @@ func TestTile(t *testing.T) {
 							if bits&16 != 0 {
 								next = &a[0]
 							}
-							tile.Run(tiles, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, bits&32 != 0, next, 16*(rows+1), bits>>6&1+bits>>7&1)
+							tile.Run(tiles, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, bits&32 != 0, next, 16*(rows+1), (bits>>6&1+rows)%3)
 							for at := range c {
 								i, j := at/ldc, at%ldc
 								if j >= tile.NR {
