@@ -192,7 +192,7 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	} else if winograd := c.winograd(op.Conv, x, w); !winograd && !op.Load && f.unrolls() && c.winogradFew(op.Conv, x, w) {
 		part = newWinoFew(c.set, f)
 	} else {
-		part = newCorrelator(c.set, f, op.Load, winograd)
+		part = c.halved(newCorrelator(c.set, f, op.Load, winograd))
 	}
 	in := s.In[2:]
 	if op.Load {
@@ -237,6 +237,9 @@ func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
 		}
 		if v, ok := parts[0].(*pointwise); ok && op.Add && v.fillRows(phases[1:]) {
 			parts = parts[:1]
+		}
+		for i, p := range parts {
+			parts[i] = c.halved(p)
 		}
 	}
 	in := s.In[2:]

@@ -12,6 +12,7 @@ type pointwise struct {
 	m     int // pixels
 	block int // pixels a task
 	cuts  int // tasks a block
+	unit  int // panels that stay together
 	kc    int // depth at a time
 	// whole says that a task's region is the rows of pixels that its positions
 	// are in, with the pixels between them, which it does not change.
@@ -32,7 +33,7 @@ func (c *corr) single() bool {
 
 func newPointwise(set *kernel.Set, c *corr) *pointwise {
 	c.panels, c.cols = panelsFor(set, c.co)
-	v := &pointwise{corr: c, set: set, m: c.n * c.oh * c.ow}
+	v := &pointwise{corr: c, set: set, m: c.n * c.oh * c.ow, unit: 1}
 	v.block = even(v.m, pointRows)
 	if blocksOf(v.m, v.block) < 16 {
 		v.block = even(v.m, pointFewer)
@@ -146,7 +147,8 @@ func packPanel(set *kernel.Set, dst []float32, p panel, depth int, w []float32, 
 
 func (v *pointwise) task(i int) (m0, m int, panels []panel) {
 	cut, m0 := i%v.cuts, i/v.cuts*v.block
-	return m0, min(v.block, v.m-m0), v.panels[len(v.panels)*cut/v.cuts : len(v.panels)*(cut+1)/v.cuts]
+	n := len(v.panels) / v.unit
+	return m0, min(v.block, v.m-m0), v.panels[n*cut/v.cuts*v.unit : n*(cut+1)/v.cuts*v.unit]
 }
 
 func (v *pointwise) regions(i int, to []region) []region { return append(to, v.region(i)) }
@@ -199,34 +201,32 @@ func (v *pointwise) reads(i int, j *job, a *kernel.Ahead) {
 func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 	m0, m, panels := v.task(i)
 	tmp, scratch := scratch[:tileFloats], scratch[tileFloats:]
-	y, ldy, o0 := j.y[m0*v.co:], v.co, 0
-	if v.step > 1 { // a row's few positions would make tiles of few rows
-		o0, ldy = spanned(panels)
-		y, scratch = scratch[:m*ldy], scratch[m*ldy:]
-	}
+	y, ldy, o0, scratch := v.results(m0, m, panels, j, scratch)
 	for l0 := 0; l0 < v.ci; l0 += v.kc {
 		depth := min(v.kc, v.ci-l0)
-		a, lda := scratch, v.kc+gap
-		if v.stride == 1 && depth == v.ci {
-			lda = v.ci
-			if j.x.scale == nil { // they lie in one stream as it is
-				a = j.x.x[m0*v.ci:]
-			} else {
-				j.x.load(v.set, a, m0*v.ci, m, v.ci)
-			}
-		} else {
-			p := v.from(m0)
-			for r := range m {
-				j.x.part(v.set, a[r*lda:], p.source(), l0, depth)
-				p.next()
-			}
-		}
+		a, lda := v.stream(m0, m, l0, depth, j, scratch)
 		add := l0 > 0 || j.add != nil && v.step == 1
 		for _, p := range panels {
 			b := j.packed[p.col*v.ci+l0*p.tile.NR:]
 			p.multiply(m, depth, a, lda, 1, b, p.tile.NR, y[p.col-o0:], ldy, add, tmp, &own.ahead)
 		}
 	}
+	v.put(m0, m, o0, y, ldy, j)
+}
+
+// results is where a task's products go, ldy floats from position to position, and
+// the output channel of its first float: to their places or, where a row's few
+// positions would make tiles of few rows, to scratch.
+func (v *pointwise) results(m0, m int, panels []panel, j *job, scratch []float32) (y []float32, ldy, o0 int, rest []float32) {
+	if v.step == 1 {
+		return j.y[m0*v.co:], v.co, 0, scratch
+	}
+	o0, ldy = spanned(panels)
+	return scratch[:m*ldy], ldy, o0, scratch[m*ldy:]
+}
+
+// put brings results from scratch to their places.
+func (v *pointwise) put(m0, m, o0 int, y []float32, ldy int, j *job) {
 	if v.step == 1 {
 		return
 	}
@@ -240,4 +240,23 @@ func (v *pointwise) run(i int, j *job, scratch []float32, own *pointers) {
 		}
 		p.next()
 	}
+}
+
+// stream is depth input channels, from l0, of m positions, lda floats apart:
+// copied to scratch unless they lie in one stream as it is.
+func (v *pointwise) stream(m0, m, l0, depth int, j *job, scratch []float32) (a []float32, lda int) {
+	if v.stride == 1 && depth == v.ci {
+		if j.x.scale == nil {
+			return j.x.x[m0*v.ci:], v.ci
+		}
+		j.x.load(v.set, scratch, m0*v.ci, m, v.ci)
+		return scratch, v.ci
+	}
+	lda = v.kc + gap
+	p := v.from(m0)
+	for r := range m {
+		j.x.part(v.set, scratch[r*lda:], p.source(), l0, depth)
+		p.next()
+	}
+	return scratch, lda
 }

@@ -22,6 +22,9 @@ func rows(g *gen, v *isa) {
 		g.sumKernel(v, k)
 	}
 	g.dotKernel(v)
+	g.matrixKernel(v, "addRows", func(a, b, to reg.Register) { g.VADDPS(b, a, to) })
+	g.matrixKernel(v, "subRows", func(a, b, to reg.Register) { g.VSUBPS(b, a, to) })
+	g.quarterSums(v)
 }
 
 // A mapKernel computes each element of its outputs from the same element of
@@ -554,6 +557,100 @@ func (g *gen) dotKernel(v *isa) {
 	g.VADDPS(x1, x0, x0)
 	g.VZEROUPPER()
 	g.Store(x0, g.ReturnIndex(0))
+	g.RET()
+}
+
+// matrixKernel writes an operation on two matrices whose rows lie apart.
+func (g *gen) matrixKernel(v *isa, name string, body func(a, b, to reg.Register)) {
+	g.begin(name+v.suffix, "func(dst *float32, dstStep int, a *float32, aStep int, b *float32, bStep int, rows, n int)", "is defined by ["+name+"Plain].")
+	pointer, step := map[string]reg.Register{}, map[string]reg.Register{}
+	names := []string{"dst", "a", "b"}
+	for _, s := range names {
+		pointer[s] = g.Load(g.Param(s), g.GP64())
+		step[s] = g.Load(g.Param(s+"Step"), g.GP64())
+		g.SHLQ(operand.U8(2), step[s])
+	}
+	n := g.Load(g.Param("n"), g.GP64())
+	left := g.Load(g.Param("rows"), g.GP64())
+	e := elem{gen: g, v: v, mask: g.tailMask(v, n)}
+	count, index := g.GP64(), g.GP64()
+	g.Label("row")
+	g.MOVQ(n, count)
+	g.XORQ(index, index)
+	g.strips(v, count, index, []int{4, 1}, func(strip int, tail bool) {
+		e.tail = tail
+		for i := range strip {
+			e.address = func(name string) operand.Mem { return at(pointer[name], index, 1, i*v.bytes) }
+			a, b := v.regs[2*i], v.regs[2*i+1]
+			e.load("a", a)
+			e.load("b", b)
+			body(a, b, a)
+			e.store(a, "dst")
+		}
+	})
+	for _, s := range names {
+		g.ADDQ(step[s], pointer[s])
+	}
+	g.DECQ(left)
+	g.JNE(operand.LabelRef("row"))
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// quarterSums writes the sums that Strassen's products make of the quarters of A.
+func (g *gen) quarterSums(v *isa) {
+	g.begin("quarterSums"+v.suffix, "func(s *float32, sPart, sStep int, a *float32, down, step, rows, n int)", "is defined by [quarterSumsPlain].")
+	load := func(name string) reg.GPVirtual {
+		r := g.GP64()
+		g.Load(g.Param(name), r)
+		return r
+	}
+	s1, top := load("s"), load("a")
+	part, down, n := load("sPart"), load("down"), load("n")
+	sStep, step, left := load("sStep"), load("step"), load("rows")
+	for _, r := range []reg.Register{part, down, sStep, step} {
+		g.SHLQ(operand.U8(2), r)
+	}
+	e := elem{gen: g, v: v, mask: g.tailMask(v, n)}
+	count, index := g.GP64(), g.GP64()
+	s3, bottom, right := g.GP64(), g.GP64(), g.GP64()
+	g.Label("row")
+	g.MOVQ(n, count)
+	g.XORQ(index, index)
+	g.LEAQ(at(top, down, 1, 0), bottom)
+	g.LEAQ(at(s1, part, 2, 0), s3)
+	g.strips(v, count, index, []int{2, 1}, func(strip int, tail bool) {
+		e.tail = tail
+		for i := range strip {
+			r := v.regs[6*i : 6*i+6]
+			addr := func(base reg.Register) func(string) operand.Mem {
+				return func(string) operand.Mem { return at(base, index, 1, i*v.bytes) }
+			}
+			get := func(base, to reg.Register) { e.address = addr(base); e.load("", to) }
+			put := func(from, base reg.Register) { e.address = addr(base); e.store(from, "") }
+			get(top, r[0])
+			get(bottom, r[2])
+			g.LEAQ(at(top, n, 4, 0), right)
+			get(right, r[1])
+			g.LEAQ(at(bottom, n, 4, 0), right)
+			get(right, r[3])
+			g.VADDPS(r[3], r[2], r[4]) // S1 = A21 + A22
+			g.VSUBPS(r[0], r[4], r[5]) // S2 = S1 − A11
+			g.VSUBPS(r[2], r[0], r[0]) // S3 = A11 − A21
+			g.VSUBPS(r[5], r[1], r[1]) // S4 = A12 − S2
+			put(r[4], s1)
+			g.LEAQ(at(s1, part, 1, 0), right)
+			put(r[5], right)
+			put(r[0], s3)
+			g.LEAQ(at(s3, part, 1, 0), right)
+			put(r[1], right)
+		}
+	})
+	g.ADDQ(step, top)
+	g.ADDQ(sStep, s1)
+	g.DECQ(left)
+	g.JNE(operand.LabelRef("row"))
+	g.VZEROUPPER()
 	g.RET()
 }
 

@@ -41,7 +41,7 @@ func tilesAVX2(g *gen) {
 // 1, 3, 5, … 13 times the row stride, scaled by 1, 2, 4 or 8, reach its rows.
 func tileKernel(g *gen, t tile) {
 	name := fmt.Sprintf("tile%dx%d%s", t.mr, t.cols*t.v.lanes, t.v.suffix)
-	g.begin(name, "func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold bool, next *float32, step, dense int)",
+	g.begin(name, "func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step, dense int)",
 		"is [Tile].Run; [tile4x8] is its definition.")
 
 	ads := g.Load(g.Param("ads"), g.GP64())
@@ -120,20 +120,19 @@ func (g *gen) tileBody(t tile, rows int, ads, ldb reg.Register, index map[int]re
 	g.Label(n("sum"))
 	c := g.Load(g.Param("c"), g.GP64())
 	ldc := g.Load(g.Param("ldc"), g.GP64())
-	flag := g.Load(g.Param("acc"), g.GP8())
 	g.SHLQ(operand.U8(2), ldc)
-	g.TESTB(flag, flag)
+	p := g.Load(g.Param("add"), g.GP64())
+	g.TESTQ(p, p)
 	g.JEQ(operand.LabelRef(n("store")))
-	p := g.GP64()
-	g.MOVQ(c, p)
+	down := g.Load(g.Param("ldd"), g.GP64())
+	g.SHLQ(operand.U8(2), down)
 	for r := range rows {
 		for i := range t.cols {
 			g.VADDPS(at(p, nil, 0, i*t.v.bytes), acc(r, i), acc(r, i))
 		}
-		if r < rows-1 {
-			g.ADDQ(ldc, p)
-		}
+		g.ADDQ(down, p)
 	}
+	g.Store(p, g.Param("add"))
 	g.Label(n("store"))
 	for r := range rows {
 		for i := range t.cols {

@@ -68,7 +68,7 @@ func BenchmarkTile(b *testing.B) {
 						peakOf(s)
 						x, y, z := floats(t.MR*depth), floats(depth*t.NR), floats(t.MR*t.NR)
 						sec := fastest(b, func() {
-							t.Run(1, t.MR, depth, &x[0], layout.ars, layout.ads, &y[0], t.NR, &z[0], t.NR, true, false, nil, 0, 0)
+							t.Run(1, t.MR, depth, &x[0], layout.ars, layout.ads, &y[0], t.NR, &z[0], t.NR, &z[0], t.NR, false, nil, 0, 0)
 						})
 						reportFLOP(b, s, 2*t.MR*t.NR*depth, sec)
 					})

@@ -1,6 +1,9 @@
 package kernel
 
-import "sync"
+import (
+	"sync"
+	"unsafe"
+)
 
 const (
 	// maxDepth bounds the depth of a block: a panel of 32 columns of B and
@@ -178,12 +181,22 @@ func spread(buf *[]float32, a []float32, m, k, ars, ads int) (copied []float32, 
 	return copied, stride, 1
 }
 
-// Columns computes m rows of width columns of a product as [Tile.Run] does, in
+// Columns computes m rows of width columns of a product as [Tile.Run] does, to C or,
+// with acc, added to it.
+func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, width int, tmp []float32, ahead *Ahead) {
+	var add []float32
+	if acc {
+		add = c
+	}
+	t.ColumnsPlus(m, depth, a, ars, ads, b, ldb, c, ldc, add, ldc, width, tmp, ahead)
+}
+
+// ColumnsPlus computes m rows of width columns of a product as [Tile.Run] does, in
 // tiles of nearly as many rows each: 64 = 4·13 + 12, not 4·14 + 8. With fewer
 // columns than NR the tiles go by way of tmp, MR·NR floats; B has NR in any case.
 // B is taken to be out of the caches for the first tile. What is ahead, which may
 // be nil, is fetched meanwhile.
-func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, acc bool, width int, tmp []float32, ahead *Ahead) {
+func (t *Tile) ColumnsPlus(m, depth int, a []float32, ars, ads int, b []float32, ldb int, c []float32, ldc int, add []float32, ldd, width int, tmp []float32, ahead *Ahead) {
 	parts := blocks(m, t.MR)
 	small, more := m/parts, m%parts
 	for i := 0; i < parts; {
@@ -198,14 +211,14 @@ func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 		cold := i == 0 || dense > 0
 		next, step, n := ahead.take(min(n, maxTiles), depth, dense, cold)
 		if width >= t.NR {
-			t.Run(n, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, cold, next, step, dense)
+			t.Run(n, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, unsafe.SliceData(add), ldd, cold, next, step, dense)
 		} else {
-			t.Run(1, rows, depth, &a[0], ars, ads, &b[0], ldb, &tmp[0], t.NR, false, cold, next, step, dense)
+			t.Run(1, rows, depth, &a[0], ars, ads, &b[0], ldb, &tmp[0], t.NR, nil, 0, cold, next, step, dense)
 			for r := range rows {
 				row, from := c[r*ldc:], tmp[r*t.NR:]
-				if acc {
-					for j := range width {
-						row[j] += from[j]
+				if add != nil {
+					for j, d := range add[r*ldd:][:width] {
+						row[j] = d + from[j]
 					}
 				} else {
 					copy(row[:width], from)
@@ -214,6 +227,9 @@ func (t *Tile) Columns(m, depth int, a []float32, ars, ads int, b []float32, ldb
 		}
 		if i += n; i < parts {
 			a, c = a[n*rows*ars:], c[n*rows*ldc:]
+			if add != nil {
+				add = add[n*rows*ldd:]
+			}
 		}
 	}
 }

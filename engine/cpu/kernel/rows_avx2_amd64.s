@@ -2334,3 +2334,282 @@ end5:
 	VZEROUPPER
 	MOVSS        X0, ret+48(FP)
 	RET
+
+// func addRowsAVX2(dst *float32, dstStep int, a *float32, aStep int, b *float32, bStep int, rows int, n int)
+// Requires: AVX
+TEXT ·addRowsAVX2(SB), NOSPLIT, $0-64
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStep+8(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aStep+24(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bStep+40(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    n+56(FP), R8
+	MOVQ    rows+48(FP), R9
+	MOVQ    R8, R10
+	ANDQ    $0x07, R10
+	LEAQ    tails<>+0(SB), R11
+	SHLQ    $0x02, R10
+	SUBQ    R10, R11
+	VMOVUPS 32(R11), Y15
+
+row:
+	MOVQ R8, R10
+	XORQ R11, R11
+	SUBQ $0x00000020, R10
+	JLT  next2
+
+loop1:
+	VMOVUPS (DX)(R11*1), Y0
+	VMOVUPS (SI)(R11*1), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(R11*1)
+	VMOVUPS 32(DX)(R11*1), Y2
+	VMOVUPS 32(SI)(R11*1), Y3
+	VADDPS  Y3, Y2, Y2
+	VMOVUPS Y2, 32(AX)(R11*1)
+	VMOVUPS 64(DX)(R11*1), Y4
+	VMOVUPS 64(SI)(R11*1), Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, 64(AX)(R11*1)
+	VMOVUPS 96(DX)(R11*1), Y6
+	VMOVUPS 96(SI)(R11*1), Y7
+	VADDPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(AX)(R11*1)
+	ADDQ    $0x00000080, R11
+	SUBQ    $0x00000020, R10
+	JGE     loop1
+
+next2:
+	ADDQ $0x00000020, R10
+	SUBQ $0x00000008, R10
+	JLT  next4
+
+loop3:
+	VMOVUPS (DX)(R11*1), Y0
+	VMOVUPS (SI)(R11*1), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(R11*1)
+	ADDQ    $0x00000020, R11
+	SUBQ    $0x00000008, R10
+	JGE     loop3
+
+next4:
+	ADDQ       $0x00000008, R10
+	JEQ        end5
+	VMASKMOVPS (DX)(R11*1), Y15, Y0
+	VMASKMOVPS (SI)(R11*1), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (AX)(R11*1)
+
+end5:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	ADDQ DI, SI
+	DECQ R9
+	JNE  row
+	VZEROUPPER
+	RET
+
+// func subRowsAVX2(dst *float32, dstStep int, a *float32, aStep int, b *float32, bStep int, rows int, n int)
+// Requires: AVX
+TEXT ·subRowsAVX2(SB), NOSPLIT, $0-64
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStep+8(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aStep+24(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bStep+40(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    n+56(FP), R8
+	MOVQ    rows+48(FP), R9
+	MOVQ    R8, R10
+	ANDQ    $0x07, R10
+	LEAQ    tails<>+0(SB), R11
+	SHLQ    $0x02, R10
+	SUBQ    R10, R11
+	VMOVUPS 32(R11), Y15
+
+row:
+	MOVQ R8, R10
+	XORQ R11, R11
+	SUBQ $0x00000020, R10
+	JLT  next2
+
+loop1:
+	VMOVUPS (DX)(R11*1), Y0
+	VMOVUPS (SI)(R11*1), Y1
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(R11*1)
+	VMOVUPS 32(DX)(R11*1), Y2
+	VMOVUPS 32(SI)(R11*1), Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 32(AX)(R11*1)
+	VMOVUPS 64(DX)(R11*1), Y4
+	VMOVUPS 64(SI)(R11*1), Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 64(AX)(R11*1)
+	VMOVUPS 96(DX)(R11*1), Y6
+	VMOVUPS 96(SI)(R11*1), Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(AX)(R11*1)
+	ADDQ    $0x00000080, R11
+	SUBQ    $0x00000020, R10
+	JGE     loop1
+
+next2:
+	ADDQ $0x00000020, R10
+	SUBQ $0x00000008, R10
+	JLT  next4
+
+loop3:
+	VMOVUPS (DX)(R11*1), Y0
+	VMOVUPS (SI)(R11*1), Y1
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(R11*1)
+	ADDQ    $0x00000020, R11
+	SUBQ    $0x00000008, R10
+	JGE     loop3
+
+next4:
+	ADDQ       $0x00000008, R10
+	JEQ        end5
+	VMASKMOVPS (DX)(R11*1), Y15, Y0
+	VMASKMOVPS (SI)(R11*1), Y15, Y1
+	VSUBPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (AX)(R11*1)
+
+end5:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	ADDQ DI, SI
+	DECQ R9
+	JNE  row
+	VZEROUPPER
+	RET
+
+// func quarterSumsAVX2(s *float32, sPart int, sStep int, a *float32, down int, step int, rows int, n int)
+// Requires: AVX
+TEXT ·quarterSumsAVX2(SB), NOSPLIT, $0-64
+	MOVQ    s+0(FP), AX
+	MOVQ    a+24(FP), CX
+	MOVQ    sPart+8(FP), DX
+	MOVQ    down+32(FP), BX
+	MOVQ    n+56(FP), SI
+	MOVQ    sStep+16(FP), DI
+	MOVQ    step+40(FP), R8
+	MOVQ    rows+48(FP), R9
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	SHLQ    $0x02, R8
+	MOVQ    SI, R10
+	ANDQ    $0x07, R10
+	LEAQ    tails<>+0(SB), R11
+	SHLQ    $0x02, R10
+	SUBQ    R10, R11
+	VMOVUPS 32(R11), Y15
+
+row:
+	MOVQ SI, R10
+	XORQ R11, R11
+	LEAQ (CX)(BX*1), R13
+	LEAQ (AX)(DX*2), R12
+	SUBQ $0x00000010, R10
+	JLT  next2
+
+loop1:
+	VMOVUPS (CX)(R11*1), Y0
+	VMOVUPS (R13)(R11*1), Y2
+	LEAQ    (CX)(SI*4), R14
+	VMOVUPS (R14)(R11*1), Y1
+	LEAQ    (R13)(SI*4), R14
+	VMOVUPS (R14)(R11*1), Y3
+	VADDPS  Y3, Y2, Y4
+	VSUBPS  Y0, Y4, Y5
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y5, Y1, Y1
+	VMOVUPS Y4, (AX)(R11*1)
+	LEAQ    (AX)(DX*1), R14
+	VMOVUPS Y5, (R14)(R11*1)
+	VMOVUPS Y0, (R12)(R11*1)
+	LEAQ    (R12)(DX*1), R14
+	VMOVUPS Y1, (R14)(R11*1)
+	VMOVUPS 32(CX)(R11*1), Y6
+	VMOVUPS 32(R13)(R11*1), Y8
+	LEAQ    (CX)(SI*4), R14
+	VMOVUPS 32(R14)(R11*1), Y7
+	LEAQ    (R13)(SI*4), R14
+	VMOVUPS 32(R14)(R11*1), Y9
+	VADDPS  Y9, Y8, Y10
+	VSUBPS  Y6, Y10, Y11
+	VSUBPS  Y8, Y6, Y6
+	VSUBPS  Y11, Y7, Y7
+	VMOVUPS Y10, 32(AX)(R11*1)
+	LEAQ    (AX)(DX*1), R14
+	VMOVUPS Y11, 32(R14)(R11*1)
+	VMOVUPS Y6, 32(R12)(R11*1)
+	LEAQ    (R12)(DX*1), R14
+	VMOVUPS Y7, 32(R14)(R11*1)
+	ADDQ    $0x00000040, R11
+	SUBQ    $0x00000010, R10
+	JGE     loop1
+
+next2:
+	ADDQ $0x00000010, R10
+	SUBQ $0x00000008, R10
+	JLT  next4
+
+loop3:
+	VMOVUPS (CX)(R11*1), Y0
+	VMOVUPS (R13)(R11*1), Y2
+	LEAQ    (CX)(SI*4), R14
+	VMOVUPS (R14)(R11*1), Y1
+	LEAQ    (R13)(SI*4), R14
+	VMOVUPS (R14)(R11*1), Y3
+	VADDPS  Y3, Y2, Y4
+	VSUBPS  Y0, Y4, Y5
+	VSUBPS  Y2, Y0, Y0
+	VSUBPS  Y5, Y1, Y1
+	VMOVUPS Y4, (AX)(R11*1)
+	LEAQ    (AX)(DX*1), R14
+	VMOVUPS Y5, (R14)(R11*1)
+	VMOVUPS Y0, (R12)(R11*1)
+	LEAQ    (R12)(DX*1), R14
+	VMOVUPS Y1, (R14)(R11*1)
+	ADDQ    $0x00000020, R11
+	SUBQ    $0x00000008, R10
+	JGE     loop3
+
+next4:
+	ADDQ       $0x00000008, R10
+	JEQ        end5
+	VMASKMOVPS (CX)(R11*1), Y15, Y0
+	VMASKMOVPS (R13)(R11*1), Y15, Y2
+	LEAQ       (CX)(SI*4), R14
+	VMASKMOVPS (R14)(R11*1), Y15, Y1
+	LEAQ       (R13)(SI*4), R14
+	VMASKMOVPS (R14)(R11*1), Y15, Y3
+	VADDPS     Y3, Y2, Y4
+	VSUBPS     Y0, Y4, Y5
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y5, Y1, Y1
+	VMASKMOVPS Y4, Y15, (AX)(R11*1)
+	LEAQ       (AX)(DX*1), R14
+	VMASKMOVPS Y5, Y15, (R14)(R11*1)
+	VMASKMOVPS Y0, Y15, (R12)(R11*1)
+	LEAQ       (R12)(DX*1), R14
+	VMASKMOVPS Y1, Y15, (R14)(R11*1)
+
+end5:
+	ADDQ R8, CX
+	ADDQ DI, AX
+	DECQ R9
+	JNE  row
+	VZEROUPPER
+	RET

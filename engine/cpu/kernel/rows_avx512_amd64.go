@@ -108,3 +108,18 @@ func colDot2AVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean [
 //
 //go:noescape
 func dotAVX512(a []float32, b []float32) float32
+
+// addRowsAVX512 is defined by [addRowsPlain].
+//
+//go:noescape
+func addRowsAVX512(dst *float32, dstStep int, a *float32, aStep int, b *float32, bStep int, rows int, n int)
+
+// subRowsAVX512 is defined by [subRowsPlain].
+//
+//go:noescape
+func subRowsAVX512(dst *float32, dstStep int, a *float32, aStep int, b *float32, bStep int, rows int, n int)
+
+// quarterSumsAVX512 is defined by [quarterSumsPlain].
+//
+//go:noescape
+func quarterSumsAVX512(s *float32, sPart int, sStep int, a *float32, down int, step int, rows int, n int)

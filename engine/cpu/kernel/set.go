@@ -32,11 +32,12 @@ type Tile struct {
 	// Run computes so many tiles, one after another: for i in [0,tiles*rows) and
 	// j in [0,NR),
 	//
-	//	C[i*ldc+j] = (acc ? C[i*ldc+j] : 0) + Σ_{k<depth} A[i*ars+k*ads] * B[k*ldb+j]
+	//	C[i*ldc+j] = (D ? D[i*ldd+j] : 0) + Σ_{k<depth} A[i*ars+k*ads] * B[k*ldb+j]
 	//
-	// with at least one tile, rows in 1..MR and pointers to first elements.
+	// with at least one tile, rows in 1..MR and pointers to first elements. D, which
+	// may be C or nil, is add.
 	// Strides are in elements and may have any value. The sum starts from zero,
-	// runs through k in order with one accumulator, and is added to C last; it is
+	// runs through k in order with one accumulator, and is added to D last; it is
 	// the same, bit for bit, for every number of rows.
 	//
 	// With cold, B's rows, NR elements each, side by side, are fetched for the first
@@ -44,7 +45,7 @@ type Tile struct {
 	// on and step elements apart, into the second-level cache: dense of them, one or
 	// two, for each step of depth or, where dense is 0, one for two steps, but one
 	// for each of a cold tile. They need not exist.
-	Run func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, acc, cold bool, next *float32, step, dense int)
+	Run func(tiles, rows, depth int, a *float32, ars, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step, dense int)
 }
 
 // funcs are a set's kernels for rows of channels. Lengths have been checked
@@ -75,6 +76,9 @@ type funcs struct {
 	expSub    func(dst, x []float32, scale, shift float32)
 	expAdd    func(dst, x, l, add []float32, scale float32)
 	transpose func(dst *float32, dstStep int, src *float32, srcStep int, rows, cols int)
+	addRows   func(dst *float32, dstStep int, a *float32, aStep int, b *float32, bStep int, rows, n int)
+	subRows   func(dst *float32, dstStep int, a *float32, aStep int, b *float32, bStep int, rows, n int)
+	quarters  func(s *float32, sPart, sStep int, a *float32, down, step, rows, n int)
 	windows
 	winograd
 	winostride

@@ -53,6 +53,9 @@ var avx512 = Set{
 		expSub:    expSubAVX512,
 		expAdd:    expAddAVX512,
 		transpose: transposeAVX512,
+		addRows:   addRowsAVX512,
+		subRows:   subRowsAVX512,
+		quarters:  quarterSumsAVX512,
 		windows:   windows{maxPoolAVX512, maxPoolGradAVX512, depthwiseAVX512, depthwiseGradAVX512},
 		winograd:  winograd{16, winoInAVX512, winoOutAVX512, winoKernelAVX512, winoGradAVX512, winoKernelGradAVX512, wino2InAVX512, wino2OutAVX512, wino2KernelAVX512},
 		winostride: winostride{
@@ -98,6 +101,9 @@ var avx2 = Set{
 		expSub:    expSubAVX2,
 		expAdd:    expAddAVX2,
 		transpose: transposeAVX2,
+		addRows:   addRowsAVX2,
+		subRows:   subRowsAVX2,
+		quarters:  quarterSumsAVX2,
 		windows:   windows{maxPoolAVX2, maxPoolGradAVX2, depthwiseAVX2, depthwiseGradAVX2},
 		winograd:  winograd{8, winoInAVX2, winoOutAVX2, winoKernelAVX2, winoGradAVX2, winoKernelGradAVX2, wino2InAVX2, wino2OutAVX2, wino2KernelAVX2},
 		winostride: winostride{

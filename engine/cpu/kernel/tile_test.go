@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"selfcon/internal/testkit"
 )
@@ -64,14 +65,14 @@ func TestTile(t *testing.T) {
 	eachSet(t, func(t *testing.T, s *Set) {
 		r := rand.New(rand.NewPCG(1, 2))
 		const room = 1 << 14
-		ga, gb, gc := testkit.NewGuard(t, room), testkit.NewGuard(t, room), testkit.NewGuard(t, room)
+		ga, gb, gc, gd := testkit.NewGuard(t, room), testkit.NewGuard(t, room), testkit.NewGuard(t, room), testkit.NewGuard(t, room)
 		for _, tile := range s.Tiles {
 			for rows := 1; rows <= tile.MR; rows++ {
 				for _, depth := range []int{0, 1, 2, 3, 8, 37} {
 					for _, layout := range layouts {
-						for bits := range 256 {
+						for bits := range 512 {
 							back, acc := bits&1 != 0, bits&2 != 0
-							tiles := 1 + 2*(bits>>7)
+							tiles := 1 + 2*(bits>>7&1)
 							all := tiles * rows
 							ars, ads := layout.strides(all, depth)
 							ldb, ldc := tile.NR, tile.NR
@@ -89,11 +90,23 @@ func TestTile(t *testing.T) {
 							fill(r, b)
 							fill(r, c)
 							was := append([]float32(nil), c...)
+							add, ldd := []float32(nil), 0 // nothing, C itself or another matrix
+							switch {
+							case acc && bits&256 != 0:
+								ldd = tile.NR + 2*(bits&1)
+								add = gd.Place((all-1)*ldd+tile.NR, back)
+								fill(r, add)
+							case acc:
+								add, ldd = c, ldc
+							case bits&256 != 0:
+								continue
+							}
+							plus := append([]float32(nil), add...)
 							var next *float32
 							if bits&16 != 0 {
 								next = &a[0]
 							}
-							tile.Run(tiles, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, acc, bits&32 != 0, next, 16*(rows+1), (bits>>6&1+rows)%3)
+							tile.Run(tiles, rows, depth, &a[0], ars, ads, &b[0], ldb, &c[0], ldc, unsafe.SliceData(add), ldd, bits&32 != 0, next, 16*(rows+1), (bits>>6&1+rows)%3)
 							for at := range c {
 								i, j := at/ldc, at%ldc
 								if j >= tile.NR {
@@ -102,7 +115,11 @@ func TestTile(t *testing.T) {
 									}
 									continue
 								}
-								want, bound := product(i, j, depth, a, ars, ads, b, ldb, was[at], acc)
+								d := float32(0)
+								if acc {
+									d = plus[i*ldd+j]
+								}
+								want, bound := product(i, j, depth, a, ars, ads, b, ldb, d, acc)
 								if diff := math.Abs(float64(c[at]) - want); !(diff <= bound) {
 									t.Fatalf("%dx%d, %d tiles of %d rows, depth %d, A by %s, acc %v: C[%d,%d] = %g, want %g ± %g",
 										tile.MR, tile.NR, tiles, rows, depth, layout.name, acc, i, j, c[at], want, bound)
@@ -127,12 +144,12 @@ func TestTileRowsDoNotMatter(t *testing.T) {
 			fill(r, a)
 			fill(r, b)
 			want := make([]float32, tile.MR*tile.NR)
-			tile.Run(1, tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, false, false, nil, 0, 0)
+			tile.Run(1, tile.MR, depth, &a[0], depth, 1, &b[0], tile.NR, &want[0], tile.NR, nil, 0, false, nil, 0, 0)
 			next := [2]*float32{&b[0], nil}
 			for rows := 1; rows < tile.MR; rows++ {
 				for from := 0; from+rows <= tile.MR; from++ {
 					got := make([]float32, rows*tile.NR)
-					tile.Run(1, rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, false, from%4 < 2, next[from%2], -16, rows%3)
+					tile.Run(1, rows, depth, &a[from*depth], depth, 1, &b[0], tile.NR, &got[0], tile.NR, nil, 0, from%4 < 2, next[from%2], -16, rows%3)
 					same(t, fmt.Sprintf("%dx%d, rows %d to %d", tile.MR, tile.NR, from, from+rows), got, want[from*tile.NR:(from+rows)*tile.NR])
 				}
 			}

@@ -7,12 +7,12 @@ package kernel
 // tile6x16AVX2 is [Tile].Run; [tile4x8] is its definition.
 //
 //go:noescape
-func tile6x16AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+func tile6x16AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 
 // tile12x8AVX2 is [Tile].Run; [tile4x8] is its definition.
 //
 //go:noescape
-func tile12x8AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+func tile12x8AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 
 // peakAVX2 does iters times 12 fused multiply-adds of 8 lanes.
 //

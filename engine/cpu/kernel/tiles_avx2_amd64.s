@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile6x16AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+// func tile6x16AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-112
+TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-128
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -31,8 +31,8 @@ tile6:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -48,12 +48,12 @@ tile6:
 	VXORPS Y11, Y11, Y11
 	TESTQ  R9, R9
 	JLE    sum6
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm6
 	TESTQ  R10, R10
 	JEQ    alone6
-	MOVQ   dense+104(FP), R12
+	MOVQ   dense+120(FP), R12
 	SHRQ   $0x01, R12
 	IMULQ  R11, R12
 
@@ -86,7 +86,7 @@ coldAheadStep6:
 	ADDQ         CX, R8
 	DECQ         R9
 	JNE          coldAheadStep6
-	MOVQ         R10, next+88(FP)
+	MOVQ         R10, next+104(FP)
 	JMP          sum6
 
 warm6:
@@ -170,7 +170,7 @@ aheadLast6:
 	VFMADD231PS  Y15, Y13, Y11
 
 aheadEnd6:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum6
 
 alone6:
@@ -252,28 +252,31 @@ aloneLast6:
 sum6:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store6
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Y0, Y0
 	VADDPS 32(R9), Y1, Y1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y2, Y2
 	VADDPS 32(R9), Y3, Y3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y4, Y4
 	VADDPS 32(R9), Y5, Y5
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y6, Y6
 	VADDPS 32(R9), Y7, Y7
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y8, Y8
 	VADDPS 32(R9), Y9, Y9
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y10, Y10
 	VADDPS 32(R9), Y11, Y11
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store6:
 	VMOVUPS Y0, (DX)
@@ -303,10 +306,10 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile6
 
 end6:
@@ -318,8 +321,8 @@ tile5:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -333,12 +336,12 @@ tile5:
 	VXORPS Y9, Y9, Y9
 	TESTQ  R8, R8
 	JLE    sum5
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm5
 	TESTQ  R9, R9
 	JEQ    alone5
-	MOVQ   dense+104(FP), R11
+	MOVQ   dense+120(FP), R11
 	SHRQ   $0x01, R11
 	IMULQ  R10, R11
 
@@ -368,7 +371,7 @@ coldAheadStep5:
 	ADDQ         CX, DI
 	DECQ         R8
 	JNE          coldAheadStep5
-	MOVQ         R9, next+88(FP)
+	MOVQ         R9, next+104(FP)
 	JMP          sum5
 
 warm5:
@@ -443,7 +446,7 @@ aheadLast5:
 	VFMADD231PS  Y12, Y11, Y9
 
 aheadEnd5:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum5
 
 alone5:
@@ -516,25 +519,28 @@ aloneLast5:
 sum5:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store5
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Y0, Y0
 	VADDPS 32(R8), Y1, Y1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y2, Y2
 	VADDPS 32(R8), Y3, Y3
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y4, Y4
 	VADDPS 32(R8), Y5, Y5
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y6, Y6
 	VADDPS 32(R8), Y7, Y7
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y8, Y8
 	VADDPS 32(R8), Y9, Y9
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store5:
 	VMOVUPS Y0, (DX)
@@ -561,10 +567,10 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile5
 
 end5:
@@ -576,8 +582,8 @@ tile4:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -589,12 +595,12 @@ tile4:
 	VXORPS Y7, Y7, Y7
 	TESTQ  R8, R8
 	JLE    sum4
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm4
 	TESTQ  R9, R9
 	JEQ    alone4
-	MOVQ   dense+104(FP), R11
+	MOVQ   dense+120(FP), R11
 	SHRQ   $0x01, R11
 	IMULQ  R10, R11
 
@@ -621,7 +627,7 @@ coldAheadStep4:
 	ADDQ         CX, DI
 	DECQ         R8
 	JNE          coldAheadStep4
-	MOVQ         R9, next+88(FP)
+	MOVQ         R9, next+104(FP)
 	JMP          sum4
 
 warm4:
@@ -687,7 +693,7 @@ aheadLast4:
 	VFMADD231PS  Y11, Y9, Y7
 
 aheadEnd4:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum4
 
 alone4:
@@ -751,22 +757,25 @@ aloneLast4:
 sum4:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store4
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Y0, Y0
 	VADDPS 32(R8), Y1, Y1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y2, Y2
 	VADDPS 32(R8), Y3, Y3
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y4, Y4
 	VADDPS 32(R8), Y5, Y5
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y6, Y6
 	VADDPS 32(R8), Y7, Y7
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store4:
 	VMOVUPS Y0, (DX)
@@ -790,10 +799,10 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile4
 
 end4:
@@ -805,8 +814,8 @@ tile3:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -816,12 +825,12 @@ tile3:
 	VXORPS Y5, Y5, Y5
 	TESTQ  DI, DI
 	JLE    sum3
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm3
 	TESTQ  R8, R8
 	JEQ    alone3
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -845,7 +854,7 @@ coldAheadStep3:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep3
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum3
 
 warm3:
@@ -902,7 +911,7 @@ aheadLast3:
 	VFMADD231PS  Y8, Y7, Y5
 
 aheadEnd3:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum3
 
 alone3:
@@ -957,19 +966,22 @@ aloneLast3:
 sum3:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store3
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
 	VADDPS 32(DI), Y1, Y1
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y2, Y2
 	VADDPS 32(DI), Y3, Y3
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y4, Y4
 	VADDPS 32(DI), Y5, Y5
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store3:
 	VMOVUPS Y0, (DX)
@@ -990,10 +1002,10 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile3
 
 end3:
@@ -1005,8 +1017,8 @@ tile2:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1014,12 +1026,12 @@ tile2:
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
 	JLE    sum2
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm2
 	TESTQ  R8, R8
 	JEQ    alone2
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -1040,7 +1052,7 @@ coldAheadStep2:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep2
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum2
 
 warm2:
@@ -1088,7 +1100,7 @@ aheadLast2:
 	VFMADD231PS  Y7, Y5, Y3
 
 aheadEnd2:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum2
 
 alone2:
@@ -1134,16 +1146,19 @@ aloneLast2:
 sum2:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store2
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
 	VADDPS 32(DI), Y1, Y1
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y2, Y2
 	VADDPS 32(DI), Y3, Y3
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store2:
 	VMOVUPS Y0, (DX)
@@ -1161,10 +1176,10 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile2
 
 end2:
@@ -1176,19 +1191,19 @@ tile1:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
 	JLE    sum1
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm1
 	TESTQ  R8, R8
 	JEQ    alone1
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -1206,7 +1221,7 @@ coldAheadStep1:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep1
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum1
 
 warm1:
@@ -1245,7 +1260,7 @@ aheadLast1:
 	VFMADD231PS  Y4, Y3, Y1
 
 aheadEnd1:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum1
 
 alone1:
@@ -1282,13 +1297,16 @@ aloneLast1:
 sum1:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store1
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
 	VADDPS 32(DI), Y1, Y1
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store1:
 	VMOVUPS Y0, (DX)
@@ -1303,19 +1321,19 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile1
 
 end1:
 	VZEROUPPER
 	RET
 
-// func tile12x8AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+// func tile12x8AVX2(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile12x8AVX2(SB), NOSPLIT, $0-112
+TEXT ·tile12x8AVX2(SB), NOSPLIT, $0-128
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -1355,8 +1373,8 @@ tile12:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R11
 	MOVQ   depth+16(FP), R12
-	MOVQ   next+88(FP), R13
-	MOVQ   step+96(FP), R14
+	MOVQ   next+104(FP), R13
+	MOVQ   step+112(FP), R14
 	SHLQ   $0x02, R14
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1372,12 +1390,12 @@ tile12:
 	VXORPS Y11, Y11, Y11
 	TESTQ  R12, R12
 	JLE    sum12
-	MOVB   cold+81(FP), R15
+	MOVB   cold+96(FP), R15
 	TESTB  R15, R15
 	JEQ    warm12
 	TESTQ  R13, R13
 	JEQ    alone12
-	MOVQ   dense+104(FP), R15
+	MOVQ   dense+120(FP), R15
 	SHRQ   $0x01, R15
 	IMULQ  R14, R15
 
@@ -1415,7 +1433,7 @@ coldAheadStep12:
 	ADDQ         CX, R11
 	DECQ         R12
 	JNE          coldAheadStep12
-	MOVQ         R13, next+88(FP)
+	MOVQ         R13, next+104(FP)
 	JMP          sum12
 
 warm12:
@@ -1514,7 +1532,7 @@ aheadLast12:
 	VFMADD231PS  Y14, Y12, Y11
 
 aheadEnd12:
-	MOVQ R13, next+88(FP)
+	MOVQ R13, next+104(FP)
 	JMP  sum12
 
 alone12:
@@ -1611,34 +1629,37 @@ aloneLast12:
 sum12:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R11
-	MOVB   acc+80(FP), R12
 	SHLQ   $0x02, R11
-	TESTB  R12, R12
+	MOVQ   add+80(FP), R12
+	TESTQ  R12, R12
 	JEQ    store12
-	MOVQ   DX, R12
+	MOVQ   ldd+88(FP), R13
+	SHLQ   $0x02, R13
 	VADDPS (R12), Y0, Y0
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y1, Y1
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y2, Y2
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y3, Y3
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y4, Y4
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y5, Y5
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y6, Y6
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y7, Y7
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y8, Y8
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y9, Y9
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y10, Y10
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y11, Y11
+	ADDQ   R13, R12
+	MOVQ   R12, add+80(FP)
 
 store12:
 	VMOVUPS Y0, (DX)
@@ -1674,10 +1695,10 @@ store12:
 	IMUL3Q  $0x0c, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile12
 
 end12:
@@ -1689,8 +1710,8 @@ tile11:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R10
 	MOVQ   depth+16(FP), R11
-	MOVQ   next+88(FP), R12
-	MOVQ   step+96(FP), R13
+	MOVQ   next+104(FP), R12
+	MOVQ   step+112(FP), R13
 	SHLQ   $0x02, R13
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1705,12 +1726,12 @@ tile11:
 	VXORPS Y10, Y10, Y10
 	TESTQ  R11, R11
 	JLE    sum11
-	MOVB   cold+81(FP), R14
+	MOVB   cold+96(FP), R14
 	TESTB  R14, R14
 	JEQ    warm11
 	TESTQ  R12, R12
 	JEQ    alone11
-	MOVQ   dense+104(FP), R14
+	MOVQ   dense+120(FP), R14
 	SHRQ   $0x01, R14
 	IMULQ  R13, R14
 
@@ -1746,7 +1767,7 @@ coldAheadStep11:
 	ADDQ         CX, R10
 	DECQ         R11
 	JNE          coldAheadStep11
-	MOVQ         R12, next+88(FP)
+	MOVQ         R12, next+104(FP)
 	JMP          sum11
 
 warm11:
@@ -1839,7 +1860,7 @@ aheadLast11:
 	VFMADD231PS  Y12, Y11, Y10
 
 aheadEnd11:
-	MOVQ R12, next+88(FP)
+	MOVQ R12, next+104(FP)
 	JMP  sum11
 
 alone11:
@@ -1930,32 +1951,35 @@ aloneLast11:
 sum11:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R10
-	MOVB   acc+80(FP), R11
 	SHLQ   $0x02, R10
-	TESTB  R11, R11
+	MOVQ   add+80(FP), R11
+	TESTQ  R11, R11
 	JEQ    store11
-	MOVQ   DX, R11
+	MOVQ   ldd+88(FP), R12
+	SHLQ   $0x02, R12
 	VADDPS (R11), Y0, Y0
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y1, Y1
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y2, Y2
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y3, Y3
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y4, Y4
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y5, Y5
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y6, Y6
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y7, Y7
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y8, Y8
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y9, Y9
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y10, Y10
+	ADDQ   R12, R11
+	MOVQ   R11, add+80(FP)
 
 store11:
 	VMOVUPS Y0, (DX)
@@ -1989,10 +2013,10 @@ store11:
 	IMUL3Q  $0x0b, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile11
 
 end11:
@@ -2004,8 +2028,8 @@ tile10:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R10
 	MOVQ   depth+16(FP), R11
-	MOVQ   next+88(FP), R12
-	MOVQ   step+96(FP), R13
+	MOVQ   next+104(FP), R12
+	MOVQ   step+112(FP), R13
 	SHLQ   $0x02, R13
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2019,12 +2043,12 @@ tile10:
 	VXORPS Y9, Y9, Y9
 	TESTQ  R11, R11
 	JLE    sum10
-	MOVB   cold+81(FP), R14
+	MOVB   cold+96(FP), R14
 	TESTB  R14, R14
 	JEQ    warm10
 	TESTQ  R12, R12
 	JEQ    alone10
-	MOVQ   dense+104(FP), R14
+	MOVQ   dense+120(FP), R14
 	SHRQ   $0x01, R14
 	IMULQ  R13, R14
 
@@ -2058,7 +2082,7 @@ coldAheadStep10:
 	ADDQ         CX, R10
 	DECQ         R11
 	JNE          coldAheadStep10
-	MOVQ         R12, next+88(FP)
+	MOVQ         R12, next+104(FP)
 	JMP          sum10
 
 warm10:
@@ -2145,7 +2169,7 @@ aheadLast10:
 	VFMADD231PS  Y12, Y10, Y9
 
 aheadEnd10:
-	MOVQ R12, next+88(FP)
+	MOVQ R12, next+104(FP)
 	JMP  sum10
 
 alone10:
@@ -2230,30 +2254,33 @@ aloneLast10:
 sum10:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R10
-	MOVB   acc+80(FP), R11
 	SHLQ   $0x02, R10
-	TESTB  R11, R11
+	MOVQ   add+80(FP), R11
+	TESTQ  R11, R11
 	JEQ    store10
-	MOVQ   DX, R11
+	MOVQ   ldd+88(FP), R12
+	SHLQ   $0x02, R12
 	VADDPS (R11), Y0, Y0
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y1, Y1
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y2, Y2
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y3, Y3
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y4, Y4
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y5, Y5
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y6, Y6
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y7, Y7
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y8, Y8
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y9, Y9
+	ADDQ   R12, R11
+	MOVQ   R11, add+80(FP)
 
 store10:
 	VMOVUPS Y0, (DX)
@@ -2285,10 +2312,10 @@ store10:
 	IMUL3Q  $0x0a, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile10
 
 end10:
@@ -2300,8 +2327,8 @@ tile9:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R10
-	MOVQ   next+88(FP), R11
-	MOVQ   step+96(FP), R12
+	MOVQ   next+104(FP), R11
+	MOVQ   step+112(FP), R12
 	SHLQ   $0x02, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2314,12 +2341,12 @@ tile9:
 	VXORPS Y8, Y8, Y8
 	TESTQ  R10, R10
 	JLE    sum9
-	MOVB   cold+81(FP), R13
+	MOVB   cold+96(FP), R13
 	TESTB  R13, R13
 	JEQ    warm9
 	TESTQ  R11, R11
 	JEQ    alone9
-	MOVQ   dense+104(FP), R13
+	MOVQ   dense+120(FP), R13
 	SHRQ   $0x01, R13
 	IMULQ  R12, R13
 
@@ -2351,7 +2378,7 @@ coldAheadStep9:
 	ADDQ         CX, R8
 	DECQ         R10
 	JNE          coldAheadStep9
-	MOVQ         R11, next+88(FP)
+	MOVQ         R11, next+104(FP)
 	JMP          sum9
 
 warm9:
@@ -2432,7 +2459,7 @@ aheadLast9:
 	VFMADD231PS  Y10, Y9, Y8
 
 aheadEnd9:
-	MOVQ R11, next+88(FP)
+	MOVQ R11, next+104(FP)
 	JMP  sum9
 
 alone9:
@@ -2511,28 +2538,31 @@ aloneLast9:
 sum9:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R10
 	SHLQ   $0x02, R8
-	TESTB  R10, R10
+	MOVQ   add+80(FP), R10
+	TESTQ  R10, R10
 	JEQ    store9
-	MOVQ   DX, R10
+	MOVQ   ldd+88(FP), R11
+	SHLQ   $0x02, R11
 	VADDPS (R10), Y0, Y0
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y1, Y1
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y2, Y2
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y3, Y3
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y4, Y4
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y5, Y5
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y6, Y6
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y7, Y7
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y8, Y8
+	ADDQ   R11, R10
+	MOVQ   R10, add+80(FP)
 
 store9:
 	VMOVUPS Y0, (DX)
@@ -2562,10 +2592,10 @@ store9:
 	IMUL3Q  $0x09, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile9
 
 end9:
@@ -2577,8 +2607,8 @@ tile8:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R10
-	MOVQ   next+88(FP), R11
-	MOVQ   step+96(FP), R12
+	MOVQ   next+104(FP), R11
+	MOVQ   step+112(FP), R12
 	SHLQ   $0x02, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2590,12 +2620,12 @@ tile8:
 	VXORPS Y7, Y7, Y7
 	TESTQ  R10, R10
 	JLE    sum8
-	MOVB   cold+81(FP), R13
+	MOVB   cold+96(FP), R13
 	TESTB  R13, R13
 	JEQ    warm8
 	TESTQ  R11, R11
 	JEQ    alone8
-	MOVQ   dense+104(FP), R13
+	MOVQ   dense+120(FP), R13
 	SHRQ   $0x01, R13
 	IMULQ  R12, R13
 
@@ -2625,7 +2655,7 @@ coldAheadStep8:
 	ADDQ         CX, R8
 	DECQ         R10
 	JNE          coldAheadStep8
-	MOVQ         R11, next+88(FP)
+	MOVQ         R11, next+104(FP)
 	JMP          sum8
 
 warm8:
@@ -2700,7 +2730,7 @@ aheadLast8:
 	VFMADD231PS  Y10, Y8, Y7
 
 aheadEnd8:
-	MOVQ R11, next+88(FP)
+	MOVQ R11, next+104(FP)
 	JMP  sum8
 
 alone8:
@@ -2773,26 +2803,29 @@ aloneLast8:
 sum8:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R10
 	SHLQ   $0x02, R8
-	TESTB  R10, R10
+	MOVQ   add+80(FP), R10
+	TESTQ  R10, R10
 	JEQ    store8
-	MOVQ   DX, R10
+	MOVQ   ldd+88(FP), R11
+	SHLQ   $0x02, R11
 	VADDPS (R10), Y0, Y0
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y1, Y1
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y2, Y2
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y3, Y3
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y4, Y4
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y5, Y5
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y6, Y6
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y7, Y7
+	ADDQ   R11, R10
+	MOVQ   R10, add+80(FP)
 
 store8:
 	VMOVUPS Y0, (DX)
@@ -2820,10 +2853,10 @@ store8:
 	IMUL3Q  $0x08, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile8
 
 end8:
@@ -2835,8 +2868,8 @@ tile7:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2847,12 +2880,12 @@ tile7:
 	VXORPS Y6, Y6, Y6
 	TESTQ  R9, R9
 	JLE    sum7
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm7
 	TESTQ  R10, R10
 	JEQ    alone7
-	MOVQ   dense+104(FP), R12
+	MOVQ   dense+120(FP), R12
 	SHRQ   $0x01, R12
 	IMULQ  R11, R12
 
@@ -2880,7 +2913,7 @@ coldAheadStep7:
 	ADDQ         CX, R8
 	DECQ         R9
 	JNE          coldAheadStep7
-	MOVQ         R10, next+88(FP)
+	MOVQ         R10, next+104(FP)
 	JMP          sum7
 
 warm7:
@@ -2949,7 +2982,7 @@ aheadLast7:
 	VFMADD231PS  Y8, Y7, Y6
 
 aheadEnd7:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum7
 
 alone7:
@@ -3016,24 +3049,27 @@ aloneLast7:
 sum7:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store7
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Y0, Y0
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y1, Y1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y2, Y2
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y3, Y3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y4, Y4
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y5, Y5
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y6, Y6
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store7:
 	VMOVUPS Y0, (DX)
@@ -3059,10 +3095,10 @@ store7:
 	IMUL3Q  $0x07, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile7
 
 end7:
@@ -3074,8 +3110,8 @@ tile6:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -3085,12 +3121,12 @@ tile6:
 	VXORPS Y5, Y5, Y5
 	TESTQ  R9, R9
 	JLE    sum6
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm6
 	TESTQ  R10, R10
 	JEQ    alone6
-	MOVQ   dense+104(FP), R12
+	MOVQ   dense+120(FP), R12
 	SHRQ   $0x01, R12
 	IMULQ  R11, R12
 
@@ -3116,7 +3152,7 @@ coldAheadStep6:
 	ADDQ         CX, R8
 	DECQ         R9
 	JNE          coldAheadStep6
-	MOVQ         R10, next+88(FP)
+	MOVQ         R10, next+104(FP)
 	JMP          sum6
 
 warm6:
@@ -3179,7 +3215,7 @@ aheadLast6:
 	VFMADD231PS  Y8, Y6, Y5
 
 aheadEnd6:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum6
 
 alone6:
@@ -3240,22 +3276,25 @@ aloneLast6:
 sum6:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store6
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Y0, Y0
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y1, Y1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y2, Y2
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y3, Y3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y4, Y4
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y5, Y5
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store6:
 	VMOVUPS Y0, (DX)
@@ -3279,10 +3318,10 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile6
 
 end6:
@@ -3294,8 +3333,8 @@ tile5:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -3304,12 +3343,12 @@ tile5:
 	VXORPS Y4, Y4, Y4
 	TESTQ  R8, R8
 	JLE    sum5
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm5
 	TESTQ  R9, R9
 	JEQ    alone5
-	MOVQ   dense+104(FP), R11
+	MOVQ   dense+120(FP), R11
 	SHRQ   $0x01, R11
 	IMULQ  R10, R11
 
@@ -3333,7 +3372,7 @@ coldAheadStep5:
 	ADDQ         CX, DI
 	DECQ         R8
 	JNE          coldAheadStep5
-	MOVQ         R9, next+88(FP)
+	MOVQ         R9, next+104(FP)
 	JMP          sum5
 
 warm5:
@@ -3390,7 +3429,7 @@ aheadLast5:
 	VFMADD231PS  Y6, Y5, Y4
 
 aheadEnd5:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum5
 
 alone5:
@@ -3445,20 +3484,23 @@ aloneLast5:
 sum5:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store5
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Y0, Y0
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y1, Y1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y2, Y2
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y3, Y3
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y4, Y4
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store5:
 	VMOVUPS Y0, (DX)
@@ -3480,10 +3522,10 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile5
 
 end5:
@@ -3495,8 +3537,8 @@ tile4:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -3504,12 +3546,12 @@ tile4:
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
 	JLE    sum4
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm4
 	TESTQ  R9, R9
 	JEQ    alone4
-	MOVQ   dense+104(FP), R11
+	MOVQ   dense+120(FP), R11
 	SHRQ   $0x01, R11
 	IMULQ  R10, R11
 
@@ -3531,7 +3573,7 @@ coldAheadStep4:
 	ADDQ         CX, DI
 	DECQ         R8
 	JNE          coldAheadStep4
-	MOVQ         R9, next+88(FP)
+	MOVQ         R9, next+104(FP)
 	JMP          sum4
 
 warm4:
@@ -3582,7 +3624,7 @@ aheadLast4:
 	VFMADD231PS  Y6, Y4, Y3
 
 aheadEnd4:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum4
 
 alone4:
@@ -3631,18 +3673,21 @@ aloneLast4:
 sum4:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store4
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Y0, Y0
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y1, Y1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y2, Y2
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y3, Y3
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store4:
 	VMOVUPS Y0, (DX)
@@ -3662,10 +3707,10 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile4
 
 end4:
@@ -3677,20 +3722,20 @@ tile3:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ  DI, DI
 	JLE    sum3
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm3
 	TESTQ  R8, R8
 	JEQ    alone3
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -3710,7 +3755,7 @@ coldAheadStep3:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep3
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum3
 
 warm3:
@@ -3755,7 +3800,7 @@ aheadLast3:
 	VFMADD231PS  Y4, Y3, Y2
 
 aheadEnd3:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum3
 
 alone3:
@@ -3798,16 +3843,19 @@ aloneLast3:
 sum3:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store3
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y1, Y1
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y2, Y2
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store3:
 	VMOVUPS Y0, (DX)
@@ -3825,10 +3873,10 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile3
 
 end3:
@@ -3840,19 +3888,19 @@ tile2:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
 	JLE    sum2
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm2
 	TESTQ  R8, R8
 	JEQ    alone2
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -3870,7 +3918,7 @@ coldAheadStep2:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep2
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum2
 
 warm2:
@@ -3909,7 +3957,7 @@ aheadLast2:
 	VFMADD231PS  Y4, Y2, Y1
 
 aheadEnd2:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum2
 
 alone2:
@@ -3946,14 +3994,17 @@ aloneLast2:
 sum2:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store2
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y1, Y1
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store2:
 	VMOVUPS Y0, (DX)
@@ -3969,10 +4020,10 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile2
 
 end2:
@@ -3984,18 +4035,18 @@ tile1:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
 	JLE    sum1
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm1
 	TESTQ  R8, R8
 	JEQ    alone1
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -4011,7 +4062,7 @@ coldAheadStep1:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep1
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum1
 
 warm1:
@@ -4044,7 +4095,7 @@ aheadLast1:
 	VFMADD231PS  Y2, Y1, Y0
 
 aheadEnd1:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum1
 
 alone1:
@@ -4075,12 +4126,15 @@ aloneLast1:
 sum1:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store1
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store1:
 	VMOVUPS Y0, (DX)
@@ -4094,10 +4148,10 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile1
 
 end1:

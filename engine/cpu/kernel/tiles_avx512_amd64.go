@@ -7,17 +7,17 @@ package kernel
 // tile14x32AVX512 is [Tile].Run; [tile4x8] is its definition.
 //
 //go:noescape
-func tile14x32AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+func tile14x32AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 
 // tile14x16AVX512 is [Tile].Run; [tile4x8] is its definition.
 //
 //go:noescape
-func tile14x16AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+func tile14x16AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 
 // tile14x8AVX512 is [Tile].Run; [tile4x8] is its definition.
 //
 //go:noescape
-func tile14x8AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+func tile14x8AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 
 // peakAVX512 does iters times 24 fused multiply-adds of 16 lanes.
 //

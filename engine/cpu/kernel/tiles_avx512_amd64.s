@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile14x32AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+// func tile14x32AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile14x32AVX512(SB), NOSPLIT, $8-112
+TEXT ·tile14x32AVX512(SB), NOSPLIT, $8-128
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -51,8 +51,8 @@ tile14:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R12
 	MOVQ   depth+16(FP), R13
-	MOVQ   next+88(FP), R14
-	MOVQ   step+96(FP), R15
+	MOVQ   next+104(FP), R14
+	MOVQ   step+112(FP), R15
 	SHLQ   $0x02, R15
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -84,7 +84,7 @@ tile14:
 	VPXORD Z27, Z27, Z27
 	TESTQ  R13, R13
 	JLE    sum14
-	MOVB   cold+81(FP), BP
+	MOVB   cold+96(FP), BP
 	TESTB  BP, BP
 	JEQ    warm14
 	TESTQ  R14, R14
@@ -144,7 +144,7 @@ coldStep14:
 	JMP          sum14
 
 coldAhead14:
-	MOVQ  dense+104(FP), BP
+	MOVQ  dense+120(FP), BP
 	SHRQ  $0x01, BP
 	IMULQ R15, BP
 
@@ -203,7 +203,7 @@ coldAheadStep14:
 	ADDQ         CX, R12
 	DECQ         R13
 	JNE          coldAheadStep14
-	MOVQ         R14, next+88(FP)
+	MOVQ         R14, next+104(FP)
 	JMP          sum14
 
 warm14:
@@ -359,7 +359,7 @@ aheadLast14:
 	VFMADD231PS  Z31, Z29, Z27
 
 aheadEnd14:
-	MOVQ R14, next+88(FP)
+	MOVQ R14, next+104(FP)
 	JMP  sum14
 
 alone14:
@@ -513,52 +513,55 @@ aloneLast14:
 sum14:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R12
-	MOVB   acc+80(FP), R13
 	SHLQ   $0x02, R12
-	TESTB  R13, R13
+	MOVQ   add+80(FP), R13
+	TESTQ  R13, R13
 	JEQ    store14
-	MOVQ   DX, R13
+	MOVQ   ldd+88(FP), R14
+	SHLQ   $0x02, R14
 	VADDPS (R13), Z0, Z0
 	VADDPS 64(R13), Z1, Z1
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z2, Z2
 	VADDPS 64(R13), Z3, Z3
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z4, Z4
 	VADDPS 64(R13), Z5, Z5
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z6, Z6
 	VADDPS 64(R13), Z7, Z7
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z8, Z8
 	VADDPS 64(R13), Z9, Z9
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z10, Z10
 	VADDPS 64(R13), Z11, Z11
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z12, Z12
 	VADDPS 64(R13), Z13, Z13
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z14, Z14
 	VADDPS 64(R13), Z15, Z15
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z16, Z16
 	VADDPS 64(R13), Z17, Z17
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z18, Z18
 	VADDPS 64(R13), Z19, Z19
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z20, Z20
 	VADDPS 64(R13), Z21, Z21
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z22, Z22
 	VADDPS 64(R13), Z23, Z23
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z24, Z24
 	VADDPS 64(R13), Z25, Z25
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z26, Z26
 	VADDPS 64(R13), Z27, Z27
+	ADDQ   R14, R13
+	MOVQ   R13, add+80(FP)
 
 store14:
 	VMOVUPS Z0, (DX)
@@ -612,10 +615,10 @@ store14:
 	IMUL3Q  $0x0e, BX, R12
 	ADDQ    R12, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile14
 
 end14:
@@ -627,8 +630,8 @@ tile13:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R11
 	MOVQ   depth+16(FP), R12
-	MOVQ   next+88(FP), R13
-	MOVQ   step+96(FP), R14
+	MOVQ   next+104(FP), R13
+	MOVQ   step+112(FP), R14
 	SHLQ   $0x02, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -658,7 +661,7 @@ tile13:
 	VPXORD Z25, Z25, Z25
 	TESTQ  R12, R12
 	JLE    sum13
-	MOVB   cold+81(FP), R15
+	MOVB   cold+96(FP), R15
 	TESTB  R15, R15
 	JEQ    warm13
 	TESTQ  R13, R13
@@ -715,7 +718,7 @@ coldStep13:
 	JMP          sum13
 
 coldAhead13:
-	MOVQ  dense+104(FP), R15
+	MOVQ  dense+120(FP), R15
 	SHRQ  $0x01, R15
 	IMULQ R14, R15
 
@@ -771,7 +774,7 @@ coldAheadStep13:
 	ADDQ         CX, R11
 	DECQ         R12
 	JNE          coldAheadStep13
-	MOVQ         R13, next+88(FP)
+	MOVQ         R13, next+104(FP)
 	JMP          sum13
 
 warm13:
@@ -918,7 +921,7 @@ aheadLast13:
 	VFMADD231PS  Z28, Z27, Z25
 
 aheadEnd13:
-	MOVQ R13, next+88(FP)
+	MOVQ R13, next+104(FP)
 	JMP  sum13
 
 alone13:
@@ -1063,49 +1066,52 @@ aloneLast13:
 sum13:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R11
-	MOVB   acc+80(FP), R12
 	SHLQ   $0x02, R11
-	TESTB  R12, R12
+	MOVQ   add+80(FP), R12
+	TESTQ  R12, R12
 	JEQ    store13
-	MOVQ   DX, R12
+	MOVQ   ldd+88(FP), R13
+	SHLQ   $0x02, R13
 	VADDPS (R12), Z0, Z0
 	VADDPS 64(R12), Z1, Z1
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z2, Z2
 	VADDPS 64(R12), Z3, Z3
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z4, Z4
 	VADDPS 64(R12), Z5, Z5
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z6, Z6
 	VADDPS 64(R12), Z7, Z7
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z8, Z8
 	VADDPS 64(R12), Z9, Z9
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z10, Z10
 	VADDPS 64(R12), Z11, Z11
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z12, Z12
 	VADDPS 64(R12), Z13, Z13
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z14, Z14
 	VADDPS 64(R12), Z15, Z15
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z16, Z16
 	VADDPS 64(R12), Z17, Z17
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z18, Z18
 	VADDPS 64(R12), Z19, Z19
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z20, Z20
 	VADDPS 64(R12), Z21, Z21
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z22, Z22
 	VADDPS 64(R12), Z23, Z23
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z24, Z24
 	VADDPS 64(R12), Z25, Z25
+	ADDQ   R13, R12
+	MOVQ   R12, add+80(FP)
 
 store13:
 	VMOVUPS Z0, (DX)
@@ -1156,10 +1162,10 @@ store13:
 	IMUL3Q  $0x0d, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile13
 
 end13:
@@ -1171,8 +1177,8 @@ tile12:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R11
 	MOVQ   depth+16(FP), R12
-	MOVQ   next+88(FP), R13
-	MOVQ   step+96(FP), R14
+	MOVQ   next+104(FP), R13
+	MOVQ   step+112(FP), R14
 	SHLQ   $0x02, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -1200,7 +1206,7 @@ tile12:
 	VPXORD Z23, Z23, Z23
 	TESTQ  R12, R12
 	JLE    sum12
-	MOVB   cold+81(FP), R15
+	MOVB   cold+96(FP), R15
 	TESTB  R15, R15
 	JEQ    warm12
 	TESTQ  R13, R13
@@ -1254,7 +1260,7 @@ coldStep12:
 	JMP          sum12
 
 coldAhead12:
-	MOVQ  dense+104(FP), R15
+	MOVQ  dense+120(FP), R15
 	SHRQ  $0x01, R15
 	IMULQ R14, R15
 
@@ -1307,7 +1313,7 @@ coldAheadStep12:
 	ADDQ         CX, R11
 	DECQ         R12
 	JNE          coldAheadStep12
-	MOVQ         R13, next+88(FP)
+	MOVQ         R13, next+104(FP)
 	JMP          sum12
 
 warm12:
@@ -1445,7 +1451,7 @@ aheadLast12:
 	VFMADD231PS  Z27, Z25, Z23
 
 aheadEnd12:
-	MOVQ R13, next+88(FP)
+	MOVQ R13, next+104(FP)
 	JMP  sum12
 
 alone12:
@@ -1581,46 +1587,49 @@ aloneLast12:
 sum12:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R11
-	MOVB   acc+80(FP), R12
 	SHLQ   $0x02, R11
-	TESTB  R12, R12
+	MOVQ   add+80(FP), R12
+	TESTQ  R12, R12
 	JEQ    store12
-	MOVQ   DX, R12
+	MOVQ   ldd+88(FP), R13
+	SHLQ   $0x02, R13
 	VADDPS (R12), Z0, Z0
 	VADDPS 64(R12), Z1, Z1
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z2, Z2
 	VADDPS 64(R12), Z3, Z3
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z4, Z4
 	VADDPS 64(R12), Z5, Z5
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z6, Z6
 	VADDPS 64(R12), Z7, Z7
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z8, Z8
 	VADDPS 64(R12), Z9, Z9
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z10, Z10
 	VADDPS 64(R12), Z11, Z11
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z12, Z12
 	VADDPS 64(R12), Z13, Z13
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z14, Z14
 	VADDPS 64(R12), Z15, Z15
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z16, Z16
 	VADDPS 64(R12), Z17, Z17
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z18, Z18
 	VADDPS 64(R12), Z19, Z19
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z20, Z20
 	VADDPS 64(R12), Z21, Z21
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z22, Z22
 	VADDPS 64(R12), Z23, Z23
+	ADDQ   R13, R12
+	MOVQ   R12, add+80(FP)
 
 store12:
 	VMOVUPS Z0, (DX)
@@ -1668,10 +1677,10 @@ store12:
 	IMUL3Q  $0x0c, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile12
 
 end12:
@@ -1683,8 +1692,8 @@ tile11:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R10
 	MOVQ   depth+16(FP), R11
-	MOVQ   next+88(FP), R12
-	MOVQ   step+96(FP), R13
+	MOVQ   next+104(FP), R12
+	MOVQ   step+112(FP), R13
 	SHLQ   $0x02, R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -1710,7 +1719,7 @@ tile11:
 	VPXORD Z21, Z21, Z21
 	TESTQ  R11, R11
 	JLE    sum11
-	MOVB   cold+81(FP), R14
+	MOVB   cold+96(FP), R14
 	TESTB  R14, R14
 	JEQ    warm11
 	TESTQ  R12, R12
@@ -1761,7 +1770,7 @@ coldStep11:
 	JMP          sum11
 
 coldAhead11:
-	MOVQ  dense+104(FP), R14
+	MOVQ  dense+120(FP), R14
 	SHRQ  $0x01, R14
 	IMULQ R13, R14
 
@@ -1811,7 +1820,7 @@ coldAheadStep11:
 	ADDQ         CX, R10
 	DECQ         R11
 	JNE          coldAheadStep11
-	MOVQ         R12, next+88(FP)
+	MOVQ         R12, next+104(FP)
 	JMP          sum11
 
 warm11:
@@ -1940,7 +1949,7 @@ aheadLast11:
 	VFMADD231PS  Z24, Z23, Z21
 
 aheadEnd11:
-	MOVQ R12, next+88(FP)
+	MOVQ R12, next+104(FP)
 	JMP  sum11
 
 alone11:
@@ -2067,43 +2076,46 @@ aloneLast11:
 sum11:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R10
-	MOVB   acc+80(FP), R11
 	SHLQ   $0x02, R10
-	TESTB  R11, R11
+	MOVQ   add+80(FP), R11
+	TESTQ  R11, R11
 	JEQ    store11
-	MOVQ   DX, R11
+	MOVQ   ldd+88(FP), R12
+	SHLQ   $0x02, R12
 	VADDPS (R11), Z0, Z0
 	VADDPS 64(R11), Z1, Z1
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z2, Z2
 	VADDPS 64(R11), Z3, Z3
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z4, Z4
 	VADDPS 64(R11), Z5, Z5
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z6, Z6
 	VADDPS 64(R11), Z7, Z7
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z8, Z8
 	VADDPS 64(R11), Z9, Z9
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z10, Z10
 	VADDPS 64(R11), Z11, Z11
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z12, Z12
 	VADDPS 64(R11), Z13, Z13
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z14, Z14
 	VADDPS 64(R11), Z15, Z15
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z16, Z16
 	VADDPS 64(R11), Z17, Z17
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z18, Z18
 	VADDPS 64(R11), Z19, Z19
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z20, Z20
 	VADDPS 64(R11), Z21, Z21
+	ADDQ   R12, R11
+	MOVQ   R11, add+80(FP)
 
 store11:
 	VMOVUPS Z0, (DX)
@@ -2148,10 +2160,10 @@ store11:
 	IMUL3Q  $0x0b, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile11
 
 end11:
@@ -2163,8 +2175,8 @@ tile10:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R10
 	MOVQ   depth+16(FP), R11
-	MOVQ   next+88(FP), R12
-	MOVQ   step+96(FP), R13
+	MOVQ   next+104(FP), R12
+	MOVQ   step+112(FP), R13
 	SHLQ   $0x02, R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2188,7 +2200,7 @@ tile10:
 	VPXORD Z19, Z19, Z19
 	TESTQ  R11, R11
 	JLE    sum10
-	MOVB   cold+81(FP), R14
+	MOVB   cold+96(FP), R14
 	TESTB  R14, R14
 	JEQ    warm10
 	TESTQ  R12, R12
@@ -2236,7 +2248,7 @@ coldStep10:
 	JMP          sum10
 
 coldAhead10:
-	MOVQ  dense+104(FP), R14
+	MOVQ  dense+120(FP), R14
 	SHRQ  $0x01, R14
 	IMULQ R13, R14
 
@@ -2283,7 +2295,7 @@ coldAheadStep10:
 	ADDQ         CX, R10
 	DECQ         R11
 	JNE          coldAheadStep10
-	MOVQ         R12, next+88(FP)
+	MOVQ         R12, next+104(FP)
 	JMP          sum10
 
 warm10:
@@ -2403,7 +2415,7 @@ aheadLast10:
 	VFMADD231PS  Z23, Z21, Z19
 
 aheadEnd10:
-	MOVQ R12, next+88(FP)
+	MOVQ R12, next+104(FP)
 	JMP  sum10
 
 alone10:
@@ -2521,40 +2533,43 @@ aloneLast10:
 sum10:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R10
-	MOVB   acc+80(FP), R11
 	SHLQ   $0x02, R10
-	TESTB  R11, R11
+	MOVQ   add+80(FP), R11
+	TESTQ  R11, R11
 	JEQ    store10
-	MOVQ   DX, R11
+	MOVQ   ldd+88(FP), R12
+	SHLQ   $0x02, R12
 	VADDPS (R11), Z0, Z0
 	VADDPS 64(R11), Z1, Z1
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z2, Z2
 	VADDPS 64(R11), Z3, Z3
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z4, Z4
 	VADDPS 64(R11), Z5, Z5
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z6, Z6
 	VADDPS 64(R11), Z7, Z7
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z8, Z8
 	VADDPS 64(R11), Z9, Z9
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z10, Z10
 	VADDPS 64(R11), Z11, Z11
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z12, Z12
 	VADDPS 64(R11), Z13, Z13
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z14, Z14
 	VADDPS 64(R11), Z15, Z15
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z16, Z16
 	VADDPS 64(R11), Z17, Z17
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z18, Z18
 	VADDPS 64(R11), Z19, Z19
+	ADDQ   R12, R11
+	MOVQ   R11, add+80(FP)
 
 store10:
 	VMOVUPS Z0, (DX)
@@ -2596,10 +2611,10 @@ store10:
 	IMUL3Q  $0x0a, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile10
 
 end10:
@@ -2611,8 +2626,8 @@ tile9:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R10
-	MOVQ   next+88(FP), R11
-	MOVQ   step+96(FP), R12
+	MOVQ   next+104(FP), R11
+	MOVQ   step+112(FP), R12
 	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2634,7 +2649,7 @@ tile9:
 	VPXORD Z17, Z17, Z17
 	TESTQ  R10, R10
 	JLE    sum9
-	MOVB   cold+81(FP), R13
+	MOVB   cold+96(FP), R13
 	TESTB  R13, R13
 	JEQ    warm9
 	TESTQ  R11, R11
@@ -2679,7 +2694,7 @@ coldStep9:
 	JMP          sum9
 
 coldAhead9:
-	MOVQ  dense+104(FP), R13
+	MOVQ  dense+120(FP), R13
 	SHRQ  $0x01, R13
 	IMULQ R12, R13
 
@@ -2723,7 +2738,7 @@ coldAheadStep9:
 	ADDQ         CX, R8
 	DECQ         R10
 	JNE          coldAheadStep9
-	MOVQ         R11, next+88(FP)
+	MOVQ         R11, next+104(FP)
 	JMP          sum9
 
 warm9:
@@ -2834,7 +2849,7 @@ aheadLast9:
 	VFMADD231PS  Z20, Z19, Z17
 
 aheadEnd9:
-	MOVQ R11, next+88(FP)
+	MOVQ R11, next+104(FP)
 	JMP  sum9
 
 alone9:
@@ -2943,37 +2958,40 @@ aloneLast9:
 sum9:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R10
 	SHLQ   $0x02, R8
-	TESTB  R10, R10
+	MOVQ   add+80(FP), R10
+	TESTQ  R10, R10
 	JEQ    store9
-	MOVQ   DX, R10
+	MOVQ   ldd+88(FP), R11
+	SHLQ   $0x02, R11
 	VADDPS (R10), Z0, Z0
 	VADDPS 64(R10), Z1, Z1
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z2, Z2
 	VADDPS 64(R10), Z3, Z3
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z4, Z4
 	VADDPS 64(R10), Z5, Z5
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z6, Z6
 	VADDPS 64(R10), Z7, Z7
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z8, Z8
 	VADDPS 64(R10), Z9, Z9
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z10, Z10
 	VADDPS 64(R10), Z11, Z11
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z12, Z12
 	VADDPS 64(R10), Z13, Z13
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z14, Z14
 	VADDPS 64(R10), Z15, Z15
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z16, Z16
 	VADDPS 64(R10), Z17, Z17
+	ADDQ   R11, R10
+	MOVQ   R10, add+80(FP)
 
 store9:
 	VMOVUPS Z0, (DX)
@@ -3012,10 +3030,10 @@ store9:
 	IMUL3Q  $0x09, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile9
 
 end9:
@@ -3027,8 +3045,8 @@ tile8:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R10
-	MOVQ   next+88(FP), R11
-	MOVQ   step+96(FP), R12
+	MOVQ   next+104(FP), R11
+	MOVQ   step+112(FP), R12
 	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3048,7 +3066,7 @@ tile8:
 	VPXORD Z15, Z15, Z15
 	TESTQ  R10, R10
 	JLE    sum8
-	MOVB   cold+81(FP), R13
+	MOVB   cold+96(FP), R13
 	TESTB  R13, R13
 	JEQ    warm8
 	TESTQ  R11, R11
@@ -3090,7 +3108,7 @@ coldStep8:
 	JMP          sum8
 
 coldAhead8:
-	MOVQ  dense+104(FP), R13
+	MOVQ  dense+120(FP), R13
 	SHRQ  $0x01, R13
 	IMULQ R12, R13
 
@@ -3131,7 +3149,7 @@ coldAheadStep8:
 	ADDQ         CX, R8
 	DECQ         R10
 	JNE          coldAheadStep8
-	MOVQ         R11, next+88(FP)
+	MOVQ         R11, next+104(FP)
 	JMP          sum8
 
 warm8:
@@ -3233,7 +3251,7 @@ aheadLast8:
 	VFMADD231PS  Z19, Z17, Z15
 
 aheadEnd8:
-	MOVQ R11, next+88(FP)
+	MOVQ R11, next+104(FP)
 	JMP  sum8
 
 alone8:
@@ -3333,34 +3351,37 @@ aloneLast8:
 sum8:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R10
 	SHLQ   $0x02, R8
-	TESTB  R10, R10
+	MOVQ   add+80(FP), R10
+	TESTQ  R10, R10
 	JEQ    store8
-	MOVQ   DX, R10
+	MOVQ   ldd+88(FP), R11
+	SHLQ   $0x02, R11
 	VADDPS (R10), Z0, Z0
 	VADDPS 64(R10), Z1, Z1
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z2, Z2
 	VADDPS 64(R10), Z3, Z3
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z4, Z4
 	VADDPS 64(R10), Z5, Z5
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z6, Z6
 	VADDPS 64(R10), Z7, Z7
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z8, Z8
 	VADDPS 64(R10), Z9, Z9
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z10, Z10
 	VADDPS 64(R10), Z11, Z11
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z12, Z12
 	VADDPS 64(R10), Z13, Z13
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z14, Z14
 	VADDPS 64(R10), Z15, Z15
+	ADDQ   R11, R10
+	MOVQ   R10, add+80(FP)
 
 store8:
 	VMOVUPS Z0, (DX)
@@ -3396,10 +3417,10 @@ store8:
 	IMUL3Q  $0x08, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile8
 
 end8:
@@ -3411,8 +3432,8 @@ tile7:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3430,7 +3451,7 @@ tile7:
 	VPXORD Z13, Z13, Z13
 	TESTQ  R9, R9
 	JLE    sum7
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm7
 	TESTQ  R10, R10
@@ -3469,7 +3490,7 @@ coldStep7:
 	JMP          sum7
 
 coldAhead7:
-	MOVQ  dense+104(FP), R12
+	MOVQ  dense+120(FP), R12
 	SHRQ  $0x01, R12
 	IMULQ R11, R12
 
@@ -3507,7 +3528,7 @@ coldAheadStep7:
 	ADDQ         CX, R8
 	DECQ         R9
 	JNE          coldAheadStep7
-	MOVQ         R10, next+88(FP)
+	MOVQ         R10, next+104(FP)
 	JMP          sum7
 
 warm7:
@@ -3600,7 +3621,7 @@ aheadLast7:
 	VFMADD231PS  Z16, Z15, Z13
 
 aheadEnd7:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum7
 
 alone7:
@@ -3691,31 +3712,34 @@ aloneLast7:
 sum7:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store7
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z2, Z2
 	VADDPS 64(R9), Z3, Z3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z4, Z4
 	VADDPS 64(R9), Z5, Z5
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z6, Z6
 	VADDPS 64(R9), Z7, Z7
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z8, Z8
 	VADDPS 64(R9), Z9, Z9
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z10, Z10
 	VADDPS 64(R9), Z11, Z11
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z12, Z12
 	VADDPS 64(R9), Z13, Z13
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store7:
 	VMOVUPS Z0, (DX)
@@ -3748,10 +3772,10 @@ store7:
 	IMUL3Q  $0x07, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile7
 
 end7:
@@ -3763,8 +3787,8 @@ tile6:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3780,7 +3804,7 @@ tile6:
 	VPXORD Z11, Z11, Z11
 	TESTQ  R9, R9
 	JLE    sum6
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm6
 	TESTQ  R10, R10
@@ -3816,7 +3840,7 @@ coldStep6:
 	JMP          sum6
 
 coldAhead6:
-	MOVQ  dense+104(FP), R12
+	MOVQ  dense+120(FP), R12
 	SHRQ  $0x01, R12
 	IMULQ R11, R12
 
@@ -3851,7 +3875,7 @@ coldAheadStep6:
 	ADDQ         CX, R8
 	DECQ         R9
 	JNE          coldAheadStep6
-	MOVQ         R10, next+88(FP)
+	MOVQ         R10, next+104(FP)
 	JMP          sum6
 
 warm6:
@@ -3935,7 +3959,7 @@ aheadLast6:
 	VFMADD231PS  Z15, Z13, Z11
 
 aheadEnd6:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum6
 
 alone6:
@@ -4017,28 +4041,31 @@ aloneLast6:
 sum6:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store6
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z2, Z2
 	VADDPS 64(R9), Z3, Z3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z4, Z4
 	VADDPS 64(R9), Z5, Z5
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z6, Z6
 	VADDPS 64(R9), Z7, Z7
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z8, Z8
 	VADDPS 64(R9), Z9, Z9
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z10, Z10
 	VADDPS 64(R9), Z11, Z11
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store6:
 	VMOVUPS Z0, (DX)
@@ -4068,10 +4095,10 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile6
 
 end6:
@@ -4083,8 +4110,8 @@ tile5:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4098,7 +4125,7 @@ tile5:
 	VPXORD Z9, Z9, Z9
 	TESTQ  R8, R8
 	JLE    sum5
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm5
 	TESTQ  R9, R9
@@ -4131,7 +4158,7 @@ coldStep5:
 	JMP          sum5
 
 coldAhead5:
-	MOVQ  dense+104(FP), R11
+	MOVQ  dense+120(FP), R11
 	SHRQ  $0x01, R11
 	IMULQ R10, R11
 
@@ -4163,7 +4190,7 @@ coldAheadStep5:
 	ADDQ         CX, DI
 	DECQ         R8
 	JNE          coldAheadStep5
-	MOVQ         R9, next+88(FP)
+	MOVQ         R9, next+104(FP)
 	JMP          sum5
 
 warm5:
@@ -4238,7 +4265,7 @@ aheadLast5:
 	VFMADD231PS  Z12, Z11, Z9
 
 aheadEnd5:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum5
 
 alone5:
@@ -4311,25 +4338,28 @@ aloneLast5:
 sum5:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store5
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Z0, Z0
 	VADDPS 64(R8), Z1, Z1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z2, Z2
 	VADDPS 64(R8), Z3, Z3
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z4, Z4
 	VADDPS 64(R8), Z5, Z5
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z6, Z6
 	VADDPS 64(R8), Z7, Z7
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z8, Z8
 	VADDPS 64(R8), Z9, Z9
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store5:
 	VMOVUPS Z0, (DX)
@@ -4356,10 +4386,10 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile5
 
 end5:
@@ -4371,8 +4401,8 @@ tile4:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4384,7 +4414,7 @@ tile4:
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
 	JLE    sum4
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm4
 	TESTQ  R9, R9
@@ -4414,7 +4444,7 @@ coldStep4:
 	JMP          sum4
 
 coldAhead4:
-	MOVQ  dense+104(FP), R11
+	MOVQ  dense+120(FP), R11
 	SHRQ  $0x01, R11
 	IMULQ R10, R11
 
@@ -4443,7 +4473,7 @@ coldAheadStep4:
 	ADDQ         CX, DI
 	DECQ         R8
 	JNE          coldAheadStep4
-	MOVQ         R9, next+88(FP)
+	MOVQ         R9, next+104(FP)
 	JMP          sum4
 
 warm4:
@@ -4509,7 +4539,7 @@ aheadLast4:
 	VFMADD231PS  Z11, Z9, Z7
 
 aheadEnd4:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum4
 
 alone4:
@@ -4573,22 +4603,25 @@ aloneLast4:
 sum4:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store4
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Z0, Z0
 	VADDPS 64(R8), Z1, Z1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z2, Z2
 	VADDPS 64(R8), Z3, Z3
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z4, Z4
 	VADDPS 64(R8), Z5, Z5
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z6, Z6
 	VADDPS 64(R8), Z7, Z7
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store4:
 	VMOVUPS Z0, (DX)
@@ -4612,10 +4645,10 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile4
 
 end4:
@@ -4627,8 +4660,8 @@ tile3:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4638,7 +4671,7 @@ tile3:
 	VPXORD Z5, Z5, Z5
 	TESTQ  DI, DI
 	JLE    sum3
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm3
 	TESTQ  R8, R8
@@ -4665,7 +4698,7 @@ coldStep3:
 	JMP          sum3
 
 coldAhead3:
-	MOVQ  dense+104(FP), R10
+	MOVQ  dense+120(FP), R10
 	SHRQ  $0x01, R10
 	IMULQ R9, R10
 
@@ -4691,7 +4724,7 @@ coldAheadStep3:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep3
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum3
 
 warm3:
@@ -4748,7 +4781,7 @@ aheadLast3:
 	VFMADD231PS  Z8, Z7, Z5
 
 aheadEnd3:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum3
 
 alone3:
@@ -4803,19 +4836,22 @@ aloneLast3:
 sum3:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store3
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Z0, Z0
 	VADDPS 64(DI), Z1, Z1
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Z2, Z2
 	VADDPS 64(DI), Z3, Z3
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Z4, Z4
 	VADDPS 64(DI), Z5, Z5
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store3:
 	VMOVUPS Z0, (DX)
@@ -4836,10 +4872,10 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile3
 
 end3:
@@ -4851,8 +4887,8 @@ tile2:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4860,7 +4896,7 @@ tile2:
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
 	JLE    sum2
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm2
 	TESTQ  R8, R8
@@ -4884,7 +4920,7 @@ coldStep2:
 	JMP          sum2
 
 coldAhead2:
-	MOVQ  dense+104(FP), R10
+	MOVQ  dense+120(FP), R10
 	SHRQ  $0x01, R10
 	IMULQ R9, R10
 
@@ -4907,7 +4943,7 @@ coldAheadStep2:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep2
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum2
 
 warm2:
@@ -4955,7 +4991,7 @@ aheadLast2:
 	VFMADD231PS  Z7, Z5, Z3
 
 aheadEnd2:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum2
 
 alone2:
@@ -5001,16 +5037,19 @@ aloneLast2:
 sum2:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store2
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Z0, Z0
 	VADDPS 64(DI), Z1, Z1
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Z2, Z2
 	VADDPS 64(DI), Z3, Z3
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store2:
 	VMOVUPS Z0, (DX)
@@ -5028,10 +5067,10 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile2
 
 end2:
@@ -5043,14 +5082,14 @@ tile1:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
 	JLE    sum1
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm1
 	TESTQ  R8, R8
@@ -5071,7 +5110,7 @@ coldStep1:
 	JMP          sum1
 
 coldAhead1:
-	MOVQ  dense+104(FP), R10
+	MOVQ  dense+120(FP), R10
 	SHRQ  $0x01, R10
 	IMULQ R9, R10
 
@@ -5091,7 +5130,7 @@ coldAheadStep1:
 	ADDQ         CX, SI
 	DECQ         DI
 	JNE          coldAheadStep1
-	MOVQ         R8, next+88(FP)
+	MOVQ         R8, next+104(FP)
 	JMP          sum1
 
 warm1:
@@ -5130,7 +5169,7 @@ aheadLast1:
 	VFMADD231PS  Z4, Z3, Z1
 
 aheadEnd1:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum1
 
 alone1:
@@ -5167,13 +5206,16 @@ aloneLast1:
 sum1:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store1
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Z0, Z0
 	VADDPS 64(DI), Z1, Z1
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store1:
 	VMOVUPS Z0, (DX)
@@ -5188,19 +5230,19 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile1
 
 end1:
 	VZEROUPPER
 	RET
 
-// func tile14x16AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+// func tile14x16AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile14x16AVX512(SB), NOSPLIT, $8-112
+TEXT ·tile14x16AVX512(SB), NOSPLIT, $8-128
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -5245,8 +5287,8 @@ tile14:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R12
 	MOVQ   depth+16(FP), R13
-	MOVQ   next+88(FP), R14
-	MOVQ   step+96(FP), R15
+	MOVQ   next+104(FP), R14
+	MOVQ   step+112(FP), R15
 	SHLQ   $0x02, R15
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -5264,12 +5306,12 @@ tile14:
 	VPXORD Z13, Z13, Z13
 	TESTQ  R13, R13
 	JLE    sum14
-	MOVB   cold+81(FP), BP
+	MOVB   cold+96(FP), BP
 	TESTB  BP, BP
 	JEQ    warm14
 	TESTQ  R14, R14
 	JEQ    alone14
-	MOVQ   dense+104(FP), BP
+	MOVQ   dense+120(FP), BP
 	SHRQ   $0x01, BP
 	IMULQ  R15, BP
 
@@ -5297,7 +5339,7 @@ coldAheadStep14:
 	ADDQ             CX, R12
 	DECQ             R13
 	JNE              coldAheadStep14
-	MOVQ             R14, next+88(FP)
+	MOVQ             R14, next+104(FP)
 	JMP              sum14
 
 warm14:
@@ -5366,7 +5408,7 @@ aheadLast14:
 	VFMADD231PS.BCST (DX)(R11*1), Z14, Z13
 
 aheadEnd14:
-	MOVQ R14, next+88(FP)
+	MOVQ R14, next+104(FP)
 	JMP  sum14
 
 alone14:
@@ -5433,38 +5475,41 @@ aloneLast14:
 sum14:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R12
-	MOVB   acc+80(FP), R13
 	SHLQ   $0x02, R12
-	TESTB  R13, R13
+	MOVQ   add+80(FP), R13
+	TESTQ  R13, R13
 	JEQ    store14
-	MOVQ   DX, R13
+	MOVQ   ldd+88(FP), R14
+	SHLQ   $0x02, R14
 	VADDPS (R13), Z0, Z0
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z1, Z1
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z2, Z2
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z3, Z3
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z4, Z4
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z5, Z5
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z6, Z6
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z7, Z7
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z8, Z8
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z9, Z9
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z10, Z10
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z11, Z11
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z12, Z12
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Z13, Z13
+	ADDQ   R14, R13
+	MOVQ   R13, add+80(FP)
 
 store14:
 	VMOVUPS Z0, (DX)
@@ -5504,10 +5549,10 @@ store14:
 	IMUL3Q  $0x0e, BX, R12
 	ADDQ    R12, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile14
 
 end14:
@@ -5519,8 +5564,8 @@ tile13:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R11
 	MOVQ   depth+16(FP), R12
-	MOVQ   next+88(FP), R13
-	MOVQ   step+96(FP), R14
+	MOVQ   next+104(FP), R13
+	MOVQ   step+112(FP), R14
 	SHLQ   $0x02, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -5537,12 +5582,12 @@ tile13:
 	VPXORD Z12, Z12, Z12
 	TESTQ  R12, R12
 	JLE    sum13
-	MOVB   cold+81(FP), R15
+	MOVB   cold+96(FP), R15
 	TESTB  R15, R15
 	JEQ    warm13
 	TESTQ  R13, R13
 	JEQ    alone13
-	MOVQ   dense+104(FP), R15
+	MOVQ   dense+120(FP), R15
 	SHRQ   $0x01, R15
 	IMULQ  R14, R15
 
@@ -5569,7 +5614,7 @@ coldAheadStep13:
 	ADDQ             CX, R11
 	DECQ             R12
 	JNE              coldAheadStep13
-	MOVQ             R13, next+88(FP)
+	MOVQ             R13, next+104(FP)
 	JMP              sum13
 
 warm13:
@@ -5635,7 +5680,7 @@ aheadLast13:
 	VFMADD231PS.BCST (DX)(SI*4), Z13, Z12
 
 aheadEnd13:
-	MOVQ R13, next+88(FP)
+	MOVQ R13, next+104(FP)
 	JMP  sum13
 
 alone13:
@@ -5699,36 +5744,39 @@ aloneLast13:
 sum13:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R11
-	MOVB   acc+80(FP), R12
 	SHLQ   $0x02, R11
-	TESTB  R12, R12
+	MOVQ   add+80(FP), R12
+	TESTQ  R12, R12
 	JEQ    store13
-	MOVQ   DX, R12
+	MOVQ   ldd+88(FP), R13
+	SHLQ   $0x02, R13
 	VADDPS (R12), Z0, Z0
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z1, Z1
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z2, Z2
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z3, Z3
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z4, Z4
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z5, Z5
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z6, Z6
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z7, Z7
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z8, Z8
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z9, Z9
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z10, Z10
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z11, Z11
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z12, Z12
+	ADDQ   R13, R12
+	MOVQ   R12, add+80(FP)
 
 store13:
 	VMOVUPS Z0, (DX)
@@ -5766,10 +5814,10 @@ store13:
 	IMUL3Q  $0x0d, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile13
 
 end13:
@@ -5781,8 +5829,8 @@ tile12:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R11
 	MOVQ   depth+16(FP), R12
-	MOVQ   next+88(FP), R13
-	MOVQ   step+96(FP), R14
+	MOVQ   next+104(FP), R13
+	MOVQ   step+112(FP), R14
 	SHLQ   $0x02, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -5798,12 +5846,12 @@ tile12:
 	VPXORD Z11, Z11, Z11
 	TESTQ  R12, R12
 	JLE    sum12
-	MOVB   cold+81(FP), R15
+	MOVB   cold+96(FP), R15
 	TESTB  R15, R15
 	JEQ    warm12
 	TESTQ  R13, R13
 	JEQ    alone12
-	MOVQ   dense+104(FP), R15
+	MOVQ   dense+120(FP), R15
 	SHRQ   $0x01, R15
 	IMULQ  R14, R15
 
@@ -5829,7 +5877,7 @@ coldAheadStep12:
 	ADDQ             CX, R11
 	DECQ             R12
 	JNE              coldAheadStep12
-	MOVQ             R13, next+88(FP)
+	MOVQ             R13, next+104(FP)
 	JMP              sum12
 
 warm12:
@@ -5892,7 +5940,7 @@ aheadLast12:
 	VFMADD231PS.BCST (DX)(R10*1), Z12, Z11
 
 aheadEnd12:
-	MOVQ R13, next+88(FP)
+	MOVQ R13, next+104(FP)
 	JMP  sum12
 
 alone12:
@@ -5953,34 +6001,37 @@ aloneLast12:
 sum12:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R11
-	MOVB   acc+80(FP), R12
 	SHLQ   $0x02, R11
-	TESTB  R12, R12
+	MOVQ   add+80(FP), R12
+	TESTQ  R12, R12
 	JEQ    store12
-	MOVQ   DX, R12
+	MOVQ   ldd+88(FP), R13
+	SHLQ   $0x02, R13
 	VADDPS (R12), Z0, Z0
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z1, Z1
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z2, Z2
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z3, Z3
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z4, Z4
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z5, Z5
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z6, Z6
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z7, Z7
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z8, Z8
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z9, Z9
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z10, Z10
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Z11, Z11
+	ADDQ   R13, R12
+	MOVQ   R12, add+80(FP)
 
 store12:
 	VMOVUPS Z0, (DX)
@@ -6016,10 +6067,10 @@ store12:
 	IMUL3Q  $0x0c, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile12
 
 end12:
@@ -6031,8 +6082,8 @@ tile11:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R10
 	MOVQ   depth+16(FP), R11
-	MOVQ   next+88(FP), R12
-	MOVQ   step+96(FP), R13
+	MOVQ   next+104(FP), R12
+	MOVQ   step+112(FP), R13
 	SHLQ   $0x02, R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6047,12 +6098,12 @@ tile11:
 	VPXORD Z10, Z10, Z10
 	TESTQ  R11, R11
 	JLE    sum11
-	MOVB   cold+81(FP), R14
+	MOVB   cold+96(FP), R14
 	TESTB  R14, R14
 	JEQ    warm11
 	TESTQ  R12, R12
 	JEQ    alone11
-	MOVQ   dense+104(FP), R14
+	MOVQ   dense+120(FP), R14
 	SHRQ   $0x01, R14
 	IMULQ  R13, R14
 
@@ -6077,7 +6128,7 @@ coldAheadStep11:
 	ADDQ             CX, R10
 	DECQ             R11
 	JNE              coldAheadStep11
-	MOVQ             R12, next+88(FP)
+	MOVQ             R12, next+104(FP)
 	JMP              sum11
 
 warm11:
@@ -6137,7 +6188,7 @@ aheadLast11:
 	VFMADD231PS.BCST (DX)(DI*2), Z11, Z10
 
 aheadEnd11:
-	MOVQ R12, next+88(FP)
+	MOVQ R12, next+104(FP)
 	JMP  sum11
 
 alone11:
@@ -6195,32 +6246,35 @@ aloneLast11:
 sum11:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R10
-	MOVB   acc+80(FP), R11
 	SHLQ   $0x02, R10
-	TESTB  R11, R11
+	MOVQ   add+80(FP), R11
+	TESTQ  R11, R11
 	JEQ    store11
-	MOVQ   DX, R11
+	MOVQ   ldd+88(FP), R12
+	SHLQ   $0x02, R12
 	VADDPS (R11), Z0, Z0
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z1, Z1
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z2, Z2
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z3, Z3
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z4, Z4
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z5, Z5
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z6, Z6
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z7, Z7
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z8, Z8
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z9, Z9
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z10, Z10
+	ADDQ   R12, R11
+	MOVQ   R11, add+80(FP)
 
 store11:
 	VMOVUPS Z0, (DX)
@@ -6254,10 +6308,10 @@ store11:
 	IMUL3Q  $0x0b, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile11
 
 end11:
@@ -6269,8 +6323,8 @@ tile10:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R10
 	MOVQ   depth+16(FP), R11
-	MOVQ   next+88(FP), R12
-	MOVQ   step+96(FP), R13
+	MOVQ   next+104(FP), R12
+	MOVQ   step+112(FP), R13
 	SHLQ   $0x02, R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6284,12 +6338,12 @@ tile10:
 	VPXORD Z9, Z9, Z9
 	TESTQ  R11, R11
 	JLE    sum10
-	MOVB   cold+81(FP), R14
+	MOVB   cold+96(FP), R14
 	TESTB  R14, R14
 	JEQ    warm10
 	TESTQ  R12, R12
 	JEQ    alone10
-	MOVQ   dense+104(FP), R14
+	MOVQ   dense+120(FP), R14
 	SHRQ   $0x01, R14
 	IMULQ  R13, R14
 
@@ -6313,7 +6367,7 @@ coldAheadStep10:
 	ADDQ             CX, R10
 	DECQ             R11
 	JNE              coldAheadStep10
-	MOVQ             R12, next+88(FP)
+	MOVQ             R12, next+104(FP)
 	JMP              sum10
 
 warm10:
@@ -6370,7 +6424,7 @@ aheadLast10:
 	VFMADD231PS.BCST (DX)(R8*1), Z10, Z9
 
 aheadEnd10:
-	MOVQ R12, next+88(FP)
+	MOVQ R12, next+104(FP)
 	JMP  sum10
 
 alone10:
@@ -6425,30 +6479,33 @@ aloneLast10:
 sum10:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R10
-	MOVB   acc+80(FP), R11
 	SHLQ   $0x02, R10
-	TESTB  R11, R11
+	MOVQ   add+80(FP), R11
+	TESTQ  R11, R11
 	JEQ    store10
-	MOVQ   DX, R11
+	MOVQ   ldd+88(FP), R12
+	SHLQ   $0x02, R12
 	VADDPS (R11), Z0, Z0
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z1, Z1
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z2, Z2
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z3, Z3
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z4, Z4
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z5, Z5
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z6, Z6
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z7, Z7
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z8, Z8
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Z9, Z9
+	ADDQ   R12, R11
+	MOVQ   R11, add+80(FP)
 
 store10:
 	VMOVUPS Z0, (DX)
@@ -6480,10 +6537,10 @@ store10:
 	IMUL3Q  $0x0a, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile10
 
 end10:
@@ -6495,8 +6552,8 @@ tile9:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R10
-	MOVQ   next+88(FP), R11
-	MOVQ   step+96(FP), R12
+	MOVQ   next+104(FP), R11
+	MOVQ   step+112(FP), R12
 	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6509,12 +6566,12 @@ tile9:
 	VPXORD Z8, Z8, Z8
 	TESTQ  R10, R10
 	JLE    sum9
-	MOVB   cold+81(FP), R13
+	MOVB   cold+96(FP), R13
 	TESTB  R13, R13
 	JEQ    warm9
 	TESTQ  R11, R11
 	JEQ    alone9
-	MOVQ   dense+104(FP), R13
+	MOVQ   dense+120(FP), R13
 	SHRQ   $0x01, R13
 	IMULQ  R12, R13
 
@@ -6537,7 +6594,7 @@ coldAheadStep9:
 	ADDQ             CX, R8
 	DECQ             R10
 	JNE              coldAheadStep9
-	MOVQ             R11, next+88(FP)
+	MOVQ             R11, next+104(FP)
 	JMP              sum9
 
 warm9:
@@ -6591,7 +6648,7 @@ aheadLast9:
 	VFMADD231PS.BCST (DX)(BX*8), Z9, Z8
 
 aheadEnd9:
-	MOVQ R11, next+88(FP)
+	MOVQ R11, next+104(FP)
 	JMP  sum9
 
 alone9:
@@ -6643,28 +6700,31 @@ aloneLast9:
 sum9:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R10
 	SHLQ   $0x02, R8
-	TESTB  R10, R10
+	MOVQ   add+80(FP), R10
+	TESTQ  R10, R10
 	JEQ    store9
-	MOVQ   DX, R10
+	MOVQ   ldd+88(FP), R11
+	SHLQ   $0x02, R11
 	VADDPS (R10), Z0, Z0
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z1, Z1
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z2, Z2
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z3, Z3
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z4, Z4
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z5, Z5
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z6, Z6
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z7, Z7
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z8, Z8
+	ADDQ   R11, R10
+	MOVQ   R10, add+80(FP)
 
 store9:
 	VMOVUPS Z0, (DX)
@@ -6694,10 +6754,10 @@ store9:
 	IMUL3Q  $0x09, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile9
 
 end9:
@@ -6709,8 +6769,8 @@ tile8:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R10
-	MOVQ   next+88(FP), R11
-	MOVQ   step+96(FP), R12
+	MOVQ   next+104(FP), R11
+	MOVQ   step+112(FP), R12
 	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6722,12 +6782,12 @@ tile8:
 	VPXORD Z7, Z7, Z7
 	TESTQ  R10, R10
 	JLE    sum8
-	MOVB   cold+81(FP), R13
+	MOVB   cold+96(FP), R13
 	TESTB  R13, R13
 	JEQ    warm8
 	TESTQ  R11, R11
 	JEQ    alone8
-	MOVQ   dense+104(FP), R13
+	MOVQ   dense+120(FP), R13
 	SHRQ   $0x01, R13
 	IMULQ  R12, R13
 
@@ -6749,7 +6809,7 @@ coldAheadStep8:
 	ADDQ             CX, R8
 	DECQ             R10
 	JNE              coldAheadStep8
-	MOVQ             R11, next+88(FP)
+	MOVQ             R11, next+104(FP)
 	JMP              sum8
 
 warm8:
@@ -6800,7 +6860,7 @@ aheadLast8:
 	VFMADD231PS.BCST (DX)(R9*1), Z8, Z7
 
 aheadEnd8:
-	MOVQ R11, next+88(FP)
+	MOVQ R11, next+104(FP)
 	JMP  sum8
 
 alone8:
@@ -6849,26 +6909,29 @@ aloneLast8:
 sum8:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R10
 	SHLQ   $0x02, R8
-	TESTB  R10, R10
+	MOVQ   add+80(FP), R10
+	TESTQ  R10, R10
 	JEQ    store8
-	MOVQ   DX, R10
+	MOVQ   ldd+88(FP), R11
+	SHLQ   $0x02, R11
 	VADDPS (R10), Z0, Z0
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z1, Z1
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z2, Z2
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z3, Z3
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z4, Z4
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z5, Z5
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z6, Z6
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Z7, Z7
+	ADDQ   R11, R10
+	MOVQ   R10, add+80(FP)
 
 store8:
 	VMOVUPS Z0, (DX)
@@ -6896,10 +6959,10 @@ store8:
 	IMUL3Q  $0x08, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile8
 
 end8:
@@ -6911,8 +6974,8 @@ tile7:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6923,12 +6986,12 @@ tile7:
 	VPXORD Z6, Z6, Z6
 	TESTQ  R9, R9
 	JLE    sum7
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm7
 	TESTQ  R10, R10
 	JEQ    alone7
-	MOVQ   dense+104(FP), R12
+	MOVQ   dense+120(FP), R12
 	SHRQ   $0x01, R12
 	IMULQ  R11, R12
 
@@ -6949,7 +7012,7 @@ coldAheadStep7:
 	ADDQ             CX, R8
 	DECQ             R9
 	JNE              coldAheadStep7
-	MOVQ             R10, next+88(FP)
+	MOVQ             R10, next+104(FP)
 	JMP              sum7
 
 warm7:
@@ -6997,7 +7060,7 @@ aheadLast7:
 	VFMADD231PS.BCST (DX)(SI*2), Z7, Z6
 
 aheadEnd7:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum7
 
 alone7:
@@ -7043,24 +7106,27 @@ aloneLast7:
 sum7:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store7
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Z0, Z0
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z1, Z1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z2, Z2
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z3, Z3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z4, Z4
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z5, Z5
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z6, Z6
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store7:
 	VMOVUPS Z0, (DX)
@@ -7086,10 +7152,10 @@ store7:
 	IMUL3Q  $0x07, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile7
 
 end7:
@@ -7101,8 +7167,8 @@ tile6:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -7112,12 +7178,12 @@ tile6:
 	VPXORD Z5, Z5, Z5
 	TESTQ  R9, R9
 	JLE    sum6
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm6
 	TESTQ  R10, R10
 	JEQ    alone6
-	MOVQ   dense+104(FP), R12
+	MOVQ   dense+120(FP), R12
 	SHRQ   $0x01, R12
 	IMULQ  R11, R12
 
@@ -7137,7 +7203,7 @@ coldAheadStep6:
 	ADDQ             CX, R8
 	DECQ             R9
 	JNE              coldAheadStep6
-	MOVQ             R10, next+88(FP)
+	MOVQ             R10, next+104(FP)
 	JMP              sum6
 
 warm6:
@@ -7182,7 +7248,7 @@ aheadLast6:
 	VFMADD231PS.BCST (DX)(DI*1), Z6, Z5
 
 aheadEnd6:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum6
 
 alone6:
@@ -7225,22 +7291,25 @@ aloneLast6:
 sum6:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store6
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Z0, Z0
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z1, Z1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z2, Z2
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z3, Z3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z4, Z4
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Z5, Z5
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store6:
 	VMOVUPS Z0, (DX)
@@ -7264,10 +7333,10 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile6
 
 end6:
@@ -7279,8 +7348,8 @@ tile5:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -7289,12 +7358,12 @@ tile5:
 	VPXORD Z4, Z4, Z4
 	TESTQ  R8, R8
 	JLE    sum5
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm5
 	TESTQ  R9, R9
 	JEQ    alone5
-	MOVQ   dense+104(FP), R11
+	MOVQ   dense+120(FP), R11
 	SHRQ   $0x01, R11
 	IMULQ  R10, R11
 
@@ -7313,7 +7382,7 @@ coldAheadStep5:
 	ADDQ             CX, DI
 	DECQ             R8
 	JNE              coldAheadStep5
-	MOVQ             R9, next+88(FP)
+	MOVQ             R9, next+104(FP)
 	JMP              sum5
 
 warm5:
@@ -7355,7 +7424,7 @@ aheadLast5:
 	VFMADD231PS.BCST (DX)(BX*4), Z5, Z4
 
 aheadEnd5:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum5
 
 alone5:
@@ -7395,20 +7464,23 @@ aloneLast5:
 sum5:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store5
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Z0, Z0
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z1, Z1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z2, Z2
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z3, Z3
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z4, Z4
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store5:
 	VMOVUPS Z0, (DX)
@@ -7430,10 +7502,10 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile5
 
 end5:
@@ -7445,8 +7517,8 @@ tile4:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -7454,12 +7526,12 @@ tile4:
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
 	JLE    sum4
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm4
 	TESTQ  R9, R9
 	JEQ    alone4
-	MOVQ   dense+104(FP), R11
+	MOVQ   dense+120(FP), R11
 	SHRQ   $0x01, R11
 	IMULQ  R10, R11
 
@@ -7477,7 +7549,7 @@ coldAheadStep4:
 	ADDQ             CX, DI
 	DECQ             R8
 	JNE              coldAheadStep4
-	MOVQ             R9, next+88(FP)
+	MOVQ             R9, next+104(FP)
 	JMP              sum4
 
 warm4:
@@ -7516,7 +7588,7 @@ aheadLast4:
 	VFMADD231PS.BCST (DX)(SI*1), Z4, Z3
 
 aheadEnd4:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum4
 
 alone4:
@@ -7553,18 +7625,21 @@ aloneLast4:
 sum4:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store4
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Z0, Z0
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z1, Z1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z2, Z2
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Z3, Z3
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store4:
 	VMOVUPS Z0, (DX)
@@ -7584,10 +7659,10 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile4
 
 end4:
@@ -7599,20 +7674,20 @@ tile3:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	TESTQ  DI, DI
 	JLE    sum3
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm3
 	TESTQ  R8, R8
 	JEQ    alone3
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -7629,7 +7704,7 @@ coldAheadStep3:
 	ADDQ             CX, SI
 	DECQ             DI
 	JNE              coldAheadStep3
-	MOVQ             R8, next+88(FP)
+	MOVQ             R8, next+104(FP)
 	JMP              sum3
 
 warm3:
@@ -7665,7 +7740,7 @@ aheadLast3:
 	VFMADD231PS.BCST (DX)(BX*2), Z3, Z2
 
 aheadEnd3:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum3
 
 alone3:
@@ -7699,16 +7774,19 @@ aloneLast3:
 sum3:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store3
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Z0, Z0
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Z1, Z1
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Z2, Z2
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store3:
 	VMOVUPS Z0, (DX)
@@ -7726,10 +7804,10 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile3
 
 end3:
@@ -7741,19 +7819,19 @@ tile2:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
 	JLE    sum2
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm2
 	TESTQ  R8, R8
 	JEQ    alone2
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -7769,7 +7847,7 @@ coldAheadStep2:
 	ADDQ             CX, SI
 	DECQ             DI
 	JNE              coldAheadStep2
-	MOVQ             R8, next+88(FP)
+	MOVQ             R8, next+104(FP)
 	JMP              sum2
 
 warm2:
@@ -7802,7 +7880,7 @@ aheadLast2:
 	VFMADD231PS.BCST (DX)(BX*1), Z2, Z1
 
 aheadEnd2:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum2
 
 alone2:
@@ -7833,14 +7911,17 @@ aloneLast2:
 sum2:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store2
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Z0, Z0
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Z1, Z1
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store2:
 	VMOVUPS Z0, (DX)
@@ -7856,10 +7937,10 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile2
 
 end2:
@@ -7871,18 +7952,18 @@ tile1:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
 	JLE    sum1
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm1
 	TESTQ  R8, R8
 	JEQ    alone1
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -7897,7 +7978,7 @@ coldAheadStep1:
 	ADDQ             CX, SI
 	DECQ             DI
 	JNE              coldAheadStep1
-	MOVQ             R8, next+88(FP)
+	MOVQ             R8, next+104(FP)
 	JMP              sum1
 
 warm1:
@@ -7927,7 +8008,7 @@ aheadLast1:
 	VFMADD231PS.BCST (DX), Z1, Z0
 
 aheadEnd1:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum1
 
 alone1:
@@ -7955,12 +8036,15 @@ aloneLast1:
 sum1:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store1
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Z0, Z0
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store1:
 	VMOVUPS Z0, (DX)
@@ -7974,19 +8058,19 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile1
 
 end1:
 	VZEROUPPER
 	RET
 
-// func tile14x8AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, acc bool, cold bool, next *float32, step int, dense int)
+// func tile14x8AVX512(tiles int, rows int, depth int, a *float32, ars int, ads int, b *float32, ldb int, c *float32, ldc int, add *float32, ldd int, cold bool, next *float32, step int, dense int)
 // Requires: AVX, AVX512F, AVX512VL, MMX+
-TEXT ·tile14x8AVX512(SB), NOSPLIT, $8-112
+TEXT ·tile14x8AVX512(SB), NOSPLIT, $8-128
 	MOVQ ads+40(FP), AX
 	MOVQ ldb+56(FP), CX
 	MOVQ rows+8(FP), DX
@@ -8031,8 +8115,8 @@ tile14:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R12
 	MOVQ   depth+16(FP), R13
-	MOVQ   next+88(FP), R14
-	MOVQ   step+96(FP), R15
+	MOVQ   next+104(FP), R14
+	MOVQ   step+112(FP), R15
 	SHLQ   $0x02, R15
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -8050,12 +8134,12 @@ tile14:
 	VPXORD Y13, Y13, Y13
 	TESTQ  R13, R13
 	JLE    sum14
-	MOVB   cold+81(FP), BP
+	MOVB   cold+96(FP), BP
 	TESTB  BP, BP
 	JEQ    warm14
 	TESTQ  R14, R14
 	JEQ    alone14
-	MOVQ   dense+104(FP), BP
+	MOVQ   dense+120(FP), BP
 	SHRQ   $0x01, BP
 	IMULQ  R15, BP
 
@@ -8083,7 +8167,7 @@ coldAheadStep14:
 	ADDQ             CX, R12
 	DECQ             R13
 	JNE              coldAheadStep14
-	MOVQ             R14, next+88(FP)
+	MOVQ             R14, next+104(FP)
 	JMP              sum14
 
 warm14:
@@ -8152,7 +8236,7 @@ aheadLast14:
 	VFMADD231PS.BCST (DX)(R11*1), Y14, Y13
 
 aheadEnd14:
-	MOVQ R14, next+88(FP)
+	MOVQ R14, next+104(FP)
 	JMP  sum14
 
 alone14:
@@ -8219,38 +8303,41 @@ aloneLast14:
 sum14:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R12
-	MOVB   acc+80(FP), R13
 	SHLQ   $0x02, R12
-	TESTB  R13, R13
+	MOVQ   add+80(FP), R13
+	TESTQ  R13, R13
 	JEQ    store14
-	MOVQ   DX, R13
+	MOVQ   ldd+88(FP), R14
+	SHLQ   $0x02, R14
 	VADDPS (R13), Y0, Y0
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y1, Y1
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y2, Y2
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y3, Y3
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y4, Y4
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y5, Y5
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y6, Y6
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y7, Y7
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y8, Y8
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y9, Y9
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y10, Y10
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y11, Y11
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y12, Y12
-	ADDQ   R12, R13
+	ADDQ   R14, R13
 	VADDPS (R13), Y13, Y13
+	ADDQ   R14, R13
+	MOVQ   R13, add+80(FP)
 
 store14:
 	VMOVUPS Y0, (DX)
@@ -8290,10 +8377,10 @@ store14:
 	IMUL3Q  $0x0e, BX, R12
 	ADDQ    R12, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile14
 
 end14:
@@ -8305,8 +8392,8 @@ tile13:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R11
 	MOVQ   depth+16(FP), R12
-	MOVQ   next+88(FP), R13
-	MOVQ   step+96(FP), R14
+	MOVQ   next+104(FP), R13
+	MOVQ   step+112(FP), R14
 	SHLQ   $0x02, R14
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -8323,12 +8410,12 @@ tile13:
 	VPXORD Y12, Y12, Y12
 	TESTQ  R12, R12
 	JLE    sum13
-	MOVB   cold+81(FP), R15
+	MOVB   cold+96(FP), R15
 	TESTB  R15, R15
 	JEQ    warm13
 	TESTQ  R13, R13
 	JEQ    alone13
-	MOVQ   dense+104(FP), R15
+	MOVQ   dense+120(FP), R15
 	SHRQ   $0x01, R15
 	IMULQ  R14, R15
 
@@ -8355,7 +8442,7 @@ coldAheadStep13:
 	ADDQ             CX, R11
 	DECQ             R12
 	JNE              coldAheadStep13
-	MOVQ             R13, next+88(FP)
+	MOVQ             R13, next+104(FP)
 	JMP              sum13
 
 warm13:
@@ -8421,7 +8508,7 @@ aheadLast13:
 	VFMADD231PS.BCST (DX)(SI*4), Y13, Y12
 
 aheadEnd13:
-	MOVQ R13, next+88(FP)
+	MOVQ R13, next+104(FP)
 	JMP  sum13
 
 alone13:
@@ -8485,36 +8572,39 @@ aloneLast13:
 sum13:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R11
-	MOVB   acc+80(FP), R12
 	SHLQ   $0x02, R11
-	TESTB  R12, R12
+	MOVQ   add+80(FP), R12
+	TESTQ  R12, R12
 	JEQ    store13
-	MOVQ   DX, R12
+	MOVQ   ldd+88(FP), R13
+	SHLQ   $0x02, R13
 	VADDPS (R12), Y0, Y0
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y1, Y1
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y2, Y2
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y3, Y3
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y4, Y4
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y5, Y5
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y6, Y6
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y7, Y7
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y8, Y8
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y9, Y9
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y10, Y10
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y11, Y11
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y12, Y12
+	ADDQ   R13, R12
+	MOVQ   R12, add+80(FP)
 
 store13:
 	VMOVUPS Y0, (DX)
@@ -8552,10 +8642,10 @@ store13:
 	IMUL3Q  $0x0d, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile13
 
 end13:
@@ -8567,8 +8657,8 @@ tile12:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R11
 	MOVQ   depth+16(FP), R12
-	MOVQ   next+88(FP), R13
-	MOVQ   step+96(FP), R14
+	MOVQ   next+104(FP), R13
+	MOVQ   step+112(FP), R14
 	SHLQ   $0x02, R14
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -8584,12 +8674,12 @@ tile12:
 	VPXORD Y11, Y11, Y11
 	TESTQ  R12, R12
 	JLE    sum12
-	MOVB   cold+81(FP), R15
+	MOVB   cold+96(FP), R15
 	TESTB  R15, R15
 	JEQ    warm12
 	TESTQ  R13, R13
 	JEQ    alone12
-	MOVQ   dense+104(FP), R15
+	MOVQ   dense+120(FP), R15
 	SHRQ   $0x01, R15
 	IMULQ  R14, R15
 
@@ -8615,7 +8705,7 @@ coldAheadStep12:
 	ADDQ             CX, R11
 	DECQ             R12
 	JNE              coldAheadStep12
-	MOVQ             R13, next+88(FP)
+	MOVQ             R13, next+104(FP)
 	JMP              sum12
 
 warm12:
@@ -8678,7 +8768,7 @@ aheadLast12:
 	VFMADD231PS.BCST (DX)(R10*1), Y12, Y11
 
 aheadEnd12:
-	MOVQ R13, next+88(FP)
+	MOVQ R13, next+104(FP)
 	JMP  sum12
 
 alone12:
@@ -8739,34 +8829,37 @@ aloneLast12:
 sum12:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R11
-	MOVB   acc+80(FP), R12
 	SHLQ   $0x02, R11
-	TESTB  R12, R12
+	MOVQ   add+80(FP), R12
+	TESTQ  R12, R12
 	JEQ    store12
-	MOVQ   DX, R12
+	MOVQ   ldd+88(FP), R13
+	SHLQ   $0x02, R13
 	VADDPS (R12), Y0, Y0
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y1, Y1
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y2, Y2
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y3, Y3
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y4, Y4
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y5, Y5
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y6, Y6
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y7, Y7
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y8, Y8
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y9, Y9
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y10, Y10
-	ADDQ   R11, R12
+	ADDQ   R13, R12
 	VADDPS (R12), Y11, Y11
+	ADDQ   R13, R12
+	MOVQ   R12, add+80(FP)
 
 store12:
 	VMOVUPS Y0, (DX)
@@ -8802,10 +8895,10 @@ store12:
 	IMUL3Q  $0x0c, BX, R11
 	ADDQ    R11, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile12
 
 end12:
@@ -8817,8 +8910,8 @@ tile11:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R10
 	MOVQ   depth+16(FP), R11
-	MOVQ   next+88(FP), R12
-	MOVQ   step+96(FP), R13
+	MOVQ   next+104(FP), R12
+	MOVQ   step+112(FP), R13
 	SHLQ   $0x02, R13
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -8833,12 +8926,12 @@ tile11:
 	VPXORD Y10, Y10, Y10
 	TESTQ  R11, R11
 	JLE    sum11
-	MOVB   cold+81(FP), R14
+	MOVB   cold+96(FP), R14
 	TESTB  R14, R14
 	JEQ    warm11
 	TESTQ  R12, R12
 	JEQ    alone11
-	MOVQ   dense+104(FP), R14
+	MOVQ   dense+120(FP), R14
 	SHRQ   $0x01, R14
 	IMULQ  R13, R14
 
@@ -8863,7 +8956,7 @@ coldAheadStep11:
 	ADDQ             CX, R10
 	DECQ             R11
 	JNE              coldAheadStep11
-	MOVQ             R12, next+88(FP)
+	MOVQ             R12, next+104(FP)
 	JMP              sum11
 
 warm11:
@@ -8923,7 +9016,7 @@ aheadLast11:
 	VFMADD231PS.BCST (DX)(DI*2), Y11, Y10
 
 aheadEnd11:
-	MOVQ R12, next+88(FP)
+	MOVQ R12, next+104(FP)
 	JMP  sum11
 
 alone11:
@@ -8981,32 +9074,35 @@ aloneLast11:
 sum11:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R10
-	MOVB   acc+80(FP), R11
 	SHLQ   $0x02, R10
-	TESTB  R11, R11
+	MOVQ   add+80(FP), R11
+	TESTQ  R11, R11
 	JEQ    store11
-	MOVQ   DX, R11
+	MOVQ   ldd+88(FP), R12
+	SHLQ   $0x02, R12
 	VADDPS (R11), Y0, Y0
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y1, Y1
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y2, Y2
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y3, Y3
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y4, Y4
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y5, Y5
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y6, Y6
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y7, Y7
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y8, Y8
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y9, Y9
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y10, Y10
+	ADDQ   R12, R11
+	MOVQ   R11, add+80(FP)
 
 store11:
 	VMOVUPS Y0, (DX)
@@ -9040,10 +9136,10 @@ store11:
 	IMUL3Q  $0x0b, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile11
 
 end11:
@@ -9055,8 +9151,8 @@ tile10:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R10
 	MOVQ   depth+16(FP), R11
-	MOVQ   next+88(FP), R12
-	MOVQ   step+96(FP), R13
+	MOVQ   next+104(FP), R12
+	MOVQ   step+112(FP), R13
 	SHLQ   $0x02, R13
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -9070,12 +9166,12 @@ tile10:
 	VPXORD Y9, Y9, Y9
 	TESTQ  R11, R11
 	JLE    sum10
-	MOVB   cold+81(FP), R14
+	MOVB   cold+96(FP), R14
 	TESTB  R14, R14
 	JEQ    warm10
 	TESTQ  R12, R12
 	JEQ    alone10
-	MOVQ   dense+104(FP), R14
+	MOVQ   dense+120(FP), R14
 	SHRQ   $0x01, R14
 	IMULQ  R13, R14
 
@@ -9099,7 +9195,7 @@ coldAheadStep10:
 	ADDQ             CX, R10
 	DECQ             R11
 	JNE              coldAheadStep10
-	MOVQ             R12, next+88(FP)
+	MOVQ             R12, next+104(FP)
 	JMP              sum10
 
 warm10:
@@ -9156,7 +9252,7 @@ aheadLast10:
 	VFMADD231PS.BCST (DX)(R8*1), Y10, Y9
 
 aheadEnd10:
-	MOVQ R12, next+88(FP)
+	MOVQ R12, next+104(FP)
 	JMP  sum10
 
 alone10:
@@ -9211,30 +9307,33 @@ aloneLast10:
 sum10:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R10
-	MOVB   acc+80(FP), R11
 	SHLQ   $0x02, R10
-	TESTB  R11, R11
+	MOVQ   add+80(FP), R11
+	TESTQ  R11, R11
 	JEQ    store10
-	MOVQ   DX, R11
+	MOVQ   ldd+88(FP), R12
+	SHLQ   $0x02, R12
 	VADDPS (R11), Y0, Y0
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y1, Y1
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y2, Y2
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y3, Y3
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y4, Y4
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y5, Y5
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y6, Y6
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y7, Y7
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y8, Y8
-	ADDQ   R10, R11
+	ADDQ   R12, R11
 	VADDPS (R11), Y9, Y9
+	ADDQ   R12, R11
+	MOVQ   R11, add+80(FP)
 
 store10:
 	VMOVUPS Y0, (DX)
@@ -9266,10 +9365,10 @@ store10:
 	IMUL3Q  $0x0a, BX, R10
 	ADDQ    R10, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile10
 
 end10:
@@ -9281,8 +9380,8 @@ tile9:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R10
-	MOVQ   next+88(FP), R11
-	MOVQ   step+96(FP), R12
+	MOVQ   next+104(FP), R11
+	MOVQ   step+112(FP), R12
 	SHLQ   $0x02, R12
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -9295,12 +9394,12 @@ tile9:
 	VPXORD Y8, Y8, Y8
 	TESTQ  R10, R10
 	JLE    sum9
-	MOVB   cold+81(FP), R13
+	MOVB   cold+96(FP), R13
 	TESTB  R13, R13
 	JEQ    warm9
 	TESTQ  R11, R11
 	JEQ    alone9
-	MOVQ   dense+104(FP), R13
+	MOVQ   dense+120(FP), R13
 	SHRQ   $0x01, R13
 	IMULQ  R12, R13
 
@@ -9323,7 +9422,7 @@ coldAheadStep9:
 	ADDQ             CX, R8
 	DECQ             R10
 	JNE              coldAheadStep9
-	MOVQ             R11, next+88(FP)
+	MOVQ             R11, next+104(FP)
 	JMP              sum9
 
 warm9:
@@ -9377,7 +9476,7 @@ aheadLast9:
 	VFMADD231PS.BCST (DX)(BX*8), Y9, Y8
 
 aheadEnd9:
-	MOVQ R11, next+88(FP)
+	MOVQ R11, next+104(FP)
 	JMP  sum9
 
 alone9:
@@ -9429,28 +9528,31 @@ aloneLast9:
 sum9:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R10
 	SHLQ   $0x02, R8
-	TESTB  R10, R10
+	MOVQ   add+80(FP), R10
+	TESTQ  R10, R10
 	JEQ    store9
-	MOVQ   DX, R10
+	MOVQ   ldd+88(FP), R11
+	SHLQ   $0x02, R11
 	VADDPS (R10), Y0, Y0
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y1, Y1
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y2, Y2
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y3, Y3
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y4, Y4
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y5, Y5
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y6, Y6
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y7, Y7
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y8, Y8
+	ADDQ   R11, R10
+	MOVQ   R10, add+80(FP)
 
 store9:
 	VMOVUPS Y0, (DX)
@@ -9480,10 +9582,10 @@ store9:
 	IMUL3Q  $0x09, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile9
 
 end9:
@@ -9495,8 +9597,8 @@ tile8:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R10
-	MOVQ   next+88(FP), R11
-	MOVQ   step+96(FP), R12
+	MOVQ   next+104(FP), R11
+	MOVQ   step+112(FP), R12
 	SHLQ   $0x02, R12
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -9508,12 +9610,12 @@ tile8:
 	VPXORD Y7, Y7, Y7
 	TESTQ  R10, R10
 	JLE    sum8
-	MOVB   cold+81(FP), R13
+	MOVB   cold+96(FP), R13
 	TESTB  R13, R13
 	JEQ    warm8
 	TESTQ  R11, R11
 	JEQ    alone8
-	MOVQ   dense+104(FP), R13
+	MOVQ   dense+120(FP), R13
 	SHRQ   $0x01, R13
 	IMULQ  R12, R13
 
@@ -9535,7 +9637,7 @@ coldAheadStep8:
 	ADDQ             CX, R8
 	DECQ             R10
 	JNE              coldAheadStep8
-	MOVQ             R11, next+88(FP)
+	MOVQ             R11, next+104(FP)
 	JMP              sum8
 
 warm8:
@@ -9586,7 +9688,7 @@ aheadLast8:
 	VFMADD231PS.BCST (DX)(R9*1), Y8, Y7
 
 aheadEnd8:
-	MOVQ R11, next+88(FP)
+	MOVQ R11, next+104(FP)
 	JMP  sum8
 
 alone8:
@@ -9635,26 +9737,29 @@ aloneLast8:
 sum8:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R10
 	SHLQ   $0x02, R8
-	TESTB  R10, R10
+	MOVQ   add+80(FP), R10
+	TESTQ  R10, R10
 	JEQ    store8
-	MOVQ   DX, R10
+	MOVQ   ldd+88(FP), R11
+	SHLQ   $0x02, R11
 	VADDPS (R10), Y0, Y0
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y1, Y1
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y2, Y2
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y3, Y3
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y4, Y4
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y5, Y5
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y6, Y6
-	ADDQ   R8, R10
+	ADDQ   R11, R10
 	VADDPS (R10), Y7, Y7
+	ADDQ   R11, R10
+	MOVQ   R10, add+80(FP)
 
 store8:
 	VMOVUPS Y0, (DX)
@@ -9682,10 +9787,10 @@ store8:
 	IMUL3Q  $0x08, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile8
 
 end8:
@@ -9697,8 +9802,8 @@ tile7:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -9709,12 +9814,12 @@ tile7:
 	VPXORD Y6, Y6, Y6
 	TESTQ  R9, R9
 	JLE    sum7
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm7
 	TESTQ  R10, R10
 	JEQ    alone7
-	MOVQ   dense+104(FP), R12
+	MOVQ   dense+120(FP), R12
 	SHRQ   $0x01, R12
 	IMULQ  R11, R12
 
@@ -9735,7 +9840,7 @@ coldAheadStep7:
 	ADDQ             CX, R8
 	DECQ             R9
 	JNE              coldAheadStep7
-	MOVQ             R10, next+88(FP)
+	MOVQ             R10, next+104(FP)
 	JMP              sum7
 
 warm7:
@@ -9783,7 +9888,7 @@ aheadLast7:
 	VFMADD231PS.BCST (DX)(SI*2), Y7, Y6
 
 aheadEnd7:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum7
 
 alone7:
@@ -9829,24 +9934,27 @@ aloneLast7:
 sum7:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store7
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Y0, Y0
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y1, Y1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y2, Y2
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y3, Y3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y4, Y4
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y5, Y5
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y6, Y6
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store7:
 	VMOVUPS Y0, (DX)
@@ -9872,10 +9980,10 @@ store7:
 	IMUL3Q  $0x07, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile7
 
 end7:
@@ -9887,8 +9995,8 @@ tile6:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), R8
 	MOVQ   depth+16(FP), R9
-	MOVQ   next+88(FP), R10
-	MOVQ   step+96(FP), R11
+	MOVQ   next+104(FP), R10
+	MOVQ   step+112(FP), R11
 	SHLQ   $0x02, R11
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -9898,12 +10006,12 @@ tile6:
 	VPXORD Y5, Y5, Y5
 	TESTQ  R9, R9
 	JLE    sum6
-	MOVB   cold+81(FP), R12
+	MOVB   cold+96(FP), R12
 	TESTB  R12, R12
 	JEQ    warm6
 	TESTQ  R10, R10
 	JEQ    alone6
-	MOVQ   dense+104(FP), R12
+	MOVQ   dense+120(FP), R12
 	SHRQ   $0x01, R12
 	IMULQ  R11, R12
 
@@ -9923,7 +10031,7 @@ coldAheadStep6:
 	ADDQ             CX, R8
 	DECQ             R9
 	JNE              coldAheadStep6
-	MOVQ             R10, next+88(FP)
+	MOVQ             R10, next+104(FP)
 	JMP              sum6
 
 warm6:
@@ -9968,7 +10076,7 @@ aheadLast6:
 	VFMADD231PS.BCST (DX)(DI*1), Y6, Y5
 
 aheadEnd6:
-	MOVQ R10, next+88(FP)
+	MOVQ R10, next+104(FP)
 	JMP  sum6
 
 alone6:
@@ -10011,22 +10119,25 @@ aloneLast6:
 sum6:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), R8
-	MOVB   acc+80(FP), R9
 	SHLQ   $0x02, R8
-	TESTB  R9, R9
+	MOVQ   add+80(FP), R9
+	TESTQ  R9, R9
 	JEQ    store6
-	MOVQ   DX, R9
+	MOVQ   ldd+88(FP), R10
+	SHLQ   $0x02, R10
 	VADDPS (R9), Y0, Y0
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y1, Y1
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y2, Y2
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y3, Y3
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y4, Y4
-	ADDQ   R8, R9
+	ADDQ   R10, R9
 	VADDPS (R9), Y5, Y5
+	ADDQ   R10, R9
+	MOVQ   R9, add+80(FP)
 
 store6:
 	VMOVUPS Y0, (DX)
@@ -10050,10 +10161,10 @@ store6:
 	IMUL3Q  $0x06, BX, R8
 	ADDQ    R8, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile6
 
 end6:
@@ -10065,8 +10176,8 @@ tile5:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -10075,12 +10186,12 @@ tile5:
 	VPXORD Y4, Y4, Y4
 	TESTQ  R8, R8
 	JLE    sum5
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm5
 	TESTQ  R9, R9
 	JEQ    alone5
-	MOVQ   dense+104(FP), R11
+	MOVQ   dense+120(FP), R11
 	SHRQ   $0x01, R11
 	IMULQ  R10, R11
 
@@ -10099,7 +10210,7 @@ coldAheadStep5:
 	ADDQ             CX, DI
 	DECQ             R8
 	JNE              coldAheadStep5
-	MOVQ             R9, next+88(FP)
+	MOVQ             R9, next+104(FP)
 	JMP              sum5
 
 warm5:
@@ -10141,7 +10252,7 @@ aheadLast5:
 	VFMADD231PS.BCST (DX)(BX*4), Y5, Y4
 
 aheadEnd5:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum5
 
 alone5:
@@ -10181,20 +10292,23 @@ aloneLast5:
 sum5:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store5
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Y0, Y0
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y1, Y1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y2, Y2
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y3, Y3
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y4, Y4
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store5:
 	VMOVUPS Y0, (DX)
@@ -10216,10 +10330,10 @@ store5:
 	IMUL3Q  $0x05, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile5
 
 end5:
@@ -10231,8 +10345,8 @@ tile4:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), DI
 	MOVQ   depth+16(FP), R8
-	MOVQ   next+88(FP), R9
-	MOVQ   step+96(FP), R10
+	MOVQ   next+104(FP), R9
+	MOVQ   step+112(FP), R10
 	SHLQ   $0x02, R10
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
@@ -10240,12 +10354,12 @@ tile4:
 	VPXORD Y3, Y3, Y3
 	TESTQ  R8, R8
 	JLE    sum4
-	MOVB   cold+81(FP), R11
+	MOVB   cold+96(FP), R11
 	TESTB  R11, R11
 	JEQ    warm4
 	TESTQ  R9, R9
 	JEQ    alone4
-	MOVQ   dense+104(FP), R11
+	MOVQ   dense+120(FP), R11
 	SHRQ   $0x01, R11
 	IMULQ  R10, R11
 
@@ -10263,7 +10377,7 @@ coldAheadStep4:
 	ADDQ             CX, DI
 	DECQ             R8
 	JNE              coldAheadStep4
-	MOVQ             R9, next+88(FP)
+	MOVQ             R9, next+104(FP)
 	JMP              sum4
 
 warm4:
@@ -10302,7 +10416,7 @@ aheadLast4:
 	VFMADD231PS.BCST (DX)(SI*1), Y4, Y3
 
 aheadEnd4:
-	MOVQ R9, next+88(FP)
+	MOVQ R9, next+104(FP)
 	JMP  sum4
 
 alone4:
@@ -10339,18 +10453,21 @@ aloneLast4:
 sum4:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), DI
-	MOVB   acc+80(FP), R8
 	SHLQ   $0x02, DI
-	TESTB  R8, R8
+	MOVQ   add+80(FP), R8
+	TESTQ  R8, R8
 	JEQ    store4
-	MOVQ   DX, R8
+	MOVQ   ldd+88(FP), R9
+	SHLQ   $0x02, R9
 	VADDPS (R8), Y0, Y0
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y1, Y1
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y2, Y2
-	ADDQ   DI, R8
+	ADDQ   R9, R8
 	VADDPS (R8), Y3, Y3
+	ADDQ   R9, R8
+	MOVQ   R8, add+80(FP)
 
 store4:
 	VMOVUPS Y0, (DX)
@@ -10370,10 +10487,10 @@ store4:
 	IMUL3Q  $0x04, BX, DI
 	ADDQ    DI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile4
 
 end4:
@@ -10385,20 +10502,20 @@ tile3:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	VPXORD Y2, Y2, Y2
 	TESTQ  DI, DI
 	JLE    sum3
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm3
 	TESTQ  R8, R8
 	JEQ    alone3
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -10415,7 +10532,7 @@ coldAheadStep3:
 	ADDQ             CX, SI
 	DECQ             DI
 	JNE              coldAheadStep3
-	MOVQ             R8, next+88(FP)
+	MOVQ             R8, next+104(FP)
 	JMP              sum3
 
 warm3:
@@ -10451,7 +10568,7 @@ aheadLast3:
 	VFMADD231PS.BCST (DX)(BX*2), Y3, Y2
 
 aheadEnd3:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum3
 
 alone3:
@@ -10485,16 +10602,19 @@ aloneLast3:
 sum3:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store3
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y1, Y1
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y2, Y2
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store3:
 	VMOVUPS Y0, (DX)
@@ -10512,10 +10632,10 @@ store3:
 	IMUL3Q  $0x03, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile3
 
 end3:
@@ -10527,19 +10647,19 @@ tile2:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Y0, Y0, Y0
 	VPXORD Y1, Y1, Y1
 	TESTQ  DI, DI
 	JLE    sum2
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm2
 	TESTQ  R8, R8
 	JEQ    alone2
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -10555,7 +10675,7 @@ coldAheadStep2:
 	ADDQ             CX, SI
 	DECQ             DI
 	JNE              coldAheadStep2
-	MOVQ             R8, next+88(FP)
+	MOVQ             R8, next+104(FP)
 	JMP              sum2
 
 warm2:
@@ -10588,7 +10708,7 @@ aheadLast2:
 	VFMADD231PS.BCST (DX)(BX*1), Y2, Y1
 
 aheadEnd2:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum2
 
 alone2:
@@ -10619,14 +10739,17 @@ aloneLast2:
 sum2:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store2
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
-	ADDQ   SI, DI
+	ADDQ   R8, DI
 	VADDPS (DI), Y1, Y1
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store2:
 	VMOVUPS Y0, (DX)
@@ -10642,10 +10765,10 @@ store2:
 	IMUL3Q  $0x02, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile2
 
 end2:
@@ -10657,18 +10780,18 @@ tile1:
 	MOVQ   a+24(FP), DX
 	MOVQ   b+48(FP), SI
 	MOVQ   depth+16(FP), DI
-	MOVQ   next+88(FP), R8
-	MOVQ   step+96(FP), R9
+	MOVQ   next+104(FP), R8
+	MOVQ   step+112(FP), R9
 	SHLQ   $0x02, R9
 	VPXORD Y0, Y0, Y0
 	TESTQ  DI, DI
 	JLE    sum1
-	MOVB   cold+81(FP), R10
+	MOVB   cold+96(FP), R10
 	TESTB  R10, R10
 	JEQ    warm1
 	TESTQ  R8, R8
 	JEQ    alone1
-	MOVQ   dense+104(FP), R10
+	MOVQ   dense+120(FP), R10
 	SHRQ   $0x01, R10
 	IMULQ  R9, R10
 
@@ -10683,7 +10806,7 @@ coldAheadStep1:
 	ADDQ             CX, SI
 	DECQ             DI
 	JNE              coldAheadStep1
-	MOVQ             R8, next+88(FP)
+	MOVQ             R8, next+104(FP)
 	JMP              sum1
 
 warm1:
@@ -10713,7 +10836,7 @@ aheadLast1:
 	VFMADD231PS.BCST (DX), Y1, Y0
 
 aheadEnd1:
-	MOVQ R8, next+88(FP)
+	MOVQ R8, next+104(FP)
 	JMP  sum1
 
 alone1:
@@ -10741,12 +10864,15 @@ aloneLast1:
 sum1:
 	MOVQ   c+64(FP), DX
 	MOVQ   ldc+72(FP), SI
-	MOVB   acc+80(FP), DI
 	SHLQ   $0x02, SI
-	TESTB  DI, DI
+	MOVQ   add+80(FP), DI
+	TESTQ  DI, DI
 	JEQ    store1
-	MOVQ   DX, DI
+	MOVQ   ldd+88(FP), R8
+	SHLQ   $0x02, R8
 	VADDPS (DI), Y0, Y0
+	ADDQ   R8, DI
+	MOVQ   DI, add+80(FP)
 
 store1:
 	VMOVUPS Y0, (DX)
@@ -10760,10 +10886,10 @@ store1:
 	IMUL3Q  $0x01, BX, SI
 	ADDQ    SI, DX
 	MOVQ    DX, a+24(FP)
-	MOVQ    dense+104(FP), DX
+	MOVQ    dense+120(FP), DX
 	TESTQ   DX, DX
 	SETNE   DL
-	MOVB    DL, cold+81(FP)
+	MOVB    DL, cold+96(FP)
 	JMP     tile1
 
 end1:
