@@ -187,7 +187,7 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	x, w, y := s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape
 	f := forward(op.Conv, x, w, y)
 	var part correlator
-	if c.winoStems(op.Conv, x, w, op.Load) {
+	if c.winoStems(op.Conv, x, w) {
 		part = newWinoStem(c.set, f)
 	} else if c.winoStrides(op.Conv, x, w) {
 		part = newWinoStride(c.set, f, false, op.Load)
