@@ -187,7 +187,9 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	x, w, y := s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape
 	f := forward(op.Conv, x, w, y)
 	var part correlator
-	if c.winoStrides(op.Conv, x, w) {
+	if c.winoStems(op.Conv, x, w) {
+		part = newWinoStem(c.set, f)
+	} else if c.winoStrides(op.Conv, x, w) {
 		part = newWinoStride(c.set, f, false, op.Load)
 	} else if winograd := c.winograd(op.Conv, x, w); !winograd && !op.Load && f.unrolls() && c.winogradFew(op.Conv, x, w) {
 		part = newWinoFew(c.set, f)

@@ -269,6 +269,9 @@ func (c *compiler) convGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	if c.winoStrideGrads(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel) {
 		return c.winoStrideGradWeight(s, op)
 	}
+	if c.winoStems(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel) {
+		return c.winoStemGradWeight(s, op)
+	}
 	switch f := forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape); {
 	case f.depthwise():
 		return c.depthGradWeight(s, f)

@@ -94,14 +94,16 @@ func TestConvOption(t *testing.T) {
 // weight gradient, whose sums are over the positions, grows no faster than the
 // square root of what it is relative to.
 func TestWinogradError(t *testing.T) {
-	shapes := []struct{ n, size, ci, co, stride int }{
-		{4, 32, 64, 64, 1}, {4, 16, 128, 128, 1}, {4, 8, 256, 256, 1}, {4, 4, 512, 512, 1}, {2, 14, 256, 256, 1}, {2, 7, 512, 512, 1},
-		{4, 32, 64, 128, 2}, {4, 16, 128, 256, 2}, {4, 8, 256, 512, 2}, {2, 28, 256, 256, 2}, {2, 14, 512, 512, 2},
+	shapes := []struct{ n, size, ci, co, k, stride int }{
+		{4, 32, 64, 64, 3, 1}, {4, 16, 128, 128, 3, 1}, {4, 8, 256, 256, 3, 1}, {4, 4, 512, 512, 3, 1}, {2, 14, 256, 256, 3, 1}, {2, 7, 512, 512, 3, 1},
+		{4, 32, 64, 128, 3, 2}, {4, 16, 128, 256, 3, 2}, {4, 8, 256, 512, 3, 2}, {2, 28, 256, 256, 3, 2}, {2, 14, 512, 512, 3, 2},
+		{1, 64, 3, 64, 7, 2},
 	}
 	if os.Getenv("SELFCON_ERRORS") != "" {
-		shapes = append(shapes, []struct{ n, size, ci, co, stride int }{
-			{64, 32, 64, 64, 1}, {64, 16, 128, 128, 1}, {64, 8, 256, 256, 1}, {64, 4, 512, 512, 1}, {4, 56, 64, 64, 1}, {4, 28, 128, 128, 1},
-			{64, 32, 64, 128, 2}, {64, 16, 128, 256, 2}, {64, 8, 256, 512, 2}, {8, 56, 128, 128, 2}, {8, 28, 256, 256, 2}, {8, 14, 512, 512, 2},
+		shapes = append(shapes, []struct{ n, size, ci, co, k, stride int }{
+			{64, 32, 64, 64, 3, 1}, {64, 16, 128, 128, 3, 1}, {64, 8, 256, 256, 3, 1}, {64, 4, 512, 512, 3, 1}, {4, 56, 64, 64, 3, 1}, {4, 28, 128, 128, 3, 1},
+			{64, 32, 64, 128, 3, 2}, {64, 16, 128, 256, 3, 2}, {64, 8, 256, 512, 3, 2}, {8, 56, 128, 128, 3, 2}, {8, 28, 256, 256, 3, 2}, {8, 14, 512, 512, 3, 2},
+			{8, 224, 3, 64, 7, 2}, {64, 32, 3, 64, 7, 2},
 		}...)
 	} else if raceEnabled {
 		t.Skip("slow, and nothing to race")
@@ -109,13 +111,13 @@ func TestWinogradError(t *testing.T) {
 		shapes = shapes[3:4]
 	}
 	for _, z := range shapes {
-		p, in := convProgram(t, z.n, z.size, z.ci, z.co, 3, z.stride)
+		p, in := convProgram(t, z.n, z.size, z.ci, z.co, z.k, z.stride)
 		// Pixels behind a ReLU are not negative: their mean makes sums larger.
 		x := in["x"].Data.([]float32)
 		for i := range x {
 			x[i] = max(0, x[i])
 		}
-		want := convDefinition(in, z.n, z.size, z.ci, z.co, z.stride)
+		want := convDefinition(in, z.n, z.size, z.ci, z.co, z.k, z.stride)
 		for _, conv := range []string{"direct", "winograd"} {
 			e := newEngine(t, cpu.Options{Conv: conv})
 			exe, err := e.Compile(p)
@@ -129,7 +131,7 @@ func TestWinogradError(t *testing.T) {
 			for _, name := range []string{"y", "dx", "dw"} {
 				got := out[name].Float64s()
 				worst, rms := farthest(got, want[name]), relative(got, want[name])
-				t.Logf("%d×%d², %d to %d, stride %d, %-8s %-2s: largest error %.1e, root mean square %.1e", z.n, z.size, z.ci, z.co, z.stride, conv, name, worst, rms)
+				t.Logf("%d×%d², %d to %d, %d×%d, stride %d, %-8s %-2s: largest error %.1e, root mean square %.1e", z.n, z.size, z.ci, z.co, z.k, z.k, z.stride, conv, name, worst, rms)
 				// Twice the worst of all shapes that were measured.
 				if !(worst < 5e-5) {
 					t.Errorf("%+v, %s: %s is off by %.2g", z, conv, name, worst)
@@ -149,24 +151,24 @@ func relative(got, want []float64) float64 {
 	return math.Sqrt(d / w)
 }
 
-// convDefinition is convProgram's results in float64, for 3×3 kernels, each as
-// nine matrix products.
-func convDefinition(in map[string]engine.Tensor, n, size, ci, co, stride int) map[string][]float64 {
+// convDefinition is convProgram's results in float64, each as a matrix product
+// for every tap.
+func convDefinition(in map[string]engine.Tensor, n, size, ci, co, k, stride int) map[string][]float64 {
 	x, w, dy := in["x"].Float64s(), in["w"].Float64s(), in["dy"].Float64s()
 	out := (size + stride - 1) / stride
 	y, dx, dw := make([]float64, n*out*out*co), make([]float64, len(x)), make([]float64, len(w))
 	mat := func(rows, cols, stride int, d []float64) blas64.General {
 		return blas64.General{Rows: rows, Cols: cols, Stride: stride, Data: d}
 	}
-	for tap := range 9 {
-		ky, kx := tap/3-1, tap%3-1
+	for tap := range k * k {
+		ky, kx := tap/k-k/2, tap%k-k/2
 		wt, dwt := make([]float64, ci*co), make([]float64, ci*co)
 		for o := range co {
 			for i := range ci {
-				wt[i*co+o] = w[(o*ci+i)*9+tap]
+				wt[i*co+o] = w[(o*ci+i)*k*k+tap]
 			}
 		}
-		first := max(0, -kx)
+		first := (max(0, -kx) + stride - 1) / stride
 		count := (size-1-kx)/stride + 1 - first
 		count = min(count, out-first)
 		for im := range n {
@@ -185,7 +187,7 @@ func convDefinition(in map[string]engine.Tensor, n, size, ci, co, stride int) ma
 		}
 		for o := range co {
 			for i := range ci {
-				dw[(o*ci+i)*9+tap] = dwt[i*co+o]
+				dw[(o*ci+i)*k*k+tap] = dwt[i*co+o]
 			}
 		}
 	}
