@@ -106,15 +106,20 @@ func (v *gatherGrad) tapRows() int {
 	return blocksOf(v.kh*v.kw, kernel.WinogradLanes) * kernel.WinogradLanes
 }
 
-func (v *gatherGrad) run(i int, x source, dy, sums []float32, to *gradTo, scratch []float32, own *pointers) {
-	part, i := i%v.parts, i/v.parts
-	o0, s := i/len(v.spans)*v.bo, &v.spans[i%len(v.spans)]
+// block is the part of the positions of task i, from the first to the last of
+// their blocks, and its first output channel and columns.
+func (v *gatherGrad) block(i int) (part, b0, b1, o0 int, s *gradSpan) {
+	part, i = i%v.parts, i/v.parts
+	blocks := blocksOf(v.m, v.depth)
+	return part, blocks * part / v.parts, blocks * (part + 1) / v.parts, i / len(v.spans) * v.bo, &v.spans[i%len(v.spans)]
+}
+
+func (v *gatherGrad) run(i, next int, x source, dy, sums []float32, to *gradTo, scratch []float32, own *pointers) {
+	part, b0, b1, o0, s := v.block(i)
 	no := min(v.bo, v.co-o0)
 	lda, ldb, columns := v.depth+gap, s.stride(), s.columns()
 	as, scratch := scratch[:no*lda], scratch[no*lda:]
 	bs, block := scratch[:v.depth*ldb], scratch[v.depth*ldb:]
-	blocks := blocksOf(v.m, v.depth)
-	b0, b1 := blocks*part/v.parts, blocks*(part+1)/v.parts
 	for b := b0; b < b1; b++ {
 		m0 := b * v.depth
 		m := min(v.depth, v.m-m0)
@@ -128,9 +133,15 @@ func (v *gatherGrad) run(i int, x source, dy, sums []float32, to *gradTo, scratc
 		}
 		own.ahead.Reset()
 		if b+1 < b1 {
-			v.next(m0+v.depth, o0, no, s, x, dy, &own.ahead)
-		} else if v.direct() {
-			to.reads(o0*v.k()+s.c0, columns, no, v.k(), &own.ahead)
+			v.next(m0+v.depth, o0, s, x, dy, &own.ahead)
+		} else {
+			if v.direct() {
+				to.reads(o0*v.k()+s.c0, columns, no, v.k(), &own.ahead)
+			}
+			if next >= 0 {
+				_, b, _, o, s := v.block(next)
+				v.next(b*v.depth, o, s, x, dy, &own.ahead)
+			}
 		}
 		own.ahead.Over(steps(s.panels, no, m))
 		for _, p := range s.panels {
@@ -178,9 +189,9 @@ func (v *gatherGrad) under(dst []float32, x source, s *gradSpan, p *positions) {
 
 // next adds what the positions from m0 on read: dy, and x where they don't
 // share it with those before.
-func (v *gatherGrad) next(m0, o0, no int, s *gradSpan, x source, dy []float32, a *kernel.Ahead) {
+func (v *gatherGrad) next(m0, o0 int, s *gradSpan, x source, dy []float32, a *kernel.Ahead) {
 	m := min(v.depth, v.m-m0)
-	a.AddRows(dy[m0*v.co+o0:], no, m, v.co)
+	a.AddRows(dy[m0*v.co+o0:], min(v.bo, v.co-o0), m, v.co)
 	if !v.single() {
 		return
 	}
@@ -245,11 +256,13 @@ func (c *compiler) gatherGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 		build: func(temps [][]float32) func() {
 			x, dy, sums := c.source(s, op.Load), c.f(s.In[1]), temps[0]
 			to, begin := c.gradTo(s, op.Update)
-			run := func(worker, i int) { v.run(i, x, dy, sums, to, pool.scratch[worker], &pool.pointers[worker]) }
+			run := func(worker, i, next int) {
+				v.run(i, next, x, dy, sums, to, pool.scratch[worker], &pool.pointers[worker])
+			}
 			reduce := func(worker, i int) { v.reduce(i, sums, to, pool.scratch[worker]) }
 			return func() {
 				begin()
-				pool.run(v.tasks(), run)
+				pool.runAhead(v.tasks(), run)
 				pool.run(v.reduceTasks(), reduce)
 			}
 		},
