@@ -54,8 +54,7 @@ func winogradCost(products, tiles, ci, co int) int {
 }
 
 const (
-	tileSide = 4         // a tile has so many results a side
-	freqs    = 36        // products for each
+	freqs    = 36        // products of a tile
 	gap      = 16        // floats between the channels of two tiles: no power of two apart
 	most     = 28        // tiles a block: two times the rows of the largest kernel
 	fewer    = 14        // tiles a task that only transforms pixels
