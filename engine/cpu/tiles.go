@@ -132,13 +132,29 @@ func (g *tiles) products(t0, n int) int {
 	return sum
 }
 
-// run is how many tiles, from t, lie side by side in a row, at most n.
-func (g *tiles) run(t, n int) int {
+// run is tile t and how many from there lie side by side in a row, at most n.
+func (g *tiles) run(t, n int) (tile, int) {
 	a := g.at(t)
 	if a.width == tileSide {
-		return min(n, g.across.full-a.x/tileSide)
+		return a, min(n, g.across.full-a.x/tileSide)
 	}
-	return min(n, blocksOf(g.w-a.x, a.width))
+	return a, min(n, blocksOf(g.w-a.x, a.width))
+}
+
+// each is n tiles from t0, with their numbers from there.
+func (g *tiles) each(t0, n int) func(yield func(i int, a tile) bool) {
+	return func(yield func(i int, a tile) bool) {
+		for i := 0; i < n; {
+			a, k := g.run(t0+i, n-i)
+			for range k {
+				if !yield(i, a) {
+					return
+				}
+				a.x += a.width
+				i++
+			}
+		}
+	}
 }
 
 // longest is the most tiles side by side, at most n.
@@ -164,7 +180,7 @@ func (g *tiles) rows(t0, n int) (lo, hi int) {
 // side, in images of h×w.
 func (g *tiles) regions(t0, n, k, h, w, c0, c1 int, to []region) []region {
 	for t := t0; t < t0+n; {
-		run, a := g.run(t, t0+n-t), g.at(t)
+		a, run := g.run(t, t0+n-t)
 		for y := k * a.y; y < min(h, k*(a.y+a.rows)); y++ {
 			row := (a.im*h + y) * w
 			to = append(to, region{row + k*a.x, row + min(w, k*(a.x+run*a.width)), c0, c1})
@@ -190,18 +206,31 @@ func wholeImages(x []float32, h, w, c int) pixels {
 // point lets p, rows of side numbers, point at every step-th pixel from the first
 // of a; outside of the image and past a's rows and width at other.
 func (v *pixels) point(p []*float32, side int, a tile, step int, other *float32) {
+	lo, hi := 0, min(side, a.width) // columns inside
+	for lo < hi && a.x+step*lo < 0 {
+		lo++
+	}
+	for lo < hi && a.x+step*(hi-1) >= v.w {
+		hi--
+	}
+	at := (a.im*v.image + (a.y-v.y0)*v.row + a.x + step*lo - v.x0) * v.c
 	for i := range side {
 		row := p[side*i : side*i+side : side*i+side]
-		y := a.y + step*i
-		inside := i < a.rows && uint(y) < uint(v.h)
-		at := (a.im*v.image + (y-v.y0)*v.row + a.x - v.x0) * v.c
-		for j := range row {
-			if inside && j < a.width && uint(a.x+step*j) < uint(v.w) {
-				row[j] = &v.x[at]
-			} else {
+		if y := a.y + step*i; i < a.rows && uint(y) < uint(v.h) {
+			from := at
+			for j := range row {
+				if j < lo || j >= hi {
+					row[j] = other
+					continue
+				}
+				row[j] = &v.x[from]
+				from += step * v.c
+			}
+		} else {
+			for j := range row {
 				row[j] = other
 			}
-			at += step * v.c
 		}
+		at += step * v.row * v.c
 	}
 }

@@ -42,15 +42,17 @@ func TestTiles(t *testing.T) {
 func checkTiles(t *testing.T, what string, g *tiles, block int) {
 	filled, cells := make([]int, g.n*g.h*g.w), 0
 	sorted, last := g.h%tileSide == 0 && g.w%tileSide == 0, -1
-	for i := range g.count() {
-		a := g.at(i)
+	for i, a := range g.each(0, g.count()) {
+		if b := g.at(i); a != b {
+			t.Fatalf("%s: tile %d is %+v and %+v", what, i, a, b)
+		}
 		cells += a.rows * a.width
 		if at := (a.im*g.h+a.y)*g.w + a.x; sorted && at <= last {
 			t.Fatalf("%s: tile %d, %+v, isn't in order", what, i, a)
 		} else {
 			last = at
 		}
-		if k := g.run(i, g.count()-i); k < 1 || k > g.longest(g.count()) {
+		if _, k := g.run(i, g.count()-i); k < 1 || k > g.longest(g.count()) {
 			t.Fatalf("%s: run of %d from tile %d", what, k, i)
 		} else if b := g.at(i + k - 1); b != (tile{a.im, a.y, a.x + (k-1)*a.width, a.rows, a.width}) {
 			t.Fatalf("%s: run of %d from %+v ends in %+v", what, k, a, b)

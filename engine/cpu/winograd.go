@@ -115,15 +115,15 @@ func (l *loader) tile(v []float32, to place, a tile, from *pixels, p *pointers) 
 func (l *loader) transform(v []float32, to place, t0, n int, x source, scratch []float32, p *pointers) {
 	from := wholeImages(x.x, l.tiles.h, l.tiles.w, l.c)
 	if !l.load {
-		for t := range n {
-			l.tile(v[t*to.tv:], to, l.tiles.at(t0+t), &from, p)
+		for t, a := range l.tiles.each(t0, n) {
+			l.tile(v[t*to.tv:], to, a, &from, p)
 		}
 		return
 	}
 	whole := from
 	from.x, from.image = scratch, 0
 	for t := t0; t < t0+n; {
-		k, a := l.tiles.run(t, t0+n-t), l.tiles.at(t)
+		a, k := l.tiles.run(t, t0+n-t)
 		from.y0, from.x0 = a.y-1, max(0, a.x-1)
 		from.row = min(from.w, a.x+k*a.width+1) - from.x0
 		for i := range a.rows + 2 {
@@ -462,8 +462,7 @@ func (v *wino) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *point
 	if j.add != nil {
 		add = wholeImages(j.add[o0:], v.h, v.w, v.co)
 	}
-	for t := range n {
-		a := v.tiles.at(t0 + t)
+	for t, a := range v.tiles.each(t0, n) {
 		y.point(p.out[:], tileSide, a, 1, &dump[0])
 		if j.add == nil {
 			v.set.WinogradOutput(&p.out, ms[t*tm:], sm, c, nil, stream)

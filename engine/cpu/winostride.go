@@ -116,7 +116,7 @@ func (l *strideLoader) transform(v []float32, to place, t0, n int, x source, scr
 		from.x, from.image = scratch, 0
 	}
 	for t := t0; t < t0+n; {
-		k, a := l.tiles.run(t, t0+n-t), l.tiles.at(t)
+		a, k := l.tiles.run(t, t0+n-t)
 		if l.load {
 			from.y0, from.x0 = 2*a.y-1, max(0, 2*a.x-1)
 			from.row = min(l.w, 2*(a.x+(k-1)*a.width+tileSide)) - from.x0
@@ -534,9 +534,9 @@ func (v *winoStride) output(t0, n int, j *job, o0, c int, ms, dump []float32, p 
 	if j.add != nil {
 		add = wholeImages(j.add[o0:], v.dh, v.dw, v.dc)
 	}
-	for t := range n {
+	for t, a := range v.tiles.each(t0, n) {
 		for phase := range kernel.Phases {
-			m, a := ms[t*tm:], v.tiles.at(t0+t)
+			m, a := ms[t*tm:], a
 			if v.back {
 				m, a = m[int(phase)*c:], firstOf(phase, a, 1)
 			} else if phase != kernel.OddOdd {

@@ -80,9 +80,9 @@ func (v *winoStrideGrad) first(chunk, i int, x source, dy, temp, scratch []float
 	t0, n, at := v.few(chunk, i)
 	v.pixels.transform(temp[at*in.tv:], in, t0+at, n, x, scratch, p)
 	grads := wholeImages(dy, v.oh, v.ow, v.co)
-	for t := at; t < at+n; t++ {
-		grads.point(p.out[:], tileSide, v.tiles.at(t0+t), 1, &v.pixels.zeros[0])
-		v.set.StrideGrad(ds[t*td:], sd, &p.out, v.co)
+	for t, a := range v.tiles.each(t0+at, n) {
+		grads.point(p.out[:], tileSide, a, 1, &v.pixels.zeros[0])
+		v.set.StrideGrad(ds[(at+t)*td:], sd, &p.out, v.co)
 	}
 }
 

@@ -107,8 +107,8 @@ func (v *winoGrad) transform(vs, ds []float32, t0, n, k int, x source, dy, scrat
 	tv, sv, td, sd := v.strides()
 	v.pixels.transform(vs[k*tv:], place{tv: tv, sv: sv, cb: v.ci}, t0, n, x, scratch, p)
 	grads := wholeImages(dy, v.h, v.w, v.co)
-	for i := range n {
-		grads.point(p.out[:], tileSide, v.tiles.at(t0+i), 1, &v.zeros[0])
+	for i, a := range v.tiles.each(t0, n) {
+		grads.point(p.out[:], tileSide, a, 1, &v.zeros[0])
 		v.set.WinogradGrad(ds[(k+i)*td:], sd, &p.out, v.co)
 	}
 }
