@@ -16,22 +16,28 @@ import (
 // convProgram is a convolution and both of its derivatives.
 func convProgram(tb testing.TB, n, size, ci, co, k, stride int) (*graph.Program, map[string]engine.Tensor) {
 	tb.Helper()
+	return convProgramOf(tb, n, size, size, ci, co, k, stride)
+}
+
+// convProgramOf is the same of images of h×w.
+func convProgramOf(tb testing.TB, n, h, w, ci, co, k, stride int) (*graph.Program, map[string]engine.Tensor) {
+	tb.Helper()
 	g := graph.New()
-	x := g.Input("x", graph.Float, n, size, size, ci)
-	w := g.Input("w", graph.Float, co, ci, k, k)
-	y := g.Conv2D("conv", x, w, graph.Conv2D{Stride: stride, Pad: k / 2, Groups: 1})
+	x := g.Input("x", graph.Float, n, h, w, ci)
+	kernel := g.Input("w", graph.Float, co, ci, k, k)
+	y := g.Conv2D("conv", x, kernel, graph.Conv2D{Stride: stride, Pad: k / 2, Groups: 1})
 	dy := g.Input("dy", graph.Float, y.Shape...)
 	op := graph.Conv2D{Stride: stride, Pad: k / 2, Groups: 1}
 	g.Output("y", y)
-	g.Output("dx", g.Apply("dx", graph.Conv2DGradInput{Conv: op, Input: x.Shape}, dy, w)[0])
-	g.Output("dw", g.Apply("dw", graph.Conv2DGradWeight{Conv: op, Kernel: w.Shape}, x, dy)[0])
+	g.Output("dx", g.Apply("dx", graph.Conv2DGradInput{Conv: op, Input: x.Shape}, dy, kernel)[0])
+	g.Output("dw", g.Apply("dw", graph.Conv2DGradWeight{Conv: op, Kernel: kernel.Shape}, x, dy)[0])
 	p, err := g.Build()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	in := map[string]engine.Tensor{}
-	for _, v := range []*graph.Value{x, w, dy} {
+	for _, v := range []*graph.Value{x, kernel, dy} {
 		d := make([]float32, v.Shape.Size())
 		for i := range d {
 			d[i] = float32(r.NormFloat64())

@@ -40,94 +40,44 @@ func threeByThree(o graph.Conv2D, kernelShape graph.Shape) bool {
 // worthWinograd says whether the transforms pay. On few tiles reading the weights
 // takes longest, and here they are four times as many: as long as 16 tiles take.
 func worthWinograd(x graph.Shape, ci, co int) bool {
-	g := newGrid(x[0], x[1], x[2])
-	return 10*winogradCost(max(g.tiles(), 16), g.tiles(), ci, co) <= 9*x[0]*x[1]*x[2]*9*ci*co
+	g := winogradTiles(x[0], x[1], x[2])
+	return 10*winogradCost(g, 16, ci, co) <= 9*x[0]*x[1]*x[2]*9*ci*co
 }
 
-// winogradCost is the multiplications of products of so many tiles and of
-// transforms. A tile takes 36 for each pair of channels, where the definition
-// takes 9 for each position, and tiles that stick out of the image are wasted.
-// Transforms cost as much as 864 a channel, which fits measured times of 16 to
-// 512 channels on images of 2×2 to 32×32 with avx512, and well enough with avx2.
-func winogradCost(products, tiles, ci, co int) int {
-	return products*freqs*ci*co + tiles*864*(ci+co)
+// winogradCost is the multiplications of products, of those of so many tiles at
+// least, and of transforms. A tile takes 36 for each pair of channels, or 30 or 25
+// if it has three results down, across or both, where the definition takes 9 for
+// each position. Transforms cost as much as 864 a channel, which fits measured
+// times of 16 to 512 channels on images of 2×2 to 32×32 with avx512, and well
+// enough with avx2.
+func winogradCost(g *tiles, least, ci, co int) int {
+	products := g.n * g.down.products(winoNumbers) * g.across.products(winoNumbers)
+	return max(products, least*freqs)*ci*co + g.count()*864*(ci+co)
 }
+
+func winogradTiles(n, h, w int) *tiles { return newTiles(n, h, w, winoNumbers) }
 
 const (
-	tileSide = 4         // a tile has so many results a side
-	freqs    = 36        // products for each
-	gap      = 16        // floats between the channels of two tiles: no power of two apart
-	most     = 28        // tiles a block: two times the rows of the largest kernel
-	fewer    = 14        // tiles a task that only transforms pixels
-	storeU   = 256 * 256 // transformed weights of so many channels are not stored
-	outBlock = 64        // output channels a task then, with few tiles
-	outFew   = 32        // and with more, or where all tiles are one block
-	inBlock  = 128       // input channels at a time
-	groupMax = 128       // tiles a task
+	winoNumbers = 6         // of a transform, a side
+	freqs       = 36        // in all
+	gap         = 16        // floats between the channels of two tiles: no power of two apart
+	most        = 28        // tiles a block: two times the rows of the largest kernel
+	fewer       = 14        // tiles a task that only transforms pixels
+	storeU      = 256 * 256 // transformed weights of so many channels are not stored
+	outBlock    = 64        // output channels a task then, with few tiles
+	outFew      = 32        // and with more, or where all tiles are one block
+	inBlock     = 128       // input channels at a time
+	groupMax    = 128       // tiles a task
 
 	// Results of 8 MB or more are stored past the caches.
 	streamFloats = 2 << 20
 )
 
-// grid is the tiles of images.
-type grid struct{ n, h, w, th, tw int }
-
-func newGrid(n, h, w int) grid {
-	return grid{n, h, w, (h + tileSide - 1) / tileSide, (w + tileSide - 1) / tileSide}
-}
-
-func (g grid) tiles() int { return g.n * g.th * g.tw }
-
-// window is the 6×6 pixels under a tile, of images of c channels; outside of
-// the image it points at zeros.
-func (g grid) window(p *[36]*float32, tile int, x []float32, c int, zeros *float32) {
-	tx, ty, im := tile%g.tw, tile/g.tw%g.th, tile/g.tw/g.th
-	x0, y0 := tx*tileSide-1, ty*tileSide-1
-	for i := range 6 {
-		row := p[6*i : 6*i+6 : 6*i+6]
-		y := y0 + i
-		if y < 0 || y >= g.h {
-			for j := range row {
-				row[j] = zeros
-			}
-			continue
-		}
-		at := ((im*g.h+y)*g.w + x0) * c
-		for j := range row {
-			if uint(x0+j) < uint(g.w) {
-				row[j] = &x[at]
-			} else {
-				row[j] = zeros
-			}
-			at += c
-		}
-	}
-}
-
-// square is the 4×4 pixels of a tile, of images of c channels; outside of the
-// image it points at other.
-func (g grid) square(p *[16]*float32, tile int, y []float32, c int, other *float32) {
-	tx, ty, im := tile%g.tw, tile/g.tw%g.th, tile/g.tw/g.th
-	x0, y0 := tx*tileSide, ty*tileSide
-	for i := range 4 {
-		row := p[4*i : 4*i+4 : 4*i+4]
-		at := ((im*g.h+y0+i)*g.w + x0) * c
-		for j := range row {
-			if y0+i < g.h && x0+j < g.w {
-				row[j] = &y[at]
-			} else {
-				row[j] = other
-			}
-			at += c
-		}
-	}
-}
-
 // loader transforms pixels. Where they are to be normalised first, it does so
 // for the tiles of a row together, which share pixels, in scratch.
 type loader struct {
-	set *kernel.Set
-	grid
+	set   *kernel.Set
+	tiles *tiles
 	c     int
 	load  bool
 	zeros []float32
@@ -138,7 +88,7 @@ func (l *loader) scratch(n int) int {
 	if !l.load {
 		return 0
 	}
-	return 6 * (tileSide*min(n, l.tw) + 2) * l.c
+	return winoNumbers * (tileSide*l.tiles.longest(n) + 2) * l.c
 }
 
 // place says where transformed pixels go: tv floats from tile to tile, sv from
@@ -146,8 +96,9 @@ func (l *loader) scratch(n int) int {
 // block of cb channels to the next.
 type place struct{ tv, sv, cb, cs int }
 
-// tile transforms the pixels of p.in to v.
-func (l *loader) tile(v []float32, to place, p *pointers) {
+// tile transforms the pixels under a tile to v.
+func (l *loader) tile(v []float32, to place, a tile, from *pixels, p *pointers) {
+	from.point(p.in[:], winoNumbers, tile{a.im, a.y - 1, a.x - 1, a.rows + 2, a.width + 2}, 1, &l.zeros[0])
 	for c := 0; ; c += to.cb {
 		l.set.WinogradInput(v, to.sv, &p.in, min(to.cb, l.c-c))
 		if c+to.cb >= l.c {
@@ -162,58 +113,30 @@ func (l *loader) tile(v []float32, to place, p *pointers) {
 
 // transform brings n tiles, from t0, to v.
 func (l *loader) transform(v []float32, to place, t0, n int, x source, scratch []float32, p *pointers) {
+	from := wholeImages(x.x, l.tiles.h, l.tiles.w, l.c)
 	if !l.load {
-		for t := range n {
-			l.window(&p.in, t0+t, x.x, l.c, &l.zeros[0])
-			l.tile(v[t*to.tv:], to, p)
+		for t, a := range l.tiles.each(t0, n) {
+			l.tile(v[t*to.tv:], to, a, &from, p)
 		}
 		return
 	}
-	for t := 0; t < n; {
-		tx, ty, im := (t0+t)%l.tw, (t0+t)/l.tw%l.th, (t0+t)/l.tw/l.th
-		k := min(l.tw-tx, n-t)
-		x0, y0 := tx*tileSide-1, ty*tileSide-1
-		lo, hi := max(0, x0), min(l.w, x0+tileSide*k+2)
-		for i := range 6 {
-			if y := y0 + i; y >= 0 && y < l.h {
-				x.load(l.set, scratch[i*(hi-lo)*l.c:], ((im*l.h+y)*l.w+lo)*l.c, hi-lo, l.c)
+	whole := from
+	from.x, from.image = scratch, 0
+	for t := t0; t < t0+n; {
+		a, k := l.tiles.run(t, t0+n-t)
+		from.y0, from.x0 = a.y-1, max(0, a.x-1)
+		from.row = min(from.w, a.x+k*a.width+1) - from.x0
+		for i := range a.rows + 2 {
+			if y := from.y0 + i; y >= 0 && y < from.h {
+				x.load(l.set, scratch[i*from.row*l.c:], (a.im*whole.image+y*whole.row+from.x0)*l.c, from.row, l.c)
 			}
 		}
 		for range k {
-			for i := range 6 {
-				inside := y0+i >= 0 && y0+i < l.h
-				for j := range 6 {
-					p.in[6*i+j] = &l.zeros[0]
-					if at := x0 + j; inside && at >= lo && at < hi {
-						p.in[6*i+j] = &scratch[(i*(hi-lo)+at-lo)*l.c]
-					}
-				}
-			}
-			l.tile(v[t*to.tv:], to, p)
-			x0 += tileSide
+			l.tile(v[(t-t0)*to.tv:], to, a, &from, p)
+			a.x += a.width
 			t++
 		}
 	}
-}
-
-// rows is the rows of pixels, counted over all images, that n tiles from t0 are in.
-func (g grid) rows(t0, n int) (lo, hi int) {
-	row := func(t int) int { return t/(g.tw*g.th)*g.h + t/g.tw%g.th*tileSide }
-	return row(t0), min(g.n*g.h, row(t0+n-1)+tileSide)
-}
-
-// regions appends the ranges of pixels that n tiles, from t0, have.
-func (g grid) regions(t0, n, c0, c1 int, to []region) []region {
-	for t := t0; t < t0+n; {
-		tx, ty, im := t%g.tw, t/g.tw%g.th, t/g.tw/g.th
-		k := min(g.tw-tx, t0+n-t)
-		for y := ty * tileSide; y < min(g.h, (ty+1)*tileSide); y++ {
-			row := (im*g.h + y) * g.w
-			to = append(to, region{row + tx*tileSide, row + min(g.w, (tx+k)*tileSide), c0, c1})
-		}
-		t += k
-	}
-	return to
 }
 
 // apart is how many floats to put between the numbers of two frequencies that
@@ -247,7 +170,9 @@ func (p *pointers) first(j *job) bool {
 }
 
 // wino is a 3×3 correlation of stride 1 by Winograd's transforms: a convolution
-// or its data gradient. Transformed pixels lie as V[frequency][tile][channel],
+// or its data gradient. Tiles of three rows or columns take what tiles of four do,
+// with zeros for the sixth pixels and without the products that only enter the
+// fourth results. Transformed pixels lie as V[frequency][tile][channel],
 // transformed weights as U[frequency][panel][input channel][column], products
 // as V: so that products need no packing.
 //
@@ -260,7 +185,7 @@ func (p *pointers) first(j *job) bool {
 // tiles, so that each worker reads a part of U; each makes all of V for itself.
 type wino struct {
 	*corr
-	grid
+	tiles  *tiles
 	set    *kernel.Set
 	order  winoOrder
 	block  int // tiles
@@ -279,27 +204,30 @@ const (
 
 func newWino(set *kernel.Set, c *corr, load bool) *wino {
 	c.panels, c.cols = panelsFor(set, c.co)
-	v := &wino{corr: c, grid: newGrid(c.n, c.h, c.w), set: set}
-	v.pixels = loader{set, v.grid, c.ci, load, make([]float32, c.ci)}
+	v := &wino{corr: c, tiles: winogradTiles(c.n, c.h, c.w), set: set}
+	v.pixels = loader{set, v.tiles, c.ci, load, make([]float32, c.ci)}
 	mr := set.Tiles[0].MR
 	n := most
 	switch {
-	case c.ci*c.co >= storeU && v.tiles() > most:
+	case c.ci*c.co >= storeU && v.tiles.count() > most:
 		v.order, v.outs, n = byBoth, outFew, groupMax
 	case c.ci*c.co > storeU:
 		v.order, v.outs = byBoth, outBlock
-	case v.tiles() <= most && c.co > outFew:
+	case v.tiles.count() <= most && c.co > outFew:
 		v.order, v.outs = byOuts, outFew
 	}
 	if v.order != byBoth {
 		n = n / mr * mr
 	}
-	v.block = even(v.tiles(), n)
+	v.block = even(v.tiles.count(), n)
 	if v.order == byOuts {
-		v.block = v.tiles()
+		v.block = v.tiles.count()
 	}
-	if v.order == byTiles && blocksOf(v.tiles(), v.block) < 4 { // too few to share out
-		v.block = min(v.block, max(mr, blocksOf(v.tiles(), 4)))
+	if v.order == byTiles {
+		if v.blocks() < 4 { // too few to share out
+			v.block = min(v.block, max(mr, blocksOf(v.tiles.count(), 4)))
+		}
+		v.block = v.tiles.inBands(v.block)
 	}
 	return v
 }
@@ -315,10 +243,10 @@ func (v *wino) strides() (in place, tm, sm int) {
 	case byBoth:
 		// What a task multiplies lies side by side.
 		in.cb = min(inBlock, v.ci)
-		in.tv, in.cs = in.cb, v.tiles()*in.cb
+		in.tv, in.cs = in.cb, v.tiles.count()*in.cb
 		in.sv = apart(blocksOf(v.ci, in.cb) * in.cs)
 	case byOuts:
-		in.sv = apart(v.tiles() * in.tv)
+		in.sv = apart(v.tiles.count() * in.tv)
 	}
 	return in, tm, apart(v.block * tm)
 }
@@ -366,26 +294,26 @@ func (v *wino) scratch() int {
 }
 
 func (v *wino) cost() float64 {
-	return 2 * float64(winogradCost(v.tiles(), v.tiles(), v.ci, v.co))
+	return 2 * float64(winogradCost(v.tiles, 0, v.ci, v.co))
 }
 
-func (v *wino) blocks() int { return blocksOf(v.tiles(), v.block) }
+func (v *wino) blocks() int { return blocksOf(v.tiles.count(), v.block) }
 
 func (v *wino) inputTasks() int {
 	if v.order != byBoth {
 		return 0
 	}
-	return blocksOf(v.tiles(), v.inputTiles())
+	return blocksOf(v.tiles.count(), v.inputTiles())
 }
 
 // inputTiles is the tiles of an input task.
-func (v *wino) inputTiles() int { return min(fewer, blocksOf(v.tiles(), 8)) }
+func (v *wino) inputTiles() int { return min(fewer, blocksOf(v.tiles.count(), 8)) }
 
 // input fills V's part of a few tiles.
 func (v *wino) input(i int, j *job, scratch []float32, p *pointers) {
 	in, _, _ := v.strides()
 	t0 := i * v.inputTiles()
-	v.pixels.transform(j.inputs[t0*in.tv:], in, t0, min(v.inputTiles(), v.tiles()-t0), j.x, scratch, p)
+	v.pixels.transform(j.inputs[t0*in.tv:], in, t0, min(v.inputTiles(), v.tiles.count()-t0), j.x, scratch, p)
 }
 
 func (v *wino) packTasks() int {
@@ -437,25 +365,27 @@ func (v *wino) tasks() int {
 func (v *wino) task(i int) (t0, n, o0, outs int) {
 	if v.order == byTiles {
 		t0 = i * v.block
-		return t0, min(v.block, v.tiles()-t0), 0, v.co
+		return t0, min(v.block, v.tiles.count()-t0), 0, v.co
 	}
 	t0, o0 = i%v.blocks()*v.block, i/v.blocks()*v.outs
-	return t0, min(v.block, v.tiles()-t0), o0, min(v.outs, v.co-o0)
+	return t0, min(v.block, v.tiles.count()-t0), o0, min(v.outs, v.co-o0)
 }
 
 func (v *wino) regions(i int, to []region) []region {
 	t0, n, o0, outs := v.task(i)
-	return v.grid.regions(t0, n, o0, o0+outs, to)
+	return v.tiles.regions(t0, n, 1, v.h, v.w, o0, o0+outs, to)
 }
 
 func (v *wino) reads(i int, j *job, a *kernel.Ahead) {
 	t0, n, o0, outs := v.task(i)
-	g := v.grid
-	lo, hi := g.rows(t0, n)
-	if v.order == byTiles { // others' pixels have been transformed
-		a.Add(j.x.x[max(0, lo-1)*g.w*v.c : min(g.n*g.h, hi+1)*g.w*v.c])
+	lo, hi := v.tiles.rows(t0, n)
+	if lo == hi {
+		return
 	}
-	j.fetchResults(region{lo * g.w, hi * g.w, o0, o0 + outs}, v.co, a)
+	if v.order == byTiles { // others' pixels have been transformed
+		a.Add(j.x.x[max(0, lo-1)*v.w*v.c : min(v.n*v.h, hi+1)*v.w*v.c])
+	}
+	j.fetchResults(region{lo * v.w, hi * v.w, o0, o0 + outs}, v.co, a)
 }
 
 func (v *wino) run(i int, j *job, scratch []float32, own *pointers) {
@@ -475,11 +405,9 @@ func (v *wino) run(i int, j *job, scratch []float32, own *pointers) {
 	if v.order == byOuts {
 		us = us[o0/v.outs*freqs*su:]
 	}
+	panels := columns(v.panels, o0, outs)
 	for f := range freqs {
-		u := us[f*su:]
-		for _, p := range columns(v.panels, o0, outs) {
-			p.multiply(n, v.ci, vs[f*sv:], tv, 1, u[(p.col-o0)*v.ci:], p.tile.NR, ms[f*sm+p.col-o0:], tm, false, nil, &own.ahead)
-		}
+		v.multiply(f, t0, n, o0, v.ci, vs[f*sv:], tv, us[f*su:], ms[f*sm:], tm, false, panels, &own.ahead)
 	}
 	v.output(t0, n, j, o0, outs, ms, dump, own)
 }
@@ -503,29 +431,44 @@ func (v *wino) runBoth(i int, j *job, scratch []float32, own *pointers) {
 		for f := range freqs {
 			own.ahead.Reset()
 			if f+1 < freqs {
-				own.ahead.Add(vs[(f+1)*in.sv+at:][:n*in.tv])
-				own.ahead.Over(steps(panels, n, depth))
+				from, count := v.tiles.need(f+1, t0, n)
+				own.ahead.Add(vs[(f+1)*in.sv+at+(from-t0)*in.tv:][:count*in.tv])
+				_, count = v.tiles.need(f, t0, n)
+				own.ahead.Over(steps(panels, count, depth))
 			}
-			for _, p := range panels {
-				p.multiply(n, depth, vs[f*in.sv+at:], in.tv, 1, us[f*su+(p.col-o0)*depth:], p.tile.NR,
-					ms[f*sm+p.col-o0:], tm, l0 > 0, nil, &own.ahead)
-			}
+			v.multiply(f, t0, n, o0, depth, vs[f*in.sv+at:], in.tv, us[f*su:], ms[f*sm:], tm, l0 > 0, panels, &own.ahead)
 		}
 	}
 	v.output(t0, n, j, o0, outs, ms, scratch[:v.co], own)
 }
 
+// multiply is the products of a frequency, of output channels from o0. Where a
+// tile needs none, what is there instead only enters results outside of it.
+func (v *wino) multiply(f, t0, n, o0, depth int, vs []float32, tv int, us, ms []float32, tm int, acc bool, panels []panel, ahead *kernel.Ahead) {
+	from, n := v.tiles.need(f, t0, n)
+	if n == 0 {
+		return
+	}
+	vs, ms = vs[(from-t0)*tv:], ms[(from-t0)*tm:]
+	for _, p := range panels {
+		p.multiply(n, depth, vs, tv, 1, us[(p.col-o0)*depth:], p.tile.NR, ms[p.col-o0:], tm, acc, nil, ahead)
+	}
+}
+
 // output brings the products of n tiles, of c channels from o0, back.
 func (v *wino) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *pointers) {
 	_, tm, sm := v.strides()
-	y, stream := j.y[o0:], j.streams()
-	for t := range n {
-		v.square(&p.out, t0+t, y, v.co, &dump[0])
+	y, add, stream := wholeImages(j.y[o0:], v.h, v.w, v.co), pixels{}, j.streams()
+	if j.add != nil {
+		add = wholeImages(j.add[o0:], v.h, v.w, v.co)
+	}
+	for t, a := range v.tiles.each(t0, n) {
+		y.point(p.out[:], tileSide, a, 1, &dump[0])
 		if j.add == nil {
 			v.set.WinogradOutput(&p.out, ms[t*tm:], sm, c, nil, stream)
 			continue
 		}
-		v.square(&p.add, t0+t, j.add[o0:], v.co, &dump[0])
+		add.point(p.add[:], tileSide, a, 1, &dump[0])
 		v.set.WinogradOutput(&p.out, ms[t*tm:], sm, c, &p.add, false)
 	}
 }

@@ -3,6 +3,7 @@ package cpu_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -12,17 +13,27 @@ import (
 	"selfcon/engine"
 	"selfcon/engine/cpu"
 	"selfcon/engine/cpu/kernel"
+	"selfcon/graph"
+	"selfcon/internal/testkit/optest"
 )
 
 // Winograd's transforms give what the definition gives, for images that tiles
 // fit and that they don't, for few channels and for those that take other ways,
 // and the same bits with any number of threads.
 func TestWinogradDoesNotMatter(t *testing.T) {
-	shapes := []struct{ n, size, ci, co int }{
-		{1, 1, 16, 16}, {2, 2, 32, 16}, {3, 5, 16, 48}, {2, 7, 48, 32}, {1, 14, 16, 32}, {2, 11, 64, 64},
-		{9, 8, 64, 64}, {3, 4, 128, 144}, {1, 4, 256, 256}, {2, 9, 272, 240}, {1, 6, 512, 160}, {5, 4, 400, 176},
-		{1, 20, 32, 64}, {28, 3, 32, 80},
-		{520, 4, 128, 128}, // pixels of a weight gradient stored in two chunks
+	shapes := []struct{ n, h, w, ci, co int }{
+		{1, 1, 1, 16, 16}, {2, 2, 2, 32, 16}, {3, 5, 5, 16, 48}, {2, 7, 7, 48, 32}, {1, 14, 14, 16, 32}, {2, 11, 11, 64, 64},
+		{9, 8, 8, 64, 64}, {3, 4, 4, 128, 144}, {1, 4, 4, 256, 256}, {2, 9, 9, 272, 240}, {1, 6, 6, 512, 160}, {5, 4, 4, 400, 176},
+		{1, 20, 20, 32, 64}, {28, 3, 3, 32, 80},
+		// Tasks of tiles, with a few rows of them or with more than fit one.
+		{2, 7, 14, 32, 32}, {4, 13, 6, 32, 64}, {9, 3, 14, 64, 32}, {6, 14, 14, 32, 32}, {2, 5, 118, 16, 32},
+		{5, 7, 77, 16, 32}, // also a weight gradient's part begins without a tile of four rows
+		// Of channels of all tiles, of channels of blocks of tiles.
+		{2, 7, 14, 64, 96}, {3, 14, 5, 48, 80}, {1, 13, 14, 64, 64}, {5, 5, 3, 160, 112},
+		{3, 14, 7, 256, 272}, {6, 13, 7, 256, 256}, {9, 6, 10, 272, 256}, {7, 13, 14, 256, 288},
+		// Pixels of a weight gradient stored in two chunks: of the same kind, of
+		// several, with tiles of four columns in the second alone.
+		{520, 4, 4, 128, 128}, {25, 14, 14, 128, 128}, {200, 4, 10, 128, 128},
 	}
 	sets := kernel.Usable()
 	if raceEnabled { // what races in one set of kernels races in all
@@ -30,10 +41,10 @@ func TestWinogradDoesNotMatter(t *testing.T) {
 	}
 	for _, set := range sets {
 		for _, z := range shapes {
-			if set.Name == "generic" && (z.ci > 300 || z.n > 100) {
+			if set.Name == "generic" && z.n*z.h*z.w*z.ci*z.co > 12<<20 {
 				continue // slow
 			}
-			p, in := convProgram(t, z.n, z.size, z.ci, z.co, 3, 1)
+			p, in := convProgramOf(t, z.n, z.h, z.w, z.ci, z.co, 3, 1)
 			run := func(conv string, threads int) map[string]engine.Tensor {
 				e := newEngine(t, cpu.Options{Kernels: set.Name, Conv: conv, Threads: threads})
 				x, err := e.Compile(p)
@@ -64,6 +75,74 @@ func TestWinogradDoesNotMatter(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is fused with convolutions by transforms is fused whatever their tasks are,
+// on images that tiles of four and three fit: a step of a residual block, whose
+// convolutions normalise what they read and whose data gradients add to another
+// and are summed, is the same without any pass, and with direct sums, but for
+// rounding.
+func TestWinogradFusions(t *testing.T) {
+	for _, z := range []struct{ n, h, w, c int }{
+		{4, 7, 14, 32}, {9, 14, 13, 48}, {2, 7, 14, 64}, {3, 13, 6, 272}, {5, 14, 7, 256},
+	} {
+		c := residualBlock(t, z.n, z.h, z.w, z.c)
+		want := state(t, cpu.Options{Threads: 2, Conv: "winograd"}, c)
+		same(t, fmt.Sprintf("%+v, 3 threads", z), state(t, cpu.Options{Threads: 3, Conv: "winograd"}, c), want, 0)
+		same(t, fmt.Sprintf("%+v, direct", z), state(t, cpu.Options{Threads: 2, Conv: "direct"}, c), want, 1e-3)
+		for _, pass := range []string{"FuseNorm", "FuseLoad", "FuseUpdate", "FuseMask", "FuseAccumulate", "FuseAfter", cpu.SkipAll} {
+			tolerance := 1e-3
+			if pass == "FuseNorm" || pass == "FuseLoad" || pass == "FuseUpdate" {
+				tolerance = 0
+			}
+			got := state(t, cpu.Options{Threads: 2, Conv: "winograd", Skip: []string{pass}}, c)
+			same(t, fmt.Sprintf("%+v without %s", z, pass), got, want, tolerance)
+		}
+	}
+}
+
+// residualBlock is a step of training a convolution and a residual block.
+func residualBlock(t *testing.T, n, h, w, channels int) optest.Case {
+	t.Helper()
+	g, r := graph.New(), rand.New(rand.NewPCG(1, 2))
+	c := optest.Case{Variables: map[string]engine.Tensor{}}
+	normal := func(scale float64, shape ...int) engine.Tensor {
+		d := make([]float32, graph.Shape(shape).Size())
+		for i := range d {
+			d[i] = float32(scale * r.NormFloat64())
+		}
+		return engine.Float32(d, shape...)
+	}
+	variable := func(name string, trainable bool, shape ...int) *graph.Value {
+		c.Variables[name] = normal(1/math.Sqrt(float64(9*channels)), shape...)
+		return g.Variable(graph.Variable{Name: name, Type: graph.Type{Shape: shape}, Trainable: trainable})
+	}
+	conv := func(name string, x *graph.Value) *graph.Value {
+		y := g.Conv2D(name, x, variable(name+".w", true, channels, channels, 3, 3), graph.Conv2D{Stride: 1, Pad: 1, Groups: 1})
+		return g.BatchNorm2D(name+".norm", y, graph.BatchNormVars{
+			Weight: variable(name+".scale", true, channels), Bias: variable(name+".shift", true, channels),
+			Mean: variable(name+".mean", false, channels), Var: variable(name+".var", false, channels),
+		}, 1e-5, 0.1, true)
+	}
+	images := g.Input("x", graph.Float, n, h, w, channels)
+	x := g.ReLU("relu0", conv("conv0", images))
+	y := g.ReLU("relu1", conv("conv1", x))
+	y = g.ReLU("relu2", g.Add("add", conv("conv2", y), x))
+	loss := g.CrossEntropy("loss", g.GlobalAvgPool("pool", y), g.Input("labels", graph.Int, n))
+	g.Output("loss", loss)
+	params := g.Trainable()
+	for i, d := range g.Gradients(loss, params) {
+		name := params[i].Node.Name + ".momentum"
+		out := g.Apply("sgd."+name, graph.SGD{Momentum: 0.9}, params[i], d, variable(name, false, params[i].Shape...), g.Constant("rate", 1))
+		g.Update(params[i], out[0])
+	}
+	p, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Program = p
+	c.Runs = []map[string]engine.Tensor{{"x": normal(1, images.Shape...), "labels": engine.Int32(make([]int32, n), n)}}
+	return c
 }
 
 // farthest is the largest difference over the root mean square of want.

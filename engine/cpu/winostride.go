@@ -58,116 +58,31 @@ func worthStride(x graph.Shape, lanes int) bool {
 	return strideTileCount(x) >= strideFewest && float64(down*across) <= share*direct
 }
 
-// strideProducts is the products, along n results, of a pair of channels.
-func strideProducts(n int) int {
-	products := 0
-	for _, size := range strideSpans(n) {
-		products += 8 // of four points, by two phases
-		if size == tileSide {
-			products++ // of infinity
-		}
+// strideProducts is the products, along n results, of a pair of channels: of four
+// points by two phases and, of a tile of four results, of infinity.
+func strideProducts(n int) int { return cutOf(n).products(9) }
+
+const (
+	strideNumbers = 5  // of a transform, a side
+	strideFreqs   = 25 // in all
+)
+
+// strideTiles is the tiles of the results of a convolution of stride 2, or of half
+// its data gradient's rows and columns, in images of h×w.
+func strideTiles(n, h, w int) *tiles { return newTiles(n, h, w, strideNumbers) }
+
+// stridePhases is which phases take part in the products of a frequency.
+func stridePhases(f int) (p0, p1 kernel.Phase) {
+	down, across := f/strideNumbers == strideNumbers-1, f%strideNumbers == strideNumbers-1
+	switch {
+	case down && across:
+		return kernel.OddOdd, kernel.OddOdd + 1
+	case down:
+		return kernel.OddOdd, kernel.OddEven + 1
+	case across:
+		return kernel.EvenOdd, kernel.OddOdd + 1
 	}
-	return products
-}
-
-const strideFreqs = 25 // numbers of a transform
-
-// strideTiles is the tiles of the results of a convolution of stride 2, or of
-// half its data gradient's rows and columns, in images of h×w: 4×4, or 3 where
-// they don't fit. A tile of three rows needs no products at infinity of its
-// rows, one of three columns none of its columns. In all is their order: those
-// with four rows come before those with three and, of the former those with
-// three columns first, of the latter last. So those that need products at
-// infinity, of rows, of columns or of both, lie side by side.
-type strideTiles struct {
-	h, w int
-	all  []strideTile
-	// From lo to hi are those that need the products of frequencies that aren't
-	// at infinity, are of rows, of columns, of both.
-	lo, hi [4]int
-}
-
-type strideTile struct {
-	im, y, x    int
-	rows, width int // 3 or 4, with those outside of the image
-}
-
-func newStrideTiles(n, h, w int) *strideTiles {
-	g := &strideTiles{h: h, w: w}
-	const full, short = tileSide, tileSide - 1
-	for _, size := range [][2]int{{full, short}, {full, full}, {short, full}, {short, short}} {
-		for im := range n {
-			for y, rows := range strideSpans(h) {
-				for x, width := range strideSpans(w) {
-					if rows == size[0] && width == size[1] {
-						g.all = append(g.all, strideTile{im, y, x, rows, width})
-					}
-				}
-			}
-		}
-		switch at := len(g.all); size {
-		case [2]int{full, short}:
-			g.lo[2], g.lo[3] = at, at
-		case [2]int{full, full}:
-			g.hi[1], g.hi[3] = at, at
-		case [2]int{short, full}:
-			g.hi[2] = at
-		case [2]int{short, short}:
-			g.hi[0] = at
-		}
-	}
-	return g
-}
-
-// strideSpans cuts n into spans of 4, then of 3.
-func strideSpans(n int) func(yield func(start, size int) bool) {
-	return func(yield func(start, size int) bool) {
-		k := blocksOf(n, tileSide)
-		full := max(0, n-(tileSide-1)*k)
-		for i, at := 0, 0; i < k; i++ {
-			size := tileSide
-			if i >= full {
-				size--
-			}
-			if !yield(at, size) {
-				return
-			}
-			at += size
-		}
-	}
-}
-
-// need is the tiles, of n from t0, that need the products of a frequency, and
-// which phases take part in it.
-func (g *strideTiles) need(f, t0, n int) (from, count int, p0, p1 kernel.Phase) {
-	kind := 0
-	p0, p1 = 0, kernel.Phases
-	if f/5 == 4 {
-		kind++
-		p0, p1 = kernel.OddOdd, kernel.OddEven+1
-	}
-	if f%5 == 4 {
-		kind += 2
-		p0, p1 = min(p0, kernel.EvenOdd), kernel.OddOdd+1
-		if kind == 3 {
-			p0 = kernel.OddOdd
-		}
-	}
-	from = max(t0, g.lo[kind])
-	return from, min(t0+n, g.hi[kind]) - from, p0, p1
-}
-
-// run is how many tiles, from t, lie side by side in a row, at most n.
-func (g *strideTiles) run(t, n int) int {
-	k := 1
-	for k < n {
-		a, b := g.all[t+k-1], g.all[t+k]
-		if a.im != b.im || a.y != b.y || a.x+a.width != b.x {
-			break
-		}
-		k++
-	}
-	return k
+	return 0, kernel.Phases
 }
 
 // strideLoader transforms pixels, all phases of an image twice as large as the
@@ -175,7 +90,7 @@ func (g *strideTiles) run(t, n int) int {
 // that lie side by side, which share some, in scratch.
 type strideLoader struct {
 	set     *kernel.Set
-	tiles   *strideTiles
+	tiles   *tiles
 	h, w, c int // of the source
 	back    bool
 	load    bool
@@ -189,73 +104,63 @@ func (l *strideLoader) scratch(n int) int {
 	if !l.load {
 		return 0
 	}
-	n = min(n, blocksOf(l.tiles.w, tileSide))
-	return strideSide * (2*tileSide*n + 1) * l.c
+	return strideSide * (2*tileSide*l.tiles.longest(n) + 1) * l.c
 }
 
 // transform brings n tiles, from t0, to v: for each block of channels the phases
 // side by side.
 func (l *strideLoader) transform(v []float32, to place, t0, n int, x source, scratch []float32, p *pointers) {
+	whole := wholeImages(x.x, l.h, l.w, l.c)
+	from := whole
+	if l.load {
+		from.x, from.image = scratch, 0
+	}
 	for t := t0; t < t0+n; {
-		if l.back {
-			l.phase(v[(t-t0)*to.tv:], to, l.tiles.all[t], kernel.OddOdd, x.x, 0, 0, l.h*l.w, l.w, p)
-			t++
-			continue
-		}
-		if !l.load {
-			l.tile(v[(t-t0)*to.tv:], to, l.tiles.all[t], x.x, 0, 0, l.h*l.w, l.w, p)
-			t++
-			continue
-		}
-		k := l.tiles.run(t, t0+n-t)
-		first, last := l.tiles.all[t], l.tiles.all[t+k-1]
-		y0, lo, hi := 2*first.y-1, max(0, 2*first.x-1), min(l.w, 2*(last.x+tileSide))
-		for i := range strideSide {
-			if y := y0 + i; y >= 0 && y < l.h {
-				x.load(l.set, scratch[i*(hi-lo)*l.c:], ((first.im*l.h+y)*l.w+lo)*l.c, hi-lo, l.c)
+		a, k := l.tiles.run(t, t0+n-t)
+		if l.load {
+			from.y0, from.x0 = 2*a.y-1, max(0, 2*a.x-1)
+			from.row = min(l.w, 2*(a.x+(k-1)*a.width+tileSide)) - from.x0
+			for i := range strideSide {
+				if y := from.y0 + i; y >= 0 && y < l.h {
+					x.load(l.set, scratch[i*from.row*l.c:], (a.im*whole.image+y*whole.row+from.x0)*l.c, from.row, l.c)
+				}
 			}
 		}
 		for range k {
-			l.tile(v[(t-t0)*to.tv:], to, l.tiles.all[t], scratch, y0, lo, 0, hi-lo, p)
+			l.tile(v[(t-t0)*to.tv:], to, a, &from, p)
+			a.x += a.width
 			t++
 		}
 	}
 }
 
-func (l *strideLoader) tile(v []float32, to place, at strideTile, x []float32, y0, x0, image, row int, p *pointers) {
+func (l *strideLoader) tile(v []float32, to place, a tile, from *pixels, p *pointers) {
+	if l.back {
+		l.phase(v, to, tile{a.im, a.y, a.x, strideNumbers, strideNumbers}, 1, kernel.OddOdd, from, p)
+		return
+	}
 	for phase := range kernel.Phases {
-		l.phase(v, to, at, phase, x, y0, x0, image, row, p)
+		l.phase(v, to, firstOf(phase, tile{a.im, a.y, a.x, strideNumbers, strideNumbers}, -1), 2, phase, from, p)
 	}
 }
 
-// phase transforms a phase of a tile. Pixels lie at x, image pixels from image to
-// image and row from row to row, the first that of row y0 and column x0.
-func (l *strideLoader) phase(v []float32, to place, at strideTile, phase kernel.Phase, x []float32, y0, x0, image, row int, p *pointers) {
-	step, py, px := 1, at.y, at.x
-	if !l.back {
-		step, py, px = 2, 2*at.y, 2*at.x
-		if phase.OddRows() {
-			py--
-		}
-		if phase.OddColumns() {
-			px--
-		}
+// firstOf is the first pixel of a phase at a tile's place, among all phases:
+// those of odd rows and columns are odd, 1 or -1, away from the others.
+func firstOf(phase kernel.Phase, a tile, odd int) tile {
+	a.y, a.x = 2*a.y, 2*a.x
+	if phase.OddRows() {
+		a.y += odd
 	}
-	in := (*[25]*float32)(p.in[:])
-	for i := range 5 {
-		to := in[5*i : 5*i+5 : 5*i+5]
-		y := py + step*i
-		inside := uint(y) < uint(l.h)
-		from := (at.im*image + (y-y0)*row + px - x0) * l.c
-		for j := range to {
-			if inside && uint(px+step*j) < uint(l.w) {
-				to[j] = &x[from]
-			} else {
-				to[j] = &l.zeros[0]
-			}
-			from += step * l.c
-		}
+	if phase.OddColumns() {
+		a.x += odd
 	}
+	return a
+}
+
+// phase transforms a phase of a tile, every step-th pixel from a on.
+func (l *strideLoader) phase(v []float32, to place, a tile, step int, phase kernel.Phase, from *pixels, p *pointers) {
+	in := (*[strideFreqs]*float32)(p.in[:])
+	from.point(in[:], strideNumbers, a, step, &l.zeros[0])
 	for c := 0; ; c += to.cb {
 		n := min(to.cb, l.c-c)
 		if l.back {
@@ -284,7 +189,7 @@ func (l *strideLoader) phase(v []float32, to place, at strideTile, phase kernel.
 type winoStride struct {
 	*corr
 	set    *kernel.Set
-	tiles  *strideTiles
+	tiles  *tiles
 	back   bool
 	stored bool // V; U otherwise
 	block  int  // tiles
@@ -312,7 +217,7 @@ func newWinoStride(set *kernel.Set, c *corr, back, load bool) *winoStride {
 	if back {
 		h, w = c.h, c.w
 	}
-	v := &winoStride{corr: c, set: set, tiles: newStrideTiles(c.n, h, w), back: back}
+	v := &winoStride{corr: c, set: set, tiles: strideTiles(c.n, h, w), back: back}
 	v.pixels = strideLoader{set, v.tiles, c.h, c.w, c.ci, back, load, make([]float32, c.ci)}
 	var n int
 	switch v.stored = c.ci*c.co >= storeU; {
@@ -326,14 +231,12 @@ func newWinoStride(set *kernel.Set, c *corr, back, load bool) *winoStride {
 		n, v.outs, v.depth = strideTiles1, strideOuts1, c.ci
 	}
 	v.outs, v.depth = min(v.outs, c.co), min(v.depth, c.ci)
-	v.block = paired(v.count(), n)
-	if !v.stored && blocksOf(v.count(), v.block) < 4 { // too few to share out
-		v.block = min(v.block, max(set.Tiles[0].MR, blocksOf(v.count(), 4)))
+	v.block = paired(v.tiles.count(), n)
+	if !v.stored && v.blocks() < 4 { // too few to share out
+		v.block = min(v.block, max(set.Tiles[0].MR, blocksOf(v.tiles.count(), 4)))
 	}
 	return v
 }
-
-func (v *winoStride) count() int { return len(v.tiles.all) }
 
 func (v *winoStride) flops() float64 {
 	return 2 * float64(v.n) * float64(v.tiles.h*v.tiles.w) * 9 * float64(v.ci*v.co)
@@ -365,7 +268,7 @@ func (v *winoStride) strides() (in place, tm, sm int) {
 		return in, tm, sm
 	}
 	in = place{tv: v.deep() * v.depth, cb: v.depth}
-	in.cs = v.count() * in.tv
+	in.cs = v.tiles.count() * in.tv
 	in.sv = apart(blocksOf(v.ci, in.cb) * in.cs)
 	return in, tm, sm
 }
@@ -403,23 +306,23 @@ func (v *winoStride) scratch() int {
 	return max(sorted, strideFreqs*(in.sv+sm)+v.co+v.pixels.scratch(v.block))
 }
 
-func (v *winoStride) blocks() int { return blocksOf(v.count(), v.block) }
+func (v *winoStride) blocks() int { return blocksOf(v.tiles.count(), v.block) }
 
 func (v *winoStride) inputTasks() int {
 	if !v.stored {
 		return 0
 	}
-	return blocksOf(v.count(), v.inputTiles())
+	return blocksOf(v.tiles.count(), v.inputTiles())
 }
 
 // inputTiles is the tiles of an input task.
-func (v *winoStride) inputTiles() int { return min(fewer, blocksOf(v.count(), 8)) }
+func (v *winoStride) inputTiles() int { return min(fewer, blocksOf(v.tiles.count(), 8)) }
 
 // input fills V's part of a few tiles.
 func (v *winoStride) input(i int, j *job, scratch []float32, p *pointers) {
 	in, _, _ := v.strides()
 	t0 := i * v.inputTiles()
-	v.pixels.transform(j.inputs[t0*in.tv:], in, t0, min(v.inputTiles(), v.count()-t0), j.x, scratch, p)
+	v.pixels.transform(j.inputs[t0*in.tv:], in, t0, min(v.inputTiles(), v.tiles.count()-t0), j.x, scratch, p)
 }
 
 func (v *winoStride) packTasks() int {
@@ -478,7 +381,7 @@ func (v *winoStride) tasks() int {
 // task is the tiles and the output channels of a task.
 func (v *winoStride) task(i int) (t0, n, o0, outs int) {
 	t0 = i % v.blocks() * v.block
-	n = min(v.block, v.count()-t0)
+	n = min(v.block, v.tiles.count()-t0)
 	if !v.stored {
 		return t0, n, 0, v.co
 	}
@@ -488,17 +391,7 @@ func (v *winoStride) task(i int) (t0, n, o0, outs int) {
 
 func (v *winoStride) regions(i int, to []region) []region {
 	t0, n, o0, outs := v.task(i)
-	k := v.scale()
-	for t := t0; t < t0+n; {
-		run := v.tiles.run(t, t0+n-t)
-		first, last := v.tiles.all[t], v.tiles.all[t+run-1]
-		for y := k * first.y; y < min(v.dh, k*(first.y+first.rows)); y++ {
-			row := (first.im*v.dh + y) * v.dw
-			to = append(to, region{row + k*first.x, row + min(v.dw, k*(last.x+last.width)), o0, o0 + outs})
-		}
-		t += run
-	}
-	return to
+	return v.tiles.regions(t0, n, v.scale(), v.dh, v.dw, o0, o0+outs, to)
 }
 
 // scale is how many results a tile has for each of its positions, a side.
@@ -509,25 +402,23 @@ func (v *winoStride) scale() int {
 	return 1
 }
 
-// reads takes the rows of pixels from a task's first tile to its last, which may
-// be more than the tiles' own.
 func (v *winoStride) reads(i int, j *job, a *kernel.Ahead) {
 	t0, n, o0, outs := v.task(i)
-	first, last := v.tiles.all[t0], v.tiles.all[t0+n-1]
-	if last.im*v.tiles.h+last.y < first.im*v.tiles.h+first.y {
-		return // tiles of two kinds
+	lo, hi := v.tiles.rows(t0, n)
+	if lo == hi {
+		return
 	}
-	lo, hi := first.y, last.y+last.rows
-	if !v.stored {
-		x0, x1 := max(0, 2*lo-1), min(v.h, 2*hi)
-		if v.back {
-			x0, x1 = max(0, lo-1), min(v.h, hi+1)
-		}
-		a.Add(j.x.x[(first.im*v.h+x0)*v.w*v.ci : (last.im*v.h+x1)*v.w*v.ci])
+	// at is where a row of tiles begins in images of h rows, k times as many.
+	at := func(row, k, h int) int { return row/v.tiles.h*h + min(h, row%v.tiles.h*k) }
+	switch {
+	case v.stored:
+	case v.back:
+		a.Add(j.x.x[max(0, lo-1)*v.w*v.ci : min(v.n*v.h, hi+1)*v.w*v.ci])
+	default:
+		a.Add(j.x.x[max(0, at(lo, 2, v.h)-1)*v.w*v.ci : at(hi, 2, v.h)*v.w*v.ci])
 	}
 	k := v.scale()
-	from, to := (first.im*v.dh+k*lo)*v.dw, (last.im*v.dh+min(v.dh, k*hi))*v.dw
-	j.fetchResults(region{from, to, o0, o0 + outs}, v.co, a)
+	j.fetchResults(region{at(lo, k, v.dh) * v.dw, at(hi, k, v.dh) * v.dw, o0, o0 + outs}, v.co, a)
 }
 
 func (v *winoStride) run(i int, j *job, scratch []float32, own *pointers) {
@@ -564,10 +455,11 @@ func (v *winoStride) run(i int, j *job, scratch []float32, own *pointers) {
 				own.ahead.Reset()
 				if f+1 < strideFreqs {
 					v.next(f+1, t0, n, c0, c, depth, vs[(f+1)*in.sv+at:], in.tv, u[(f+1)*su:], panels, &own.ahead)
-					if from, count, _, _ := v.tiles.need(f+1, t0, n); l0 > 0 && count > 0 {
+					if from, count := v.tiles.need(f+1, t0, n); l0 > 0 && count > 0 {
 						own.ahead.AddRows(ms[(f+1)*sm+(from-t0)*tm:], v.wide()*c, count, tm)
 					}
-					_, count, p0, p1 := v.tiles.need(f, t0, n)
+					_, count := v.tiles.need(f, t0, n)
+					p0, p1 := stridePhases(f)
 					own.ahead.Over(steps(panels, count, int(p1-p0)*depth))
 				}
 				v.multiply(f, t0, n, c0, c, depth, vs[f*in.sv+at:], in.tv, u[f*su:], ms[f*sm:], tm, l0 > 0, panels, &own.ahead)
@@ -579,10 +471,11 @@ func (v *winoStride) run(i int, j *job, scratch []float32, own *pointers) {
 
 // next adds what the products of a frequency read.
 func (v *winoStride) next(f, t0, n, o0, c, depth int, vs []float32, tv int, us []float32, panels []panel, a *kernel.Ahead) {
-	from, n, p0, p1 := v.tiles.need(f, t0, n)
-	if n <= 0 {
+	from, n := v.tiles.need(f, t0, n)
+	if n == 0 {
 		return
 	}
+	p0, p1 := stridePhases(f)
 	phases := int(p1 - p0)
 	switch {
 	case v.back:
@@ -601,10 +494,11 @@ func (v *winoStride) next(f, t0, n, o0, c, depth int, vs []float32, tv int, us [
 
 // multiply is the products of a frequency, c output channels from o0.
 func (v *winoStride) multiply(f, t0, n, o0, c, depth int, vs []float32, tv int, us, ms []float32, tm int, acc bool, panels []panel, ahead *kernel.Ahead) {
-	from, n, p0, p1 := v.tiles.need(f, t0, n)
-	if n <= 0 {
+	from, n := v.tiles.need(f, t0, n)
+	if n == 0 {
 		return
 	}
+	p0, p1 := stridePhases(f)
 	vs, ms = vs[(from-t0)*tv:], ms[(from-t0)*tm:]
 	if !v.back {
 		vs = vs[int(p0)*depth:]
@@ -636,50 +530,25 @@ func columns(panels []panel, o0, outs int) []panel {
 // output brings the products of n tiles, of c channels from o0, back.
 func (v *winoStride) output(t0, n int, j *job, o0, c int, ms, dump []float32, p *pointers) {
 	_, tm, sm := v.strides()
-	y, stream := j.y[o0:], j.streams()
-	for t := range n {
+	y, add, stream := wholeImages(j.y[o0:], v.dh, v.dw, v.dc), pixels{}, j.streams()
+	if j.add != nil {
+		add = wholeImages(j.add[o0:], v.dh, v.dw, v.dc)
+	}
+	for t, a := range v.tiles.each(t0, n) {
 		for phase := range kernel.Phases {
-			m := ms[t*tm:]
+			m, a := ms[t*tm:], a
 			if v.back {
-				m = m[int(phase)*c:]
+				m, a = m[int(phase)*c:], firstOf(phase, a, 1)
 			} else if phase != kernel.OddOdd {
 				continue // all phases are in one sum
 			}
-			v.square(&p.out, v.tiles.all[t0+t], phase, y, dump)
+			y.point(p.out[:], tileSide, a, v.scale(), &dump[0])
 			if j.add == nil {
 				v.set.StrideOutput(phase, &p.out, m, sm, c, nil, stream)
 				continue
 			}
-			v.square(&p.add, v.tiles.all[t0+t], phase, j.add[o0:], dump)
+			add.point(p.add[:], tileSide, a, v.scale(), &dump[0])
 			v.set.StrideOutput(phase, &p.out, m, sm, c, &p.add, false)
-		}
-	}
-}
-
-// square is the 4×4 results of a tile, or those of a phase; outside of the image
-// and of the tile it points at other.
-func (v *winoStride) square(p *[16]*float32, at strideTile, phase kernel.Phase, y, other []float32) {
-	k, y0, x0 := v.scale(), at.y, at.x
-	if v.back {
-		y0, x0 = 2*y0, 2*x0
-		if phase.OddRows() {
-			y0++
-		}
-		if phase.OddColumns() {
-			x0++
-		}
-	}
-	for i := range tileSide {
-		row := p[tileSide*i : tileSide*i+tileSide : tileSide*i+tileSide]
-		from := ((at.im*v.dh+y0+k*i)*v.dw + x0) * v.dc
-		inside := i < at.rows && y0+k*i < v.dh
-		for j := range row {
-			if inside && j < at.width && x0+k*j < v.dw {
-				row[j] = &y[from]
-			} else {
-				row[j] = &other[0]
-			}
-			from += k * v.dc
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 type winoStrideGrad struct {
 	*corr  // the forward convolution
 	set    *kernel.Set
-	tiles  *strideTiles
+	tiles  *tiles
 	chunks     // of tiles, of which V and D are stored
 	depth  int // tiles a sum
 	ins    int // input channels of a block
@@ -31,9 +31,9 @@ const (
 
 func newWinoStrideGrad(set *kernel.Set, c *corr, load bool) *winoStrideGrad {
 	c.panels, c.cols = panelsFor(set, c.co)
-	v := &winoStrideGrad{corr: c, set: set, tiles: newStrideTiles(c.n, c.oh, c.ow)}
+	v := &winoStrideGrad{corr: c, set: set, tiles: strideTiles(c.n, c.oh, c.ow)}
 	v.pixels = strideLoader{set: set, tiles: v.tiles, h: c.h, w: c.w, c: c.ci, load: load, zeros: make([]float32, max(c.ci, c.co))}
-	v.chunks = newChunks(len(v.tiles.all))
+	v.chunks = newChunks(v.tiles.count())
 	v.depth = min(gradDepth, v.chunk)
 	v.ins, v.outs = min(strideGradIn, c.ci), min(strideGradOut, c.co)
 	return v
@@ -79,26 +79,10 @@ func (v *winoStrideGrad) first(chunk, i int, x source, dy, temp, scratch []float
 	ds := temp[strideFreqs*in.sv:]
 	t0, n, at := v.few(chunk, i)
 	v.pixels.transform(temp[at*in.tv:], in, t0+at, n, x, scratch, p)
-	for t := at; t < at+n; t++ {
-		strideSquare(&p.out, v.tiles.all[t0+t], dy, v.pixels.zeros, v.oh, v.ow, v.co)
-		v.set.StrideGrad(ds[t*td:], sd, &p.out, v.co)
-	}
-}
-
-// strideSquare is the pixels of a tile, of images of h×w and c channels; outside
-// of the image and of the tile it points at other.
-func strideSquare(p *[16]*float32, at strideTile, y, other []float32, h, w, c int) {
-	for i := range tileSide {
-		row := p[tileSide*i : tileSide*i+tileSide : tileSide*i+tileSide]
-		from := ((at.im*h+at.y+i)*w + at.x) * c
-		for j := range row {
-			if i < at.rows && j < at.width && at.y+i < h && at.x+j < w {
-				row[j] = &y[from]
-			} else {
-				row[j] = &other[0]
-			}
-			from += c
-		}
+	grads := wholeImages(dy, v.oh, v.ow, v.co)
+	for t, a := range v.tiles.each(t0+at, n) {
+		grads.point(p.out[:], tileSide, a, 1, &v.pixels.zeros[0])
+		v.set.StrideGrad(ds[(at+t)*td:], sd, &p.out, v.co)
 	}
 }
 
@@ -121,10 +105,11 @@ func (v *winoStrideGrad) last(chunk, i int, temp []float32, to *gradTo, scratch 
 	panels := columns(v.panels, o0, no)
 	first, tiles := v.tilesOf(chunk)
 	for f := range strideFreqs {
-		from, n, p0, p1 := v.tiles.need(f, first, tiles)
+		from, n := v.tiles.need(f, first, tiles)
 		from -= first
+		p0, p1 := stridePhases(f)
 		rows, sum := int(p1-p0)*nc, sums[f*ss+int(p0)*nc*no:]
-		if n <= 0 {
+		if n == 0 {
 			if chunk == 0 {
 				clear(sum[:rows*no])
 			}
@@ -132,8 +117,9 @@ func (v *winoStrideGrad) last(chunk, i int, temp []float32, to *gradTo, scratch 
 		}
 		own.ahead.Reset()
 		if f+1 < strideFreqs {
-			if from, n, p0, p1 := v.tiles.need(f+1, first, tiles); n > 0 {
+			if from, n := v.tiles.need(f+1, first, tiles); n > 0 {
 				from -= first
+				p0, p1 := stridePhases(f + 1)
 				own.ahead.AddRows(vs[(f+1)*in.sv+from*in.tv+int(p0)*nc:], int(p1-p0)*nc, n, in.tv)
 				own.ahead.AddRows(ds[(f+1)*sd+from*td+o0:], no, n, td)
 				if chunk > 0 {

@@ -7,15 +7,16 @@ import (
 
 // winoGrad is the weight gradient of a 3×3 convolution by Winograd's
 // transforms: for each frequency a product Vᵀ·D whose depth is tiles, V the
-// transformed pixels and D the transformed dy, and one transform of the sums.
+// transformed pixels and D the transformed dy, and one transform of the sums. Of
+// a tile of three rows or columns, whose fourth of dy is 0, D is 0 at infinity.
 //
 // With few channels the tiles are cut into parts; each sums on its own, block by
 // block in cache, and the parts are added up in order. With many, whose sums
 // would not fit a cache, V and D of a chunk of tiles are stored, and a task is a
 // block of channels, over all of the chunk's tiles.
 type winoGrad struct {
-	*corr // the forward convolution
-	grid
+	*corr  // the forward convolution
+	tiles  *tiles
 	set    *kernel.Set
 	stored bool
 	block  int // tiles
@@ -39,10 +40,10 @@ const (
 
 func newWinoGrad(set *kernel.Set, c *corr, load bool) *winoGrad {
 	c.panels, c.cols = panelsFor(set, c.co)
-	v := &winoGrad{corr: c, grid: newGrid(c.n, c.h, c.w), set: set, zeros: make([]float32, max(c.ci, c.co))}
-	v.pixels = loader{set, v.grid, c.ci, load, v.zeros}
+	v := &winoGrad{corr: c, tiles: winogradTiles(c.n, c.h, c.w), set: set, zeros: make([]float32, max(c.ci, c.co))}
+	v.pixels = loader{set, v.tiles, c.ci, load, v.zeros}
 	if v.stored = c.ci*c.co >= gradStore; v.stored {
-		v.chunks = newChunks(v.tiles())
+		v.chunks = newChunks(v.tiles.count())
 		v.block = even(v.chunk, gradDepth)
 		v.ins, v.outs = gradSide, gradSide
 		if c.ci*c.co < storeU {
@@ -54,12 +55,12 @@ func newWinoGrad(set *kernel.Set, c *corr, load bool) *winoGrad {
 	if c.ci+c.co >= 256 {
 		n = 2 * gradBlock
 	}
-	v.block = even(v.tiles(), n)
+	v.block = v.tiles.inBands(even(v.tiles.count(), n))
 	v.parts = min(gradParts, v.blocks())
 	return v
 }
 
-func (v *winoGrad) blocks() int { return blocksOf(v.tiles(), v.block) }
+func (v *winoGrad) blocks() int { return blocksOf(v.tiles.count(), v.block) }
 
 // strides are the floats from tile to tile and from frequency to frequency, of
 // V and of D.
@@ -105,8 +106,9 @@ func (v *winoGrad) scratch() int {
 func (v *winoGrad) transform(vs, ds []float32, t0, n, k int, x source, dy, scratch []float32, p *pointers) {
 	tv, sv, td, sd := v.strides()
 	v.pixels.transform(vs[k*tv:], place{tv: tv, sv: sv, cb: v.ci}, t0, n, x, scratch, p)
-	for i := range n {
-		v.square(&p.out, t0+i, dy, v.co, &v.zeros[0])
+	grads := wholeImages(dy, v.h, v.w, v.co)
+	for i, a := range v.tiles.each(t0, n) {
+		grads.point(p.out[:], tileSide, a, 1, &v.zeros[0])
 		v.set.WinogradGrad(ds[(k+i)*td:], sd, &p.out, v.co)
 	}
 }
@@ -132,16 +134,24 @@ func (v *winoGrad) first(chunk, i int, x source, dy, temp, scratch []float32, ow
 	b0, b1 := v.blocks()*i/v.parts, v.blocks()*(i+1)/v.parts
 	for b := b0; b < b1; b++ {
 		t0 := b * v.block
-		n := min(v.block, v.tiles()-t0)
+		n := min(v.block, v.tiles.count()-t0)
 		v.transform(vs, ds, t0, n, 0, x, dy, scratch, own)
 		own.ahead.Reset()
 		if b+1 < b1 {
 			v.next(t0+n, x, dy, &own.ahead)
 		}
-		own.ahead.Over(freqs * steps(v.panels, v.ci, n))
+		own.ahead.Over(steps(v.panels, v.ci, v.tiles.products(t0, n)))
 		for f := range freqs {
+			from, n := v.tiles.need(f, t0, n)
+			if n == 0 {
+				if b == b0 {
+					clear(sums[f*ss:][:v.ci*v.co])
+				}
+				continue
+			}
+			from -= t0
 			for _, p := range v.panels {
-				p.multiply(v.ci, n, vs[f*sv:], 1, tv, ds[f*sd+p.col:], td, sums[f*ss+p.col:], v.co, b > b0, nil, &own.ahead)
+				p.multiply(v.ci, n, vs[f*sv+from*tv:], 1, tv, ds[f*sd+from*td+p.col:], td, sums[f*ss+p.col:], v.co, b > b0, nil, &own.ahead)
 			}
 		}
 	}
@@ -149,9 +159,10 @@ func (v *winoGrad) first(chunk, i int, x source, dy, temp, scratch []float32, ow
 
 // next adds the pixels and gradients of the block from tile t0 on.
 func (v *winoGrad) next(t0 int, x source, dy []float32, a *kernel.Ahead) {
-	lo, hi := v.grid.rows(t0, min(v.block, v.tiles()-t0))
-	a.Add(x.x[max(0, lo-1)*v.grid.w*v.ci : min(v.grid.n*v.grid.h, hi+1)*v.grid.w*v.ci])
-	a.Add(dy[lo*v.grid.w*v.co : hi*v.grid.w*v.co])
+	if lo, hi := v.tiles.rows(t0, min(v.block, v.tiles.count()-t0)); lo < hi {
+		a.Add(x.x[max(0, lo-1)*v.w*v.ci : min(v.n*v.h, hi+1)*v.w*v.ci])
+		a.Add(dy[lo*v.w*v.co : hi*v.w*v.co])
+	}
 }
 
 // lastTasks and last bring sums back and into the variable's order: of some
@@ -191,25 +202,36 @@ func (v *winoGrad) lastStored(chunk, i int, temp []float32, to *gradTo, scratch 
 	if v.count() > 1 {
 		sums = temp[freqs*(sv+sd+i*ss):][:freqs*ss]
 	}
-	_, tiles := v.tilesOf(chunk)
+	first, tiles := v.tilesOf(chunk)
 	panels := columns(v.panels, o0, no)
 	for f := range freqs {
+		from, n := v.tiles.need(f, first, tiles)
+		from -= first
+		if n == 0 {
+			if chunk == 0 {
+				clear(sums[f*ss:][:nc*no])
+			}
+			continue
+		}
 		own.ahead.Reset()
 		if f+1 < freqs {
-			own.ahead.AddRows(vs[(f+1)*sv+c0:], nc, tiles, tv)
-			own.ahead.AddRows(ds[(f+1)*sd+o0:], no, tiles, td)
-			if chunk > 0 {
-				own.ahead.Add(sums[(f+1)*ss:][:nc*no])
+			if from, n := v.tiles.need(f+1, first, tiles); n > 0 {
+				from -= first
+				own.ahead.AddRows(vs[(f+1)*sv+from*tv+c0:], nc, n, tv)
+				own.ahead.AddRows(ds[(f+1)*sd+from*td+o0:], no, n, td)
+				if chunk > 0 {
+					own.ahead.Add(sums[(f+1)*ss:][:nc*no])
+				}
 			}
 		}
 		if ends {
 			to.readsTransposed(v.corr, c0, nc, o0+no*f/freqs, o0+no*(f+1)/freqs, &own.ahead)
 		}
-		own.ahead.Over(steps(panels, nc, tiles))
-		for t0 := 0; t0 < tiles; t0 += v.block {
-			n := min(v.block, tiles-t0)
+		own.ahead.Over(steps(panels, nc, n))
+		for t0 := 0; t0 < n; t0 += v.block {
+			m, at := min(v.block, n-t0), from+t0
 			for _, p := range panels {
-				p.multiply(nc, n, vs[f*sv+t0*tv+c0:], 1, tv, ds[f*sd+t0*td+p.col:], td, sums[f*ss+p.col-o0:], no, chunk > 0 || t0 > 0, nil, &own.ahead)
+				p.multiply(nc, m, vs[f*sv+at*tv+c0:], 1, tv, ds[f*sd+at*td+p.col:], td, sums[f*ss+p.col-o0:], no, chunk > 0 || t0 > 0, nil, &own.ahead)
 			}
 		}
 	}
@@ -256,7 +278,7 @@ func (c *compiler) winoGradWeight(s *plan.Step, op plan.ConvGradWeight) work {
 	v := newWinoGrad(c.set, forward(op.Grad.Conv, s.In[0].Shape, op.Grad.Kernel, s.In[1].Shape), op.Load)
 	return work{
 		temps: []int{v.temp()}, scratch: v.scratch(), flops: v.flops(),
-		cost:  2 * float64(winogradCost(v.tiles(), v.tiles(), v.ci, v.co)),
+		cost:  2 * float64(winogradCost(v.tiles, 0, v.ci, v.co)),
 		build: func(temps [][]float32) func() { return c.chunked(s, op, v, temps[0]) },
 	}
 }

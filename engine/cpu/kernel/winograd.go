@@ -14,7 +14,9 @@ import "fmt"
 //
 //	dg = Gᵀ [ Σ (Bᵀ d B) ⊙ (A dy Aᵀ) ] G
 //
-// The polynomial's roots are 0, ±5/8, ±3/2 and infinity. Measured with 256
+// The polynomial's roots are 0, ±5/8, ±3/2 and infinity, the last number of each
+// row and column. The third row of the results, and all before it, take nothing of
+// infinity's, nor do the others of Bᵀ d B of the sixth row of pixels. Measured with 256
 // channels, their errors are a half (rms) and a fifth (largest) of those of the
 // usual 0, ±1, ±2; no other pair of simple fractions was better.
 
