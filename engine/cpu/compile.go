@@ -93,6 +93,12 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 			}
 		}
 	}
+	if !e.skips(skipBefore) {
+		plan.FuseBefore(l, c.byRows)
+		if works, err = c.describe(l); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.declare(p); err != nil {
 		return nil, err
 	}
@@ -123,7 +129,9 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 			}
 		}
 		for _, v := range s.In {
-			in.bytes += 4 * v.Shape.Size()
+			if !slices.Contains(s.Out, v) { // which it makes first
+				in.bytes += 4 * v.Shape.Size()
+			}
 		}
 		for _, v := range s.Out {
 			if v != nil {
@@ -362,9 +370,11 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 		return c.sgd(s, op), true
 
 	case plan.Conv:
-		return c.conv(s, op), true
+		return c.conv(s, op, nil), true
 	case plan.ConvGradInput:
-		return c.convGradInput(s, op), true
+		return c.convGradInput(s, op, nil), true
+	case plan.Before:
+		return c.before(s, op), true
 	case plan.ConvGradWeight:
 		return c.convGradWeight(s, op), true
 	case graph.MaxPool2D:
@@ -381,11 +391,11 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 	case plan.NormScale:
 		return c.normScale(s, op), true
 	case plan.NormApply:
-		return c.normApply(s, op), true
+		return c.byBlocks(s, c.normApply(s, op)), true
 	case plan.NormGradSums:
 		return c.normGradSums(s, op), true
 	case plan.NormGradApply:
-		return c.normGradApply(s, op), true
+		return c.byBlocks(s, c.normGradApply(s, op)), true
 	case graph.BatchNormInferenceGrad:
 		return c.normInferenceGrad(s, op), true
 

@@ -183,34 +183,40 @@ func newCorrelator(set *kernel.Set, f *corr, load, winograd bool) correlator {
 	return f
 }
 
-func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
-	x, w, y := s.In[0].Shape, s.In[1].Shape, s.Out[0].Shape
-	f := forward(op.Conv, x, w, y)
-	var part correlator
+// correlator chooses how to compute a convolution.
+func (c *compiler) correlator(s *plan.Step, op plan.Conv) correlator {
+	x, w := s.In[0].Shape, s.In[1].Shape
+	f := forward(op.Conv, x, w, s.Out[0].Shape)
 	if c.winoStems(op.Conv, x, w) {
-		part = newWinoStem(c.set, f)
-	} else if c.winoStrides(op.Conv, x, w) {
-		part = newWinoStride(c.set, f, false, op.Load)
-	} else if winograd := c.winograd(op.Conv, x, w); !winograd && !op.Load && f.unrolls() && c.winogradFew(op.Conv, x, w) {
-		part = newWinoFew(c.set, f)
-	} else {
-		part = c.halved(newCorrelator(c.set, f, op.Load, winograd))
+		return newWinoStem(c.set, f)
 	}
+	if c.winoStrides(op.Conv, x, w) {
+		return newWinoStride(c.set, f, false, op.Load)
+	}
+	winograd := c.winograd(op.Conv, x, w)
+	if !winograd && !op.Load && f.unrolls() && c.winogradFew(op.Conv, x, w) {
+		return newWinoFew(c.set, f)
+	}
+	return c.halved(newCorrelator(c.set, f, op.Load, winograd))
+}
+
+func (c *compiler) conv(s *plan.Step, op plan.Conv, before *rowWork) work {
+	parts := []correlator{c.correlator(s, op)}
 	in := s.In[2:]
 	if op.Load {
 		in = in[1:]
 	}
-	n := y[3]
+	n := s.Out[0].Shape[3]
 	if op.Stats {
-		return c.correlate(s, []correlator{part}, op.Load, nil, &after{part: 2 * n, twice: true, make: func(parts []float32, count int) afterwards {
+		return c.correlate(s, parts, op.Load, nil, before, &after{part: 2 * n, twice: true, make: func(parts []float32, count int) afterwards {
 			g := c.newStats(op.Of, c.f(s.Out[0]), in, s.Out[1:], parts[:2*n*count])
 			return afterwards{reads: func(region, *kernel.Ahead) {}, each: g.add, finish: g.finish}
 		}})
 	}
 	if !op.Apply {
-		return c.correlate(s, []correlator{part}, op.Load, nil, nil)
+		return c.correlate(s, parts, op.Load, nil, before, nil)
 	}
-	return c.correlate(s, []correlator{part}, op.Load, nil, &after{make: func([]float32, int) afterwards {
+	return c.correlate(s, parts, op.Load, nil, before, &after{make: func([]float32, int) afterwards {
 		a := c.newApply(op.Then, in)
 		out := c.f(s.Out[0])
 		return afterwards{reads: func(s region, to *kernel.Ahead) {
@@ -225,35 +231,80 @@ func (c *compiler) conv(s *plan.Step, op plan.Conv) work {
 	}})
 }
 
-func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput) work {
-	x, w, dy := op.Grad.Input, s.In[1].Shape, s.In[0].Shape
-	winograd := c.winograd(op.Grad.Conv, x, w)
-	var parts []correlator
-	if phases := backward(op.Grad.Conv, x, w, dy); phases[0].depthwise() {
-		parts = append(parts, newDepthwise(c.set, phases...))
-	} else if c.winoStrides(op.Grad.Conv, x, w) {
-		parts = append(parts, newWinoStride(c.set, phases[0], true, false))
-	} else {
-		for _, p := range phases {
-			parts = append(parts, newCorrelator(c.set, p, false, winograd))
-		}
-		if v, ok := parts[0].(*pointwise); ok && op.Add && v.fillRows(phases[1:]) {
-			parts = parts[:1]
-		}
-		for i, p := range parts {
-			parts[i] = c.halved(p)
-		}
+// gradCorrelators chooses how to compute a data gradient.
+func (c *compiler) gradCorrelators(s *plan.Step, op plan.ConvGradInput) (parts []correlator) {
+	x, w := op.Grad.Input, s.In[1].Shape
+	phases := backward(op.Grad.Conv, x, w, s.In[0].Shape)
+	if phases[0].depthwise() {
+		return []correlator{newDepthwise(c.set, phases...)}
 	}
+	if c.winoStrides(op.Grad.Conv, x, w) {
+		return []correlator{newWinoStride(c.set, phases[0], true, false)}
+	}
+	winograd := c.winograd(op.Grad.Conv, x, w)
+	for _, p := range phases {
+		parts = append(parts, newCorrelator(c.set, p, false, winograd))
+	}
+	if v, ok := parts[0].(*pointwise); ok && op.Add && v.fillRows(phases[1:]) {
+		parts = parts[:1]
+	}
+	for i, p := range parts {
+		parts[i] = c.halved(p)
+	}
+	return parts
+}
+
+// byRows says whether each task of a convolution, or of a data gradient, reads rows
+// of pixels that no other reads, all of them between them.
+func (c *compiler) byRows(s *plan.Step) bool {
+	var parts []correlator
+	switch op := s.Op.(type) {
+	case plan.Conv:
+		if op.Load {
+			return false
+		}
+		parts = []correlator{c.correlator(s, op)}
+	case plan.ConvGradInput:
+		parts = c.gradCorrelators(s, op)
+	}
+	if len(parts) != 1 {
+		return false
+	}
+	if v, ok := parts[0].(*strassen); ok {
+		return v.pointwise.byRows()
+	}
+	v, ok := parts[0].(*pointwise)
+	return ok && v.byRows()
+}
+
+// before is a convolution whose tasks first make what they read.
+func (c *compiler) before(s *plan.Step, op plan.Before) work {
+	first, then := op.Parts(s)
+	var rows rowWork
+	switch o := op.Make.(type) {
+	case plan.NormApply:
+		rows = c.normApply(first, o)
+	case plan.NormGradApply:
+		rows = c.normGradApply(first, o)
+	}
+	if o, ok := op.Then.(plan.Conv); ok {
+		return c.conv(then, o, &rows)
+	}
+	return c.convGradInput(then, op.Then.(plan.ConvGradInput), &rows)
+}
+
+func (c *compiler) convGradInput(s *plan.Step, op plan.ConvGradInput, before *rowWork) work {
+	parts := c.gradCorrelators(s, op)
 	in := s.In[2:]
 	var add *graph.Value
 	if op.Add {
 		add, in = in[0], in[1:]
 	}
 	if !op.Sums {
-		return c.correlate(s, parts, false, add, nil)
+		return c.correlate(s, parts, false, add, before, nil)
 	}
-	n := x[3]
-	return c.correlate(s, parts, false, add, &after{part: 2 * n, make: func(sums []float32, count int) afterwards {
+	n := op.Grad.Input[3]
+	return c.correlate(s, parts, false, add, before, &after{part: 2 * n, make: func(sums []float32, count int) afterwards {
 		g := c.newGradSums(op.Mask, in, s.Out[1], sums[:2*n*count])
 		out := c.f(s.Out[0])
 		return afterwards{
@@ -312,7 +363,7 @@ const joinedChannels = 128
 // after works on each task's results while they are in cache. The phases of a
 // strided data gradient interleave, and a few channels of each pixel are not
 // worth the calls: there it has a loop of its own.
-func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *graph.Value, then *after) work {
+func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *graph.Value, before *rowWork, then *after) work {
 	var k work
 	packs, tasks, packed, inputs := 0, 0, 0, 0
 	for _, p := range parts {
@@ -338,6 +389,14 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 	if then != nil {
 		k.temps = append(k.temps, then.part*count)
 	}
+	made0 := len(k.temps)
+	var rowsOf func(i int) (lo, hi int)
+	if before != nil {
+		k.temps = append(k.temps, before.temps...)
+		k.scratch = max(k.scratch, before.scratch)
+		rowsOf = parts[0].(interface{ rows(i int) (lo, hi int) }).rows
+	}
+	_, _, most, _ := channelBlocks(s.In[0].Shape)
 	pool := c.pool
 	split := func(t []float32) [][]float32 {
 		var each [][]float32
@@ -367,11 +426,11 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 	k.build = func(temps [][]float32) func() {
 		var jobs []job
 		first := job{x: c.source(s, load), w: c.f(s.In[1]), y: c.f(s.Out[0]), inputs: temps[1], again: joined, workers: pool.threads}
-		before := func() {}
+		begin := func() {}
 		if add != nil {
 			first.add = c.f(add)
 			if !transforms(parts[0]) {
-				before = c.copy(first.y, first.add)
+				begin = c.copy(first.y, first.add)
 				first.add = first.y
 			}
 		}
@@ -383,6 +442,10 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 		var end afterwards
 		if then != nil {
 			end = then.make(temps[2], count)
+		}
+		var made rowMaker
+		if before != nil {
+			made = before.build(temps[made0:])
 		}
 		input := func(worker, i int) { // only Winograd's, which has one part
 			parts[0].input(i, &jobs[0], pool.scratch[worker], &pool.pointers[worker])
@@ -415,10 +478,19 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 			if next >= 0 {
 				k, next := locate(next)
 				parts[k].reads(next, &jobs[k], &own.task)
+				if before != nil {
+					lo, hi := rowsOf(next)
+					made.reads(lo, hi, &own.task)
+				}
 			}
 			own.task.Over(depth[k])
 			own.ahead.Reset()
 			own.ahead.Then = &own.task
+			if before != nil {
+				for lo, hi := rowsOf(i); lo < hi; lo += most {
+					made.make(worker, lo, min(hi, lo+most))
+				}
+			}
 			p.run(i, &jobs[k], pool.scratch[worker], own)
 			own.ahead.Then = nil
 			if joined {
@@ -431,7 +503,10 @@ func (c *compiler) correlate(s *plan.Step, parts []correlator, load bool, add *g
 			end.each(i, own.regions)
 		}
 		return func() {
-			before()
+			begin()
+			if before != nil {
+				made.begin()
+			}
 			jobs[0].turn++ // of those with one part
 			pool.run(parts[0].inputTasks(), input)
 			if end.before != nil {

@@ -216,6 +216,7 @@ func TestPassesDoNotMatter(t *testing.T) {
 			{"without FuseAccumulate", cpu.Options{Threads: 2, Skip: []string{"FuseAccumulate"}}, 1e-3},
 			{"without FuseAfter", cpu.Options{Threads: 2, Skip: []string{"FuseAfter"}}, 1e-3},
 			{"without FuseBoth", cpu.Options{Threads: 2, Skip: []string{"FuseBoth"}}, 0},
+			{"without FuseBefore", cpu.Options{Threads: 2, Skip: []string{"FuseBefore"}}, 0},
 			{"without FuseUpdate", cpu.Options{Threads: 2, Skip: []string{"FuseUpdate"}}, 0},
 			{"without any", cpu.Options{Threads: 2, Skip: []string{cpu.SkipAll}}, 1e-3},
 		} {
@@ -476,5 +477,43 @@ func TestOptions(t *testing.T) {
 	}
 	if !slices.Contains(names, "generic") {
 		t.Error("no generic kernels")
+	}
+}
+
+// Convolutions that make what they read first, and data gradients: the same bits
+// as where it is made before, of norms, of those of a block and its shortcut, and
+// of their derivatives, with a mask and without.
+func TestFuseBefore(t *testing.T) {
+	p, in := trainingStep(t, model.Config{Arch: "resnet50", Exits: []int{2}, Width: 16, ImageHeight: 20, ImageWidth: 20, ImageChannels: 3}, 12)
+	c := optest.Case{Program: p, Variables: map[string]engine.Tensor{}, Runs: []map[string]engine.Tensor{in, in}}
+	for _, v := range p.Variables {
+		c.Variables[v.Name] = engine.InitialValue(v, 1)
+	}
+	for _, set := range kernel.Usable() {
+		x, err := newEngine(t, cpu.Options{Kernels: set.Name, Threads: 2}).Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined := map[string]int{}
+		for _, s := range x.(*cpu.Executable).Stats().Steps {
+			if s.Pass == "FuseBefore" {
+				joined[s.Kind]++
+			}
+		}
+		if joined["Conv"] < 2 || joined["ConvGradInput"] < 4 {
+			t.Errorf("%s: joined are %v", set.Name, joined)
+		}
+		want := state(t, cpu.Options{Kernels: set.Name, Threads: 1, Skip: []string{"FuseBefore"}}, c)
+		options := []cpu.Options{{}, {Memory: cpu.MemoryLeast}, {Memory: cpu.MemoryFast, NoReuse: true}, {NoOrder: true}}
+		if set.Name == "generic" || raceEnabled {
+			options = options[:1] // slow
+		}
+		for _, o := range options {
+			for _, threads := range []int{1, 3} {
+				o.Threads = threads
+				o.Kernels = set.Name
+				same(t, fmt.Sprintf("%+v", o), state(t, o, c), want, 0)
+			}
+		}
 	}
 }

@@ -38,7 +38,7 @@ type Options struct {
 	Memory string
 	Arena  int // bytes; 0: DefaultArena
 
-	Skip    []string // passes to leave out: of plan.Fusions, "Recompute", or SkipAll
+	Skip    []string // passes to leave out: of plan.Fusions, "Recompute", "FuseBefore", or SkipAll
 	NoOrder bool     // keep the program's order
 	NoReuse bool     // give every value memory of its own
 	Profile bool     // measure each step's time
@@ -56,7 +56,10 @@ const DefaultArena = 560e6
 // SkipAll, in Options.Skip, runs every operation by itself, and once.
 const SkipAll = "all"
 
-const skipRecompute = "Recompute"
+const (
+	skipRecompute = "Recompute"
+	skipBefore    = "FuseBefore"
+)
 
 // Engine implements engine.Engine. New makes one.
 type Engine struct {
@@ -96,7 +99,7 @@ func New(opt Options) (*Engine, error) {
 		return nil, fmt.Errorf("cpu: arena of %d bytes: must be at least 1, or 0 for %d", opt.Arena, int(DefaultArena))
 	}
 	for _, name := range opt.Skip {
-		if name != SkipAll && name != skipRecompute && !slices.ContainsFunc(plan.Fusions, func(f plan.Fusion) bool { return f.Name == name }) {
+		if name != SkipAll && name != skipRecompute && name != skipBefore && !slices.ContainsFunc(plan.Fusions, func(f plan.Fusion) bool { return f.Name == name }) {
 			return nil, fmt.Errorf("cpu: skip %q: no such pass", name)
 		}
 	}

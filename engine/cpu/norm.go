@@ -133,13 +133,51 @@ func (c *compiler) normScale(s *plan.Step, op plan.NormScale) work {
 }
 
 // normApply is batch norm's second pass.
-func (c *compiler) normApply(s *plan.Step, op plan.NormApply) work {
-	rows, n, block, _ := channelBlocks(s.In[0].Shape)
-	return plain(func() func() {
+func (c *compiler) normApply(s *plan.Step, op plan.NormApply) rowWork {
+	n := s.In[1].Shape[1]
+	return rowWork{build: func([][]float32) rowMaker {
 		x, y := c.f(s.In[0]), c.f(s.Out[0])
 		a := c.newApply(op, s.In[1:])
-		return c.blocks(rows, block, func(lo, hi int) { a.run(y[lo*n:hi*n], x[lo*n:hi*n], lo*n, hi-lo, 0, n) })
-	})
+		return rowMaker{
+			begin: func() {},
+			make:  func(_, lo, hi int) { a.run(y[lo*n:hi*n], x[lo*n:hi*n], lo*n, hi-lo, 0, n) },
+			reads: func(lo, hi int, to *kernel.Ahead) {
+				to.Add(x[lo*n : hi*n])
+				if op.Add {
+					to.Add(a.add[lo*n : hi*n])
+				}
+			},
+		}
+	}}
+}
+
+// rowWork is the work of a step whose results' rows come of its operands' same
+// rows.
+type rowWork struct {
+	temps   []int
+	scratch int
+	build   func(temps [][]float32) rowMaker
+}
+
+// rowMaker makes rows: begin comes first, then make for at most so many rows as
+// channelBlocks has in a block, from lo to hi. reads adds what those read.
+type rowMaker struct {
+	begin func()
+	make  func(worker, lo, hi int)
+	reads func(lo, hi int, to *kernel.Ahead)
+}
+
+// byBlocks is a step's work by itself.
+func (c *compiler) byBlocks(s *plan.Step, r rowWork) work {
+	rows, _, block, count := channelBlocks(s.In[0].Shape)
+	return work{temps: r.temps, scratch: r.scratch, build: func(temps [][]float32) func() {
+		m := r.build(temps)
+		body := func(worker, i int) { m.make(worker, i*block, min(rows, (i+1)*block)) }
+		return func() {
+			m.begin()
+			c.pool.run(count, body)
+		}
+	}}
 }
 
 // apply is relu(x·scale + shift + add), with what op wants of it.
@@ -284,14 +322,14 @@ func (c *compiler) normGradSums(s *plan.Step, op plan.NormGradSums) work {
 }
 
 // normGradApply is the second pass.
-func (c *compiler) normGradApply(s *plan.Step, op plan.NormGradApply) work {
-	rows, n, block, count := channelBlocks(s.In[0].Shape)
-	k := work{temps: []int{n, n, n}}
+func (c *compiler) normGradApply(s *plan.Step, op plan.NormGradApply) rowWork {
+	rows, n, block, _ := channelBlocks(s.In[0].Shape)
+	k := rowWork{temps: []int{n, n, n}}
 	if op.Mask == plan.ByInput {
 		k.scratch = block * n
 	}
 	pool, set := c.pool, c.set
-	k.build = func(temps [][]float32) func() {
+	k.build = func(temps [][]float32) rowMaker {
 		dy, x, weight, mean, variance, sums := c.f(s.In[0]), c.f(s.In[1]), c.f(s.In[2]), c.f(s.In[3]), c.f(s.In[4]), c.f(s.In[5])
 		dx, dweight, dbias := c.f(s.Out[0]), c.f(s.Out[1]), c.f(s.Out[2])
 		fy, fx, f1 := temps[0], temps[1], temps[2]
@@ -299,8 +337,7 @@ func (c *compiler) normGradApply(s *plan.Step, op plan.NormGradApply) work {
 		if op.Mask == plan.ByInput {
 			scale, shift = c.affine(s.In[6])
 		}
-		apply := func(worker, i int) {
-			lo, hi := i*block, min(rows, (i+1)*block)
+		apply := func(worker, lo, hi int) {
 			d, x := dy[lo*n:hi*n], x[lo*n:hi*n]
 			if scale != nil {
 				dz := pool.scratch[worker][:len(d)]
@@ -309,7 +346,7 @@ func (c *compiler) normGradApply(s *plan.Step, op plan.NormGradApply) work {
 			}
 			set.BNGrad(dx[lo*n:hi*n], d, x, fy, fx, f1, hi-lo, n)
 		}
-		return func() {
+		begin := func() {
 			for j := range n {
 				invStd := 1 / math.Sqrt(float64(variance[j])+op.Eps)
 				db, dw := float64(sums[j]), float64(sums[n+j])*invStd
@@ -319,8 +356,12 @@ func (c *compiler) normGradApply(s *plan.Step, op plan.NormGradApply) work {
 				b := -a * invStd * dw / float64(rows)
 				fy[j], fx[j], f1[j] = float32(a), float32(b), float32(-a*db/float64(rows)-b*float64(mean[j]))
 			}
-			pool.run(count, apply)
 		}
+		reads := func(lo, hi int, to *kernel.Ahead) {
+			to.Add(dy[lo*n : hi*n])
+			to.Add(x[lo*n : hi*n])
+		}
+		return rowMaker{begin, apply, reads}
 	}
 	return k
 }

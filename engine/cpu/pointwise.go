@@ -151,6 +151,15 @@ func (v *pointwise) task(i int) (m0, m int, panels []panel) {
 	return m0, min(v.block, v.m-m0), v.panels[n*cut/v.cuts*v.unit : n*(cut+1)/v.cuts*v.unit]
 }
 
+// byRows says whether a task reads rows of pixels that no other does.
+func (v *pointwise) byRows() bool { return v.stride == 1 && v.step == 1 && v.cuts == 1 }
+
+// rows is the rows of pixels of a task then.
+func (v *pointwise) rows(i int) (lo, hi int) {
+	m0, m, _ := v.task(i)
+	return m0, m0 + m
+}
+
 func (v *pointwise) regions(i int, to []region) []region { return append(to, v.region(i)) }
 
 func (v *pointwise) region(i int) region {

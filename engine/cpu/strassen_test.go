@@ -126,7 +126,7 @@ func TestStrassenFusions(t *testing.T) {
 		opt := cpu.Options{Threads: 2, Conv: "winograd"}
 		want := state(t, opt, c)
 		for pass, tolerance := range map[string]float64{
-			"FuseNorm": 0, "FuseLoad": 0, "FuseUpdate": 0, "Recompute": 0,
+			"FuseNorm": 0, "FuseLoad": 0, "FuseUpdate": 0, "Recompute": 0, "FuseBefore": 0,
 			"FuseMask": 1e-3, "FuseAccumulate": 1e-3, "FuseAfter": 1e-3, cpu.SkipAll: 1e-3,
 		} {
 			opt.Skip = []string{pass}

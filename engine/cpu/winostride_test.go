@@ -140,7 +140,7 @@ func TestStrideResNets(t *testing.T) {
 		}
 		want := state(t, cpu.Options{Threads: 2, Conv: "winograd"}, c)
 		same(t, arch+", 3 threads", state(t, cpu.Options{Threads: 3, Conv: "winograd"}, c), want, 0)
-		for _, pass := range []string{"FuseNorm", "FuseLoad", "FuseUpdate", "Recompute"} {
+		for _, pass := range []string{"FuseNorm", "FuseLoad", "FuseUpdate", "Recompute", "FuseBefore"} {
 			got := state(t, cpu.Options{Threads: 2, Conv: "winograd", Skip: []string{pass}}, c)
 			same(t, arch+" without "+pass, got, want, 0)
 		}

@@ -35,6 +35,13 @@ func inPlace(s *Step) []pair {
 		return []pair{{1, 0}}
 	case NormGradApply:
 		return []pair{{0, 0}, {0, 1}}
+	case Before:
+		first, then := o.Parts(s)
+		pairs := inPlace(then)
+		for _, p := range inPlace(first) {
+			pairs = append(pairs, pair{p.out + o.Out, p.in + o.In})
+		}
+		return pairs
 	case ConvGradInput:
 		if o.Add {
 			return []pair{{0, 2}}

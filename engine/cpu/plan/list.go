@@ -19,7 +19,11 @@ type Step struct {
 
 // Kind is the operation's name, such as "Conv2D".
 func (s *Step) Kind() string {
-	k := fmt.Sprintf("%T", s.Op)
+	op := s.Op
+	if b, ok := op.(Before); ok {
+		op = b.Then
+	}
+	k := fmt.Sprintf("%T", op)
 	return k[strings.LastIndexByte(k, '.')+1:]
 }
 
