@@ -378,9 +378,13 @@ func (c *compiler) emit(s *plan.Step) (work, bool) {
 	case plan.ConvGradWeight:
 		return c.convGradWeight(s, op), true
 	case graph.MaxPool2D:
-		return c.maxPool(s, op), true
+		return c.maxPool(s, op, false), true
+	case plan.MaxPool2D:
+		return c.maxPool(s, op.Pool, true), true
 	case graph.MaxPool2DGrad:
-		return c.maxPoolGrad(s, op), true
+		return c.maxPoolGrad(s, op.Pool, false), true
+	case plan.MaxPool2DGrad:
+		return c.maxPoolGrad(s, op.Pool, true), true
 	case graph.GlobalAvgPool:
 		return c.avgPool(s), true
 	case graph.GlobalAvgPoolGrad:

@@ -57,16 +57,25 @@ func BenchmarkMaxPool(b *testing.B) {
 	for _, z := range []struct {
 		n, size, c int
 		pool       graph.MaxPool2D
+		norm       bool // relu(norm(x)) is pooled
 	}{
-		{8, 112, 64, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}}, // ResNet-50's
-		{1, 112, 64, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}},
-		{64, 32, 64, graph.MaxPool2D{Size: 2, Stride: 2}},
-		{64, 32, 8, graph.MaxPool2D{Size: 2, Stride: 2}},
+		{8, 112, 64, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}, false}, // ResNet-50's
+		{8, 112, 64, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}, true},
+		{1, 112, 64, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}, true},
+		{64, 32, 64, graph.MaxPool2D{Size: 2, Stride: 2}, false},
+		{64, 32, 64, graph.MaxPool2D{Size: 2, Stride: 2}, true},
+		{64, 32, 8, graph.MaxPool2D{Size: 2, Stride: 2}, true},
 	} {
-		b.Run(fmt.Sprintf("%dx%d²x%d/%d.%d", z.n, z.size, z.c, z.pool.Size, z.pool.Stride), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%dx%d²x%d/%d.%d/norm=%t", z.n, z.size, z.c, z.pool.Size, z.pool.Stride, z.norm), func(b *testing.B) {
 			g := graph.New()
 			in := g.Input("x", graph.Float, z.n, z.size, z.size, z.c)
 			x := awake(g, in)
+			if z.norm {
+				v := func(name string) *graph.Value {
+					return g.Variable(graph.Variable{Name: name, Type: graph.Type{Shape: graph.Shape{z.c}}})
+				}
+				x = g.ReLU("relu", g.BatchNorm2D("norm", x, graph.BatchNormVars{Weight: v("w"), Bias: v("b"), Mean: v("m"), Var: v("v")}, 1e-5, 0.1, false))
+			}
 			y := g.MaxPool2D("pool", x, z.pool)
 			dy := g.Input("dy", graph.Float, y.Shape...)
 			g.Output("y", y)

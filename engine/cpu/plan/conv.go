@@ -87,46 +87,6 @@ func FuseAccumulate(l *List) {
 	})
 }
 
-// FuseLoad lets convolutions and their weight gradients normalise as they read,
-// where nothing else wants relu(norm(x)): it is never stored.
-func FuseLoad(l *List) {
-	l.each(func(s *Step) {
-		if s.Op != (NormApply{ReLU: true}) || l.kept[s.Out[0]] {
-			return
-		}
-		y := s.Out[0]
-		for _, u := range l.users[y] {
-			var op graph.Conv2D
-			switch o := u.Op.(type) {
-			case Conv:
-				op = o.Conv
-			case ConvGradWeight:
-				op = o.Grad.Conv
-			default:
-				return
-			}
-			if op.Groups != 1 || u.In[0] != y || u.In[1] == y {
-				return
-			}
-		}
-		for _, u := range append([]*Step(nil), l.users[y]...) {
-			f := *u
-			f.In = append([]*graph.Value{s.In[0], u.In[1], s.In[1]}, u.In[2:]...)
-			f.Pass = "FuseLoad"
-			switch o := u.Op.(type) {
-			case Conv:
-				o.Load = true
-				f.Op = o
-			case ConvGradWeight:
-				o.Load = true
-				f.Op = o
-			}
-			l.fuse(&f, u)
-		}
-		l.remove(s)
-	})
-}
-
 // convBefore is the convolution that computes the first operand of s, if it can
 // work on that for s as well: nothing follows it yet, and no other operand of s
 // depends on it.

@@ -83,6 +83,51 @@ func TestFuseBoth(t *testing.T) {
 	}
 }
 
+// Pooling and its derivative normalise what they read, unless that is wanted
+// besides.
+func TestFuseLoadPooling(t *testing.T) {
+	for _, z := range []struct {
+		kept bool
+		want int // norms that are applied
+	}{{false, 0}, {true, 1}} {
+		g := graph.New()
+		x := g.Input("x", graph.Float, 2, 8, 8, 3)
+		v := graph.BatchNormVars{Weight: vector(g, "w", 3), Bias: vector(g, "b", 3), Mean: vector(g, "m", 3), Var: vector(g, "v", 3)}
+		y := g.ReLU("relu", g.BatchNorm2D("norm", x, v, 1e-5, 0.1, true))
+		if z.kept {
+			g.Output("y", y)
+		}
+		pooled := g.GlobalAvgPool("average", g.MaxPool2D("pool", y, graph.MaxPool2D{Size: 3, Stride: 2, Pad: 1}))
+		loss := g.CrossEntropy("loss", pooled, g.Input("labels", graph.Int, 2))
+		g.Output("dx", g.Gradients(loss, []*graph.Value{x})[0])
+		_, l := build(t, g)
+		Split(l)
+		FuseNorm(l)
+		FuseMask(l)
+		FuseLoad(l)
+		Order(l, true)
+		inOrder(t, l)
+		applied := 0
+		for _, s := range l.Steps {
+			var loads bool
+			switch s.Op.(type) {
+			case NormApply:
+				applied++
+			case MaxPool2D:
+				loads = len(s.In) == 2
+			case MaxPool2DGrad:
+				loads = len(s.In) == 3
+			}
+			if fused := s.Pass == "FuseLoad"; fused != loads || fused && s.In[0] != x {
+				t.Errorf("kept %t: step %s (%s) of pass %s has %d operands", z.kept, s.Name, s.Kind(), s.Pass, len(s.In))
+			}
+		}
+		if applied != z.want {
+			t.Errorf("kept %t: %d norms are applied, want %d", z.kept, applied, z.want)
+		}
+	}
+}
+
 // inOrder checks that operands come before their users.
 func inOrder(t *testing.T, l *List) {
 	t.Helper()
