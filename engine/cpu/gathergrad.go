@@ -124,12 +124,17 @@ func (v *gatherGrad) run(i, next int, x source, dy, sums []float32, to *gradTo, 
 		m0 := b * v.depth
 		m := min(v.depth, v.m-m0)
 		transposeRows(v.set, as, lda, dy[m0*v.co+o0:], v.co, m, no)
-		p := v.from(m0)
-		for r := range m {
-			row := bs[r*ldb:][:s.cols]
-			v.under(row, x, s, &p)
-			clear(row[columns:])
-			p.next()
+		under, ldu := bs, ldb
+		if v.single() && v.stride == 1 && x.scale == nil && s.cols == columns {
+			under, ldu = x.x[m0*v.c+s.c0:], v.c // as it lies
+		} else {
+			p := v.from(m0)
+			for r := range m {
+				row := bs[r*ldb:][:s.cols]
+				v.under(row, x, s, &p)
+				clear(row[columns:])
+				p.next()
+			}
 		}
 		own.ahead.Reset()
 		if b+1 < b1 {
@@ -145,7 +150,7 @@ func (v *gatherGrad) run(i, next int, x source, dy, sums []float32, to *gradTo, 
 		}
 		own.ahead.Over(steps(s.panels, no, m))
 		for _, p := range s.panels {
-			p.tile.Columns(no, m, as, lda, 1, bs[p.col:], ldb, block[p.col:], ldb, b > b0, p.tile.NR, nil, &own.ahead)
+			p.tile.Columns(no, m, as, lda, 1, under[p.col:], ldu, block[p.col:], ldb, b > b0, p.tile.NR, nil, &own.ahead)
 		}
 	}
 	for o := range no {

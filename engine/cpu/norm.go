@@ -38,6 +38,7 @@ func (c *compiler) normStats(s *plan.Step, op plan.NormStats) work {
 // order, in float64 (Chan et al.), so that no precision is lost to a large mean.
 type stats struct {
 	set            *kernel.Set
+	pool           *pool
 	eps            float64
 	n              int
 	x              []float32
@@ -55,7 +56,7 @@ type cover struct{ c0, c1, pixels int }
 // newStats is for operands weight and bias and results mean, var and affine.
 func (c *compiler) newStats(op plan.NormStats, x []float32, in, out []*graph.Value, parts []float32) *stats {
 	n := in[0].Shape[0]
-	g := &stats{set: c.set, eps: op.Eps, n: n, x: x, weight: c.f(in[0]), bias: c.f(in[1]), mean: c.f(out[0]), variance: c.f(out[1]),
+	g := &stats{set: c.set, pool: c.pool, eps: op.Eps, n: n, x: x, weight: c.f(in[0]), bias: c.f(in[1]), mean: c.f(out[0]), variance: c.f(out[1]),
 		parts: parts, covers: make([]cover, len(parts)/(2*n)), sum: make([]float64, 2*n)}
 	g.scale, g.shift = c.affine(out[2])
 	return g
@@ -81,30 +82,43 @@ func (g *stats) add(part int, of []region) {
 
 func (g *stats) finish() {
 	rows := float64(len(g.x) / g.n)
-	clear(g.sum)
-	mean, sq := g.sum[:g.n], g.sum[g.n:]
-	for i, s := range g.covers {
-		w := float64(s.pixels)
-		for j, m := range g.parts[i*2*g.n:][s.c0:s.c1] {
-			mean[s.c0+j] += w * float64(m)
+	g.pool.channels(g.n, len(g.covers), func(c0, c1 int) {
+		mean, sq := g.sum[:g.n], g.sum[g.n:]
+		clear(mean[c0:c1])
+		clear(sq[c0:c1])
+		for i, s := range g.covers {
+			w, p := float64(s.pixels), g.parts[i*2*g.n:]
+			for j := max(c0, s.c0); j < min(c1, s.c1); j++ {
+				mean[j] += w * float64(p[j])
+			}
 		}
-	}
-	for j := range mean {
-		mean[j] /= rows
-	}
-	for i, s := range g.covers {
-		w := float64(s.pixels)
-		p := g.parts[i*2*g.n:][:2*g.n]
-		for j := s.c0; j < s.c1; j++ {
-			d := float64(p[j]) - mean[j]
-			sq[j] += float64(p[g.n+j]) + w*d*d
+		for j := c0; j < c1; j++ {
+			mean[j] /= rows
 		}
+		for i, s := range g.covers {
+			w, p := float64(s.pixels), g.parts[i*2*g.n:]
+			for j := max(c0, s.c0); j < min(c1, s.c1); j++ {
+				d := float64(p[j]) - mean[j]
+				sq[j] += float64(p[g.n+j]) + w*d*d
+			}
+		}
+		for j := c0; j < c1; j++ {
+			v := sq[j] / rows
+			g.mean[j], g.variance[j] = float32(mean[j]), float32(v)
+			g.scale[j], g.shift[j] = normScaleShift(g.weight[j], g.bias[j], mean[j], v, g.eps)
+		}
+	})
+}
+
+// channels calls f for all of n channels, at once or, where there are many parts to
+// merge, for some of them on each thread.
+func (p *pool) channels(n, parts int, f func(c0, c1 int)) {
+	const few, each = 1 << 13, 64
+	if n*parts < few {
+		f(0, n)
+		return
 	}
-	for j := range mean {
-		v := sq[j] / rows
-		g.mean[j], g.variance[j] = float32(mean[j]), float32(v)
-		g.scale[j], g.shift[j] = normScaleShift(g.weight[j], g.bias[j], mean[j], v, g.eps)
-	}
+	p.run(blocksOf(n, each), func(_, i int) { f(i*each, min(n, (i+1)*each)) })
 }
 
 // affine is the factors and the summands of a norm (plan.NormStats).
@@ -277,15 +291,18 @@ func (g *gradSums) add(part int, dz, dy []float32, at, rows, c0, c1 int) {
 
 // finish adds the parts up, in order.
 func (g *gradSums) finish() {
-	clear(g.total)
-	for at := 0; at < len(g.parts); at += 2 * g.n {
-		for j, v := range g.parts[at:][:2*g.n] {
-			g.total[j] += float64(v)
+	g.c.pool.channels(2*g.n, len(g.parts)/(2*g.n), func(c0, c1 int) {
+		total := g.total[c0:c1]
+		clear(total)
+		for at := 0; at < len(g.parts); at += 2 * g.n {
+			for j, v := range g.parts[at+c0 : at+c1] {
+				total[j] += float64(v)
+			}
 		}
-	}
-	for j, v := range g.total {
-		g.sums[j] = float32(v)
-	}
+		for j, v := range total {
+			g.sums[c0+j] = float32(v)
+		}
+	})
 }
 
 // normGradSums is the first pass of batch norm's derivative: dy is masked block
