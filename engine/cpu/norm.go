@@ -38,7 +38,6 @@ func (c *compiler) normStats(s *plan.Step, op plan.NormStats) work {
 // order, in float64 (Chan et al.), so that no precision is lost to a large mean.
 type stats struct {
 	set            *kernel.Set
-	pool           *pool
 	eps            float64
 	n              int
 	x              []float32
@@ -48,6 +47,7 @@ type stats struct {
 	parts          []float32 // of n means and n sums of squares
 	covers         []cover   // the parts'
 	sum            []float64
+	finish         func()
 }
 
 // cover is the channels of a part and how many pixels it has.
@@ -56,9 +56,10 @@ type cover struct{ c0, c1, pixels int }
 // newStats is for operands weight and bias and results mean, var and affine.
 func (c *compiler) newStats(op plan.NormStats, x []float32, in, out []*graph.Value, parts []float32) *stats {
 	n := in[0].Shape[0]
-	g := &stats{set: c.set, pool: c.pool, eps: op.Eps, n: n, x: x, weight: c.f(in[0]), bias: c.f(in[1]), mean: c.f(out[0]), variance: c.f(out[1]),
+	g := &stats{set: c.set, eps: op.Eps, n: n, x: x, weight: c.f(in[0]), bias: c.f(in[1]), mean: c.f(out[0]), variance: c.f(out[1]),
 		parts: parts, covers: make([]cover, len(parts)/(2*n)), sum: make([]float64, 2*n)}
 	g.scale, g.shift = c.affine(out[2])
+	g.finish = c.merged(n, len(g.covers), g.merge)
 	return g
 }
 
@@ -80,45 +81,44 @@ func (g *stats) add(part int, of []region) {
 	g.covers[part] = cover{c0, c1, pixels}
 }
 
-func (g *stats) finish() {
+// merge merges the parts of channels c0 to c1.
+func (g *stats) merge(c0, c1 int) {
 	rows := float64(len(g.x) / g.n)
-	g.pool.channels(g.n, len(g.covers), func(c0, c1 int) {
-		mean, sq := g.sum[:g.n], g.sum[g.n:]
-		clear(mean[c0:c1])
-		clear(sq[c0:c1])
-		for i, s := range g.covers {
-			w, p := float64(s.pixels), g.parts[i*2*g.n:]
-			for j := max(c0, s.c0); j < min(c1, s.c1); j++ {
-				mean[j] += w * float64(p[j])
-			}
+	mean, sq := g.sum[:g.n], g.sum[g.n:]
+	clear(mean[c0:c1])
+	clear(sq[c0:c1])
+	for i, s := range g.covers {
+		w, p := float64(s.pixels), g.parts[i*2*g.n:]
+		for j := max(c0, s.c0); j < min(c1, s.c1); j++ {
+			mean[j] += w * float64(p[j])
 		}
-		for j := c0; j < c1; j++ {
-			mean[j] /= rows
+	}
+	for j := c0; j < c1; j++ {
+		mean[j] /= rows
+	}
+	for i, s := range g.covers {
+		w, p := float64(s.pixels), g.parts[i*2*g.n:]
+		for j := max(c0, s.c0); j < min(c1, s.c1); j++ {
+			d := float64(p[j]) - mean[j]
+			sq[j] += float64(p[g.n+j]) + w*d*d
 		}
-		for i, s := range g.covers {
-			w, p := float64(s.pixels), g.parts[i*2*g.n:]
-			for j := max(c0, s.c0); j < min(c1, s.c1); j++ {
-				d := float64(p[j]) - mean[j]
-				sq[j] += float64(p[g.n+j]) + w*d*d
-			}
-		}
-		for j := c0; j < c1; j++ {
-			v := sq[j] / rows
-			g.mean[j], g.variance[j] = float32(mean[j]), float32(v)
-			g.scale[j], g.shift[j] = normScaleShift(g.weight[j], g.bias[j], mean[j], v, g.eps)
-		}
-	})
+	}
+	for j := c0; j < c1; j++ {
+		v := sq[j] / rows
+		g.mean[j], g.variance[j] = float32(mean[j]), float32(v)
+		g.scale[j], g.shift[j] = normScaleShift(g.weight[j], g.bias[j], mean[j], v, g.eps)
+	}
 }
 
-// channels calls f for all of n channels, at once or, where there are many parts to
-// merge, for some of them on each thread.
-func (p *pool) channels(n, parts int, f func(c0, c1 int)) {
+// merged calls merge for all of n channels, at once or, where there are many parts,
+// for some of them on each thread.
+func (c *compiler) merged(n, parts int, merge func(c0, c1 int)) (finish func()) {
 	const few, each = 1 << 13, 64
 	if n*parts < few {
-		f(0, n)
-		return
+		return func() { merge(0, n) }
 	}
-	p.run(blocksOf(n, each), func(_, i int) { f(i*each, min(n, (i+1)*each)) })
+	body := func(_, i int) { merge(i*each, min(n, (i+1)*each)) }
+	return func() { c.pool.run(blocksOf(n, each), body) }
 }
 
 // affine is the factors and the summands of a norm (plan.NormStats).
@@ -257,6 +257,7 @@ type gradSums struct {
 	parts        []float32 // of 2·n
 	total        []float64
 	sums         []float32
+	finish       func()
 }
 
 // newGradSums is for operands x, mean and what mask needs, for so many parts.
@@ -269,6 +270,7 @@ func (c *compiler) newGradSums(mask plan.Mask, in []*graph.Value, sums *graph.Va
 	case plan.ByInput:
 		g.scale, g.shift = c.affine(in[2])
 	}
+	g.finish = c.merged(2*n, len(parts)/(2*n), g.merge)
 	return g
 }
 
@@ -289,20 +291,18 @@ func (g *gradSums) add(part int, dz, dy []float32, at, rows, c0, c1 int) {
 	set.ColDot2(p[c0:c1], p[g.n+c0:g.n+c1], dy, x, g.mean[c0:], rows, n)
 }
 
-// finish adds the parts up, in order.
-func (g *gradSums) finish() {
-	g.c.pool.channels(2*g.n, len(g.parts)/(2*g.n), func(c0, c1 int) {
-		total := g.total[c0:c1]
-		clear(total)
-		for at := 0; at < len(g.parts); at += 2 * g.n {
-			for j, v := range g.parts[at+c0 : at+c1] {
-				total[j] += float64(v)
-			}
+// merge adds the parts' numbers c0 to c1 up, in order.
+func (g *gradSums) merge(c0, c1 int) {
+	total := g.total[c0:c1]
+	clear(total)
+	for at := 0; at < len(g.parts); at += 2 * g.n {
+		for j, v := range g.parts[at+c0 : at+c1] {
+			total[j] += float64(v)
 		}
-		for j, v := range total {
-			g.sums[c0+j] = float32(v)
-		}
-	})
+	}
+	for j, v := range total {
+		g.sums[c0+j] = float32(v)
+	}
 }
 
 // normGradSums is the first pass of batch norm's derivative: dy is masked block

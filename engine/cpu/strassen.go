@@ -66,7 +66,7 @@ func (v *strassen) packedLen() int { return v.packTasks() * strassenParts * v.ma
 func (v *strassen) packTasks() int { return len(v.panels) / 2 * v.pieces() }
 
 // pack makes the matrices of a pair of panels and a piece of the depth.
-func (v *strassen) pack(i int, packed, w, scratch []float32) {
+func (v *strassen) pack(i int, packed, w, b12 []float32) {
 	pair, l0 := i/v.pieces(), i%v.pieces()*v.kc
 	n, depth := v.matrix(), v.kc/2
 	part := func(k int) []float32 { return packed[(i*strassenParts+k)*n:][:n] }
@@ -74,17 +74,17 @@ func (v *strassen) pack(i int, packed, w, scratch []float32) {
 		p := v.panels[2*pair+panel]
 		packPanel(v.set, dst, p, depth, w[l*v.in+p.col*v.out+v.tap[0]:], v.in, v.out)
 	}
-	b12 := scratch[:n]
-	get(part(strassenB11), 0, l0)
-	get(part(strassenB21), 0, l0+depth)
-	get(b12, 1, l0)
-	get(part(strassenB22), 1, l0+depth)
 	b11, b21, b22 := part(strassenB11), part(strassenB21), part(strassenB22)
 	t1, t2, t3, t4 := part(strassenT1), part(strassenT2), part(strassenT3), part(strassenT4)
-	v.set.SubRows(t1, n, b12, n, b11, n, 1, n)
-	v.set.SubRows(t2, n, b22, n, t1, n, 1, n)
-	v.set.SubRows(t3, n, b22, n, b12, n, 1, n)
-	v.set.SubRows(t4, n, b21, n, t2, n, 1, n)
+	get(b11, 0, l0)
+	get(b21, 0, l0+depth)
+	get(b12, 1, l0)
+	get(b22, 1, l0+depth)
+	sub := func(dst, a, b []float32) { v.set.SubRows(dst, n, a, n, b, n, 1, n) }
+	sub(t1, b12, b11)
+	sub(t2, b22, t1)
+	sub(t3, b22, b12)
+	sub(t4, b21, t2)
 }
 
 func (v *strassen) scratch() int {
