@@ -67,7 +67,7 @@ func printMeasured(cmd *cobra.Command, results any, asJSON bool, explanation, wo
 }
 
 func convFlag(f *pflag.FlagSet, conv *string) {
-	f.StringVar(conv, "conv", *conv, `convolutions: "direct", never by Winograd's transforms; "winograd", wherever possible; empty: whichever is quicker`)
+	f.StringVar(conv, "conv", *conv, `convolutions: "direct", by their definition; "winograd", by Winograd's transforms and Strassen's products wherever possible; empty: whichever is quicker`)
 }
 
 func checkConv(conv string) error {

@@ -22,6 +22,7 @@ type compiler struct {
 	floats map[*graph.Value][]float32
 	ints   map[*graph.Value][]int32
 	frozen bool // the program changes no variable
+	mixes  bool // the program has batch norms that mix images
 }
 
 // work is what a step needs and how to make it run. It is described first, then
@@ -79,7 +80,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		}
 	}
 	plan.Order(l, !e.opt.NoOrder)
-	c := &compiler{e, e.set, e.pool, l, map[*graph.Value][]float32{}, map[*graph.Value][]int32{}, len(p.Updates) == 0}
+	c := &compiler{e, e.set, e.pool, l, map[*graph.Value][]float32{}, map[*graph.Value][]int32{}, len(p.Updates) == 0, l.Mixes()}
 	works, err := c.describe(l)
 	if err != nil {
 		return nil, err
@@ -94,9 +95,14 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		}
 	}
 	if !e.skips(skipBefore) {
-		plan.FuseBefore(l, c.byRows)
-		if works, err = c.describe(l); err != nil {
+		m := *l
+		plan.FuseBefore(&m, c.byRows)
+		joined, err := c.describe(&m)
+		if err != nil {
 			return nil, err
+		}
+		if c.assign(p, &m, joined).total <= max(c.assign(p, l, works).total, c.spare()) {
+			l, c.list, works = &m, &m, joined
 		}
 	}
 	if err := e.declare(p); err != nil {
@@ -177,6 +183,17 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	return x, nil
 }
 
+// spare is the floats that a program may take for speed alone.
+func (c *compiler) spare() int {
+	switch c.opt.Memory {
+	case MemoryFast:
+		return math.MaxInt
+	case MemoryLeast:
+		return 0
+	}
+	return cmp.Or(c.opt.Arena, DefaultArena) / 4
+}
+
 // repeated is the most that may be repeated by itself, as a share of the products.
 const repeated = 0.0975
 
@@ -205,7 +222,7 @@ func (c *compiler) recompute(p *graph.Program, l *plan.List, works []work) *plan
 		}
 	}
 	work := func(s *plan.Step) float64 { return cmp.Or(price[s], math.Inf(1)) }
-	return plan.Fit(l, cmp.Or(c.opt.Arena, DefaultArena)/4, work, products*repeated, size)
+	return plan.Fit(l, c.spare(), work, products*repeated, size)
 }
 
 // describe is the work of every step of a list.

@@ -255,7 +255,8 @@ func (c *compiler) gradCorrelators(s *plan.Step, op plan.ConvGradInput) (parts [
 }
 
 // byRows says whether each task of a convolution, or of a data gradient, reads rows
-// of pixels that no other reads, all of them between them.
+// of pixels that no other reads, all of them between them. It looks at the ways that
+// conv and convGradInput will choose for the same step.
 func (c *compiler) byRows(s *plan.Step) bool {
 	var parts []correlator
 	switch op := s.Op.(type) {

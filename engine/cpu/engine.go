@@ -26,13 +26,14 @@ type Options struct {
 	Kernels string // name of a kernel set; "": the best this machine can run
 
 	// Conv is how convolutions are computed: "" chooses for each, "direct"
-	// never takes Winograd's transforms, "winograd" wherever they are possible.
+	// takes their definition, "winograd" takes Winograd's transforms and Strassen's
+	// products in his form wherever they are possible.
 	Conv string
 
 	// Memory is what to do for less of it. All choices apply norms a second time
 	// in the backward pass instead of keeping their results, a pass over memory
 	// each. "" repeats convolutions as well where a program's values take more
-	// than Arena, the cheapest for what they free first, for an eighth of what its
+	// than Arena, the cheapest for what they free first, for a tenth of what its
 	// products cost at most; MemoryLeast wherever it makes the arena smaller;
 	// MemoryFast never. The bits don't depend on it.
 	Memory string

@@ -126,7 +126,7 @@ func (v *gatherGrad) run(i, next int, x source, dy, sums []float32, to *gradTo, 
 		transposeRows(v.set, as, lda, dy[m0*v.co+o0:], v.co, m, no)
 		under, ldu := bs, ldb
 		if v.single() && v.stride == 1 && x.scale == nil && s.cols == columns {
-			under, ldu = x.x[m0*v.c+s.c0:], v.c // as it lies
+			under, ldu = x.x[m0*v.c+s.c0:], v.c // as it lies, where a tile's fetches of a cold B miss
 		} else {
 			p := v.from(m0)
 			for r := range m {

@@ -13,8 +13,8 @@ package cpu
 //
 // Most of the sums of products are made by the kernels, which add to what is there.
 // What comes of one position depends, in its last bits, on the one it is paired
-// with, and all of it where that is not finite: only for trainings, whose batch
-// norms do the same.
+// with, and all of it where that is not finite: only for programs whose batch norms
+// mix images anyway.
 type strassen struct{ *pointwise }
 
 const (
@@ -37,7 +37,7 @@ const (
 // halved is a 1×1 convolution by strassen, where it pays.
 func (c *compiler) halved(p correlator) correlator {
 	v, ok := p.(*pointwise)
-	if !ok || c.opt.Conv == convDirect || c.opt.Conv != convWinograd && (c.frozen || c.set.Name == "generic" || !v.worthHalving()) {
+	if !ok || c.opt.Conv == convDirect || c.opt.Conv != convWinograd && (!c.mixes || c.set.Name == "generic" || !v.worthHalving()) {
 		return p
 	}
 	kc, block := even(v.ci, strassenDepth), v.block

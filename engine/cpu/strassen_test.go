@@ -72,13 +72,23 @@ func TestStrassenChoice(t *testing.T) {
 		n, size, ci, co int
 		want            bool
 	}{{2, 14, 256, 512, true}, {8, 7, 512, 128, true}, {8, 14, 64, 256, false}, {8, 14, 256, 64, false}, {1, 7, 256, 256, false}, {2, 14, 264, 256, true}, {2, 14, 256, 272, false}} {
-		for _, trains := range []bool{false, true} {
+		// In evaluation, with a head that trains, and in a training.
+		for mode := range 3 {
 			g := graph.New()
 			x := g.Input("x", graph.Float, z.n, z.size, z.size, z.ci)
 			w := g.Variable(graph.Variable{Name: "w", Type: graph.Type{Shape: graph.Shape{z.co, z.ci, 1, 1}}})
-			g.Output("y", g.Conv2D("conv", x, w, graph.Conv2D{Stride: 1, Groups: 1}))
-			if trains {
+			y := g.Conv2D("conv", x, w, graph.Conv2D{Stride: 1, Groups: 1})
+			g.Output("y", y)
+			if mode > 0 {
 				g.Update(w, g.ReLU("next", w))
+			}
+			if mode == 2 {
+				channels := func(name string) *graph.Value {
+					return g.Variable(graph.Variable{Name: name, Type: graph.Type{Shape: graph.Shape{z.co}}})
+				}
+				g.Output("normal", g.BatchNorm2D("norm", y, graph.BatchNormVars{
+					Weight: channels("scale"), Bias: channels("shift"), Mean: channels("mean"), Var: channels("var"),
+				}, 1e-5, 0.1, true))
 			}
 			p, err := g.Build()
 			if err != nil {
@@ -108,8 +118,8 @@ func TestStrassenChoice(t *testing.T) {
 				}
 				return out["y"].Float64s()
 			}
-			if got := !slices.Equal(run(""), run("direct")); got != (z.want && trains) {
-				t.Errorf("%+v, a training: %v: seven products: %v", z, trains, got)
+			if got := !slices.Equal(run(""), run("direct")); got != (z.want && mode == 2) {
+				t.Errorf("%+v, mode %d: seven products: %v", z, mode, got)
 			}
 		}
 	}

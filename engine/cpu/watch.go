@@ -13,6 +13,10 @@ const watchable = 4096
 
 // watched is a step's work, and a look at its small results.
 func (x *Executable) watched(c *compiler, s *plan.Step, run func()) func() {
+	if b, ok := s.Op.(plan.Before); ok {
+		first, then := b.Parts(s)
+		return x.watched(c, first, x.watched(c, then, run))
+	}
 	var small [][]float32
 	for _, v := range s.Out {
 		if v == nil || v.Shape.Size() > watchable {

@@ -157,7 +157,10 @@ func (v *stem) load(cells []float32, x source, r int) {
 // those at x's end take with them what lies behind.
 func spreadPairs(dst, x []float32, pairs, ci int) {
 	type eight struct{ a, b, c, d uint64 } // an array would be copied by a call
-	whole := min(pairs, max(0, (len(x)-8)/(2*ci)+1))
+	whole := 0
+	if len(x) >= 8 {
+		whole = min(pairs, (len(x)-8)/(2*ci)+1)
+	}
 	_ = dst[(pairs-1)*stemLanes+7]
 	to, from := unsafe.Pointer(&dst[0]), unsafe.Pointer(&x[0])
 	for i := range whole {

@@ -140,7 +140,14 @@ func (l *strideLoader) tile(v []float32, to place, a tile, from *pixels, p *poin
 		return
 	}
 	for phase := range kernel.Phases {
-		l.phase(v, to, firstOf(phase, tile{a.im, a.y, a.x, strideNumbers, strideNumbers}, -1), 2, phase, from, p)
+		first := firstOf(phase, tile{a.im, a.y, a.x, strideNumbers, strideNumbers}, -1)
+		if !phase.OddRows() {
+			first.rows-- // of which the transform takes four, and no more are there
+		}
+		if !phase.OddColumns() {
+			first.width--
+		}
+		l.phase(v, to, first, 2, phase, from, p)
 	}
 }
 

@@ -11,13 +11,14 @@ import (
 // operands and results of Make come after those of Then, of which there are so
 // many.
 type Before struct {
-	Make, Then any // NormApply or NormGradApply; Conv or ConvGradInput
+	Name       string // of the step that makes it
+	Make, Then any    // NormApply or NormGradApply; Conv or ConvGradInput
 	In, Out    int
 }
 
 // Parts are the two steps.
 func (b Before) Parts(s *Step) (first, then *Step) {
-	return &Step{s.Name, b.Make, s.In[b.In:], s.Out[b.Out:], s.Pass}, &Step{s.Name, b.Then, s.In[:b.In], s.Out[:b.Out], s.Pass}
+	return &Step{b.Name, b.Make, s.In[b.In:], s.Out[b.Out:], s.Pass}, &Step{s.Name, b.Then, s.In[:b.In], s.Out[:b.Out], s.Pass}
 }
 
 // FuseBefore joins norms, and their derivatives, to the convolution or data gradient
@@ -48,7 +49,7 @@ func FuseBefore(l *List, may func(*Step) bool) {
 			continue
 		}
 		steps := slices.Clone(l.Steps)
-		steps[l.at[first]] = &Step{then.Name, Before{first.Op, then.Op, len(then.In), len(then.Out)},
+		steps[l.at[first]] = &Step{then.Name, Before{first.Name, first.Op, then.Op, len(then.In), len(then.Out)},
 			slices.Concat(then.In, first.In), slices.Concat(then.Out, first.Out), "FuseBefore"}
 		l.set(slices.Delete(steps, l.at[then], l.at[then]+1))
 	}

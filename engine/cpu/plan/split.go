@@ -1,6 +1,10 @@
 package plan
 
-import "selfcon/graph"
+import (
+	"slices"
+
+	"selfcon/graph"
+)
 
 // Batch norm takes two passes over its images, and its derivative too: one that
 // gathers sums and one that applies them. Split makes two steps of each, so
@@ -10,6 +14,15 @@ import "selfcon/graph"
 // bias; results mean, var and affine [2×C], the factors weight/√(var + Eps) and
 // the summands bias − mean·factor.
 type NormStats struct{ Eps float64 }
+
+// Mixes says whether a list takes statistics over images.
+func (l *List) Mixes() bool {
+	return slices.ContainsFunc(l.Steps, func(s *Step) bool {
+		conv, _ := s.Op.(Conv)
+		_, stats := s.Op.(NormStats)
+		return stats || conv.Stats
+	})
+}
 
 // NormScale makes affine from statistics that are given: operands weight, bias,
 // mean, var.
