@@ -12,7 +12,6 @@ import (
 	"selfcon/engine"
 	"selfcon/engine/cpu"
 	"selfcon/engine/cpu/kernel"
-	"selfcon/engine/oracle"
 	"selfcon/graph"
 	"selfcon/internal/testkit/optest"
 	"selfcon/model"
@@ -21,11 +20,7 @@ import (
 // state is everything that a program left behind: outputs and variables.
 func state(t *testing.T, opt cpu.Options, c optest.Case) map[string][]float64 {
 	t.Helper()
-	return stateOn(t, newEngine(t, opt), c)
-}
-
-func stateOn(t *testing.T, e engine.Engine, c optest.Case) map[string][]float64 {
-	t.Helper()
+	e := newEngine(t, opt)
 	x, err := e.Compile(c.Program)
 	if err != nil {
 		t.Fatal(err)
@@ -73,24 +68,6 @@ func same(t *testing.T, what string, got, want map[string][]float64, tolerance f
 			break
 		}
 	}
-}
-
-// furthest is the largest difference of each value over its largest number.
-func furthest(got, want map[string][]float64) map[string]float64 {
-	off := map[string]float64{}
-	for name, w := range want {
-		largest, most := 0.0, 0.0
-		for i, v := range w {
-			largest = max(largest, math.Abs(v))
-			if d := math.Abs(got[name][i] - v); !(d <= most) { // or not a number
-				most = d
-			}
-		}
-		if most != 0 {
-			off[name] = most / largest
-		}
-	}
-	return off
 }
 
 // randomNetwork is two steps of training a random convolutional network:
@@ -213,15 +190,14 @@ func TestThreadsDoNotMatter(t *testing.T) {
 // result. The others change where a convolution's data gradient is rounded, or
 // the order of a norm's sums in the backward pass, and nothing in the forward
 // pass, so after one step (in a second a ReLU might fall on the other side) only
-// rounding is left: a thousandth is above it or, where a batch norm over few
-// positions cancels more, four times what the program without any pass is off from
-// float64.
+// rounding is left. Where a batch norm over few positions cancels much, each of
+// these programs is off from float64 by up to a thousandth (network 3, by every
+// kernel set, with passes and without), so two of them differ by up to two.
 func TestPassesDoNotMatter(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for i := range networks(t) {
 		c := randomNetwork(t, r)
 		want := state(t, cpu.Options{Threads: 2}, c)
-		var rounding map[string]float64
 		for _, o := range []struct {
 			name      string
 			opt       cpu.Options
@@ -237,29 +213,19 @@ func TestPassesDoNotMatter(t *testing.T) {
 			{"without Recompute", cpu.Options{Threads: 2, Skip: []string{"Recompute"}}, 0},
 			{"without FuseNorm", cpu.Options{Threads: 2, Skip: []string{"FuseNorm"}}, 0},
 			{"without FuseLoad", cpu.Options{Threads: 2, Skip: []string{"FuseLoad"}}, 0},
-			{"without FuseMask", cpu.Options{Threads: 2, Skip: []string{"FuseMask"}}, 1e-3},
-			{"without FuseAccumulate", cpu.Options{Threads: 2, Skip: []string{"FuseAccumulate"}}, 1e-3},
-			{"without FuseAfter", cpu.Options{Threads: 2, Skip: []string{"FuseAfter"}}, 1e-3},
+			{"without FuseMask", cpu.Options{Threads: 2, Skip: []string{"FuseMask"}}, 2e-3},
+			{"without FuseAccumulate", cpu.Options{Threads: 2, Skip: []string{"FuseAccumulate"}}, 2e-3},
+			{"without FuseAfter", cpu.Options{Threads: 2, Skip: []string{"FuseAfter"}}, 2e-3},
 			{"without FuseBoth", cpu.Options{Threads: 2, Skip: []string{"FuseBoth"}}, 0},
 			{"without FuseBefore", cpu.Options{Threads: 2, Skip: []string{"FuseBefore"}}, 0},
 			{"without FuseUpdate", cpu.Options{Threads: 2, Skip: []string{"FuseUpdate"}}, 0},
-			{"without any", cpu.Options{Threads: 2, Skip: []string{cpu.SkipAll}}, 1e-3},
+			{"without any", cpu.Options{Threads: 2, Skip: []string{cpu.SkipAll}}, 2e-3},
 		} {
 			if o.tolerance > 0 && len(c.Runs) > 1 {
 				c.Runs = c.Runs[:1]
 				want = state(t, cpu.Options{Threads: 2}, c)
-				rounding = furthest(state(t, cpu.Options{Threads: 2, Skip: []string{cpu.SkipAll}}, c), stateOn(t, oracle.New(), c))
 			}
-			got := state(t, o.opt, c)
-			if o.tolerance == 0 {
-				same(t, fmt.Sprintf("network %d, %s", i, o.name), got, want, 0)
-				continue
-			}
-			for name, off := range furthest(got, want) {
-				if limit := max(o.tolerance, 4*rounding[name]); !(off <= limit) {
-					t.Errorf("network %d, %s: %s is off by %.2g of its largest number, of at most %.2g", i, o.name, name, off, limit)
-				}
-			}
+			same(t, fmt.Sprintf("network %d, %s", i, o.name), state(t, o.opt, c), want, o.tolerance)
 		}
 	}
 }

@@ -68,25 +68,46 @@ func Fit(l *List, budget int, work func(*Step) float64, limit float64, size func
 		return best
 	}
 	may := func(s *Step) bool { return Norms(s) || !math.IsInf(work(s), 1) }
-	f := l.forward(turn, may)
+	f, dropped := l.forward(turn, may), map[*graph.Value]bool{}
 	// Where nothing fits, an aim that can be met finds better choices than one
 	// that can't: it weighs the highest steps only.
 	for _, aim := range []int{budget, budget - budget/8, budget - budget/4, budget + (least-budget)/4, budget + (least-budget)/2} {
-		for m := range f.drop(norms, aim, work, limit) {
+		for m, d := range f.drop(norms, aim, work, limit) {
 			if n := size(m); n < least {
-				best, least = m, n
+				best, least, dropped = m, n, maps.Clone(d)
 			}
 			if least <= budget {
-				return best
+				return f.spared(best, dropped, max(least, budget), work, size)
 			}
 		}
 	}
-	return best
+	return f.spared(best, dropped, max(least, budget), work, size)
+}
+
+// spared is the list without the repeated convolutions that others, chosen later,
+// have made unnecessary, the most expensive first.
+func (f *forward) spared(l *List, dropped map[*graph.Value]bool, most int, work func(*Step) float64, size func(*List) int) *List {
+	var convs []*graph.Value
+	for _, s := range f.Steps[:f.turn] {
+		if v := s.Out[0]; dropped[v] && !Norms(s) {
+			convs = append(convs, v)
+		}
+	}
+	slices.SortStableFunc(convs, func(a, b *graph.Value) int { return cmp.Compare(work(f.producer[b]), work(f.producer[a])) })
+	for _, v := range convs {
+		delete(dropped, v)
+		if m := f.repeat(dropped); size(m) <= most {
+			l = m
+			continue
+		}
+		dropped[v] = true
+	}
+	return l
 }
 
 // drop yields lists that drop ever more results of convolutions, besides those
-// given, until none lives above the aim or nothing is left to gain.
-func (f *forward) drop(dropped map[*graph.Value]bool, aim int, work func(*Step) float64, limit float64) iter.Seq[*List] {
+// given, and what they drop, until none lives above the aim or nothing is left to gain.
+func (f *forward) drop(dropped map[*graph.Value]bool, aim int, work func(*Step) float64, limit float64) iter.Seq2[*List, map[*graph.Value]bool] {
 	// What lies above the aim, summed over the steps.
 	excess := func(m *List) (sum float64) {
 		for _, n := range Lay(m, true).Living(len(m.Steps)) {
@@ -100,7 +121,7 @@ func (f *forward) drop(dropped map[*graph.Value]bool, aim int, work func(*Step) 
 		gain  float64 // of excess for work, when last looked at
 		then  float64 // excess
 	}
-	return func(yield func(*List) bool) {
+	return func(yield func(*List, map[*graph.Value]bool) bool) {
 		dropped := maps.Clone(dropped)
 		if dropped == nil {
 			dropped = map[*graph.Value]bool{}
@@ -133,7 +154,7 @@ func (f *forward) drop(dropped map[*graph.Value]bool, aim int, work func(*Step) 
 				now = c.then
 				dropped[c.value] = true
 				clear(fresh)
-				if !yield(f.repeat(dropped)) {
+				if !yield(f.repeat(dropped), dropped) {
 					return
 				}
 			}
