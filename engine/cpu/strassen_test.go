@@ -2,7 +2,6 @@ package cpu_test
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -28,32 +27,8 @@ func TestStrassenDoesNotMatter(t *testing.T) {
 	for _, set := range sets {
 		for _, z := range shapes {
 			p, in := convProgram(t, z.n, z.size, z.ci, z.co, 1, z.stride)
-			run := func(conv string, threads int) map[string]engine.Tensor {
-				x, err := newEngine(t, cpu.Options{Kernels: set.Name, Conv: conv, Threads: threads}).Compile(p)
-				if err != nil {
-					t.Fatal(err)
-				}
-				out, err := x.Run(in)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return out
-			}
-			want, got := run("direct", 2), run("winograd", 1)
-			for _, threads := range []int{2, 5} {
-				for name, v := range run("winograd", threads) {
-					g := got[name].Float64s()
-					for i, f := range v.Float64s() {
-						if math.Float64bits(f) != math.Float64bits(g[i]) {
-							t.Fatalf("%s, %+v: element %d of %s is %g with %d threads, %g with one", set.Name, z, i, name, f, threads, g[i])
-						}
-					}
-				}
-			}
-			for name, v := range want {
-				if err := farthest(got[name].Float64s(), v.Float64s()); !(err < 1.5e-5) {
-					t.Errorf("%s, %+v: %s is off by %.2g of its root mean square", set.Name, z, name, err)
-				}
+			got, direct := sameByTransforms(t, fmt.Sprintf("%s, %+v", set.Name, z), set, p, in, 1.5e-5)
+			for name, v := range direct {
 				if name != "dw" && slices.Equal(got[name].Float64s(), v.Float64s()) {
 					t.Errorf("%s, %+v: %s has the bits of direct sums: it did not go by seven products", set.Name, z, name)
 				}

@@ -45,36 +45,44 @@ func TestWinogradDoesNotMatter(t *testing.T) {
 				continue // slow
 			}
 			p, in := convProgramOf(t, z.n, z.h, z.w, z.ci, z.co, 3, 1)
-			run := func(conv string, threads int) map[string]engine.Tensor {
-				e := newEngine(t, cpu.Options{Kernels: set.Name, Conv: conv, Threads: threads})
-				x, err := e.Compile(p)
-				if err != nil {
-					t.Fatal(err)
-				}
-				out, err := x.Run(in)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return out
-			}
-			want, got := run("direct", 2), run("winograd", 1)
-			for _, threads := range []int{2, 5} {
-				for name, v := range run("winograd", threads) {
-					g := got[name].Float64s()
-					for i, f := range v.Float64s() {
-						if math.Float64bits(f) != math.Float64bits(g[i]) {
-							t.Fatalf("%s, %+v: element %d of %s is %g with %d threads, %g with one", set.Name, z, i, name, f, threads, g[i])
-						}
-					}
-				}
-			}
-			for name, v := range want {
-				if err := farthest(got[name].Float64s(), v.Float64s()); !(err < 3e-5) {
-					t.Errorf("%s, %+v: %s is off by %.2g of its root mean square", set.Name, z, name, err)
+			sameByTransforms(t, fmt.Sprintf("%s, %+v", set.Name, z), set, p, in, 3e-5)
+		}
+	}
+}
+
+// sameByTransforms fails unless a program's results by transforms are within limit
+// of those by the definition, largest difference over root mean square, and have the
+// same bits with any number of threads. It returns both.
+func sameByTransforms(t *testing.T, what string, set *kernel.Set, p *graph.Program, in map[string]engine.Tensor, limit float64) (got, direct map[string]engine.Tensor) {
+	t.Helper()
+	run := func(conv string, threads int) map[string]engine.Tensor {
+		x, err := newEngine(t, cpu.Options{Kernels: set.Name, Conv: conv, Threads: threads}).Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := x.Run(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	direct, got = run("direct", 2), run("winograd", 1)
+	for _, threads := range []int{2, 5} {
+		for name, v := range run("winograd", threads) {
+			g := got[name].Float64s()
+			for i, f := range v.Float64s() {
+				if math.Float64bits(f) != math.Float64bits(g[i]) {
+					t.Fatalf("%s: element %d of %s is %g with %d threads, %g with one", what, i, name, f, threads, g[i])
 				}
 			}
 		}
 	}
+	for name, v := range direct {
+		if err := farthest(got[name].Float64s(), v.Float64s()); !(err < limit) {
+			t.Errorf("%s: %s is off by %.2g of its root mean square", what, name, err)
+		}
+	}
+	return got, direct
 }
 
 // What is fused with convolutions by transforms is fused whatever their tasks are,
