@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 
 	"selfcon/engine"
 	"selfcon/engine/oracle"
@@ -34,7 +35,27 @@ const worlds = 5
 // tolerance is measured: twice the largest deviation, over the tensor, of the
 // worlds in which every operation errs by its bound times a random number in
 // [−1, 1).
-func refer(c Case) (*reference, error) {
+func refer(c Case) (*reference, error) { return referFrom(c, 0) }
+
+// Apart says, for each variable, how far rounding in the derivatives alone may
+// bring it from the exact value in the case's first run: a tolerance for two
+// programs whose forward passes make the same numbers, and with them the same
+// choices of ReLUs and pooling, however many of these are close.
+func Apart(c Case) (map[string]float64, error) {
+	c.Runs = c.Runs[:1]
+	ref, err := referFrom(c, slices.IndexFunc(c.Program.Nodes, func(n *graph.Node) bool { return strings.Contains(n.Kind(), "Grad") }))
+	if err != nil {
+		return nil, err
+	}
+	most := map[string]float64{}
+	for name, x := range ref.runs[0].variables {
+		most[name] = slices.Max(x.tolerance)
+	}
+	return most, nil
+}
+
+// referFrom is refer with operations that err from node first on.
+func referFrom(c Case, first int) (*reference, error) {
 	ref := &reference{}
 	noise := rand.New(rand.NewPCG(7, 7))
 	nodes := map[*graph.Node]*single{}
@@ -67,7 +88,7 @@ func refer(c Case) (*reference, error) {
 			values[w] = map[*graph.Value]engine.Tensor{}
 		}
 		tolerance := map[*graph.Value][]float64{} // missing: exact
-		for _, n := range c.Program.Nodes {
+		for at, n := range c.Program.Nodes {
 			switch op := n.Op.(type) {
 			case graph.Input:
 				for w := range values {
@@ -113,7 +134,7 @@ func refer(c Case) (*reference, error) {
 						if !exact && v.DType == graph.Float {
 							tolerance[v] = make([]float64, v.Shape.Size())
 						}
-					} else if bounds[i] != nil {
+					} else if bounds[i] != nil && at >= first {
 						d := out[i].Data.([]float64)
 						for k := range d {
 							d[k] += bounds[i][k] * (2*noise.Float64() - 1)
