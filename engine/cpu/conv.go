@@ -238,7 +238,7 @@ func (c *compiler) gradCorrelators(s *plan.Step, op plan.ConvGradInput) (parts [
 	if phases[0].depthwise() {
 		return []correlator{newDepthwise(c.set, phases...)}
 	}
-	if c.winoStrides(op.Grad.Conv, x, w) {
+	if c.winoStrideInputs(op.Grad.Conv, x, w) {
 		return []correlator{newWinoStride(c.set, phases[0], true, false)}
 	}
 	winograd := c.winograd(op.Grad.Conv, x, w)

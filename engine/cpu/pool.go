@@ -18,10 +18,10 @@ type pool struct {
 	// while it is odd and they count as running. One of the bodies is nil.
 	body  func(worker, i int)
 	ahead func(worker, i, next int)
-	n     int64
+	n     int
+	turns []turn // one a worker
 
 	gen     atomic.Uint32 // odd while a loop is open
-	next    atomic.Int64
 	running atomic.Int32
 	waiting atomic.Bool // the caller sleeps until nobody runs
 	idle    chan struct{}
@@ -35,6 +35,13 @@ type pool struct {
 
 	profile bool   // note every loop in loops
 	loops   []Loop // until the caller empties it
+}
+
+// turn is a worker's stretch of a loop: the next iteration and where it ends.
+// Others take from it when they are done with their own.
+type turn struct {
+	next, end atomic.Int64
+	_         [112]byte // of lines that neighbours don't fetch with it
 }
 
 // Loop is a loop that a step ran on all threads: its tasks and how long they
@@ -69,6 +76,7 @@ func (p *pool) spins(w *patience) bool {
 func newPool(threads int) *pool {
 	p := &pool{
 		threads:  threads,
+		turns:    make([]turn, threads),
 		parked:   make([]atomic.Bool, threads),
 		wake:     make([]chan struct{}, threads),
 		scratch:  make([][]float32, threads),
@@ -127,9 +135,12 @@ func (p *pool) timed(n int, body func(worker, i int), ahead func(worker, i, next
 }
 
 func (p *pool) each(n int, body func(worker, i int), ahead func(worker, i, next int)) {
-	p.body, p.ahead, p.n = body, ahead, int64(n)
+	p.body, p.ahead, p.n = body, ahead, n
 	defer func() { p.body, p.ahead = nil, nil }() // they hold their engine, which must be free to go
-	p.next.Store(0)
+	for w := range p.turns {
+		p.turns[w].next.Store(int64(n * w / p.threads))
+		p.turns[w].end.Store(int64(n * (w + 1) / p.threads))
+	}
 	if n <= 1 || p.threads == 1 {
 		p.loop(0)
 		return
@@ -162,33 +173,43 @@ func (p *pool) join() {
 	<-p.idle
 }
 
+// take is an iteration for a worker, or -1 when none is left: the next of its own
+// stretch, which reads mostly what the same stretch of earlier loops has written,
+// in caches that cores may not share, or of another's.
+func (p *pool) take(worker int) int {
+	for k := range p.threads {
+		t := &p.turns[(worker+k)%p.threads]
+		if end := t.end.Load(); t.next.Load() < end {
+			if i := t.next.Add(1) - 1; i < end {
+				return int(i)
+			}
+		}
+	}
+	return -1
+}
+
 func (p *pool) loop(worker int) {
 	if p.ahead != nil {
 		p.loopAhead(worker)
 		return
 	}
-	for {
-		i := p.next.Add(1) - 1
-		if i >= p.n {
-			return
-		}
-		p.body(worker, int(i))
+	for i := p.take(worker); i >= 0; i = p.take(worker) {
+		p.body(worker, i)
 	}
 }
 
-// loopAhead takes the next iteration before it does one, but for the last few,
-// which go to whoever comes first.
+// loopAhead takes the next iteration before it does one, but for the last of a
+// stretch, which goes to whoever comes first.
 func (p *pool) loopAhead(worker int) {
-	for i := p.next.Add(1) - 1; i < p.n; {
-		next := int64(-1)
-		if p.n-p.next.Load() >= int64(p.threads) {
-			if next = p.next.Add(1) - 1; next >= p.n {
-				next = -1
-			}
+	own := &p.turns[worker]
+	for i := p.take(worker); i >= 0; {
+		next := -1
+		if own.end.Load()-own.next.Load() > 1 {
+			next = p.take(worker)
 		}
-		p.ahead(worker, int(i), int(next))
+		p.ahead(worker, i, next)
 		if i = next; i < 0 {
-			i = p.next.Add(1) - 1
+			i = p.take(worker)
 		}
 	}
 }

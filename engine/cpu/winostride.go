@@ -7,17 +7,23 @@ import (
 	"selfcon/graph"
 )
 
-// winoStrides says whether a 3×3 convolution of stride 2, or its data gradient,
-// goes by the transforms of its four phases (kernel.Phase).
+// winoStrides says whether a 3×3 convolution of stride 2 goes by the transforms of
+// its four phases (kernel.Phase).
 func (c *compiler) winoStrides(o graph.Conv2D, x, kernelShape graph.Shape) bool {
-	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(x, c.set.Lanes))
+	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(c.set, x, 42, 10, kernelShape[0]))
+}
+
+// winoStrideInputs says the same of its data gradient.
+func (c *compiler) winoStrideInputs(o graph.Conv2D, x, kernelShape graph.Shape) bool {
+	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(c.set, x, 6, 3, kernelShape[1]))
 }
 
 // winoStrideGrads says the same of its weight gradient, which stores transformed
-// pixels and gradients: to write and read them has to pay too.
+// pixels and gradients: where stores are slow that has to pay too.
 func (c *compiler) winoStrideGrads(o graph.Conv2D, x, kernelShape graph.Shape) bool {
 	co, ci := kernelShape[0], kernelShape[1]
-	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd || worthStride(x, c.set.Lanes) && (81*ci+25*co)*c.set.Lanes <= 32*ci*co*81/125)
+	return c.mayStride(o, kernelShape) && (c.opt.Conv == convWinograd ||
+		worthStride(c.set, x, 11, 5.5, ci) && !(c.set.SlowStores && 81*ci+25*co > ci*co*81/125))
 }
 
 func (c *compiler) mayStride(o graph.Conv2D, kernelShape graph.Shape) bool {
@@ -37,13 +43,16 @@ func strideTileCount(x graph.Shape) int {
 	return x[0] * blocksOf(x[1], 2*tileSide) * blocksOf(x[2], 2*tileSide)
 }
 
-// worthStride says whether the transforms pay: where they need less than six
-// tenths of the direct sums' time or, on cores that multiply half as fast, three
-// quarters. Down or across, a tile of four results needs nine products a pair of
+// worthStride says whether the transforms pay: where their products take at most
+// three quarters of the direct sums' time or, on cores that store slowly, six
+// tenths, and the transforms don't eat up the rest. Of direct sums' time these take
+// wide, or half where a core multiplies 16 numbers a cycle, over the channels that
+// share them. Down or across, a tile of four results needs nine products a pair of
 // channels and one of three eight, where the definition takes three for each;
-// direct sums, whose tiles are pieces of an image's rows, lose as much time as
-// four more positions on each. This tells apart what was measured (docs/log.md).
-func worthStride(x graph.Shape, lanes int) bool {
+// direct sums, whose tiles are pieces of an image's rows, lose as much time as four
+// more positions on each. This tells apart what was measured
+// (docs/performance.md).
+func worthStride(set *kernel.Set, x graph.Shape, wide, half float64, channels int) bool {
 	h, w := blocksOf(x[1], 2), blocksOf(x[2], 2)
 	down, across := strideProducts(h), strideProducts(w)
 	piece := 14.
@@ -51,11 +60,15 @@ func worthStride(x graph.Shape, lanes int) bool {
 		piece = float64(even(w, 14))
 	}
 	direct := 9 * float64(h*w) * (1 + 4/piece) / (1 + 4./14)
-	share := 0.6
-	if lanes <= 16 {
-		share = 0.75
+	most := 0.75
+	if set.SlowStores {
+		most = 0.6
 	}
-	return strideTileCount(x) >= strideFewest && float64(down*across) <= share*direct
+	if set.Lanes <= 16 {
+		wide = half
+	}
+	share := float64(down*across) / direct
+	return strideTileCount(x) >= strideFewest && share <= most && share+wide/float64(channels) <= 0.95
 }
 
 // strideProducts is the products, along n results, of a pair of channels: of four

@@ -18,8 +18,11 @@ type Set struct {
 	// multiple of the last one's.
 	Tiles []Tile
 	// Lanes is how many float32s a core multiplies and adds in a cycle: where it is
-	// half as many, what saves products by moving more memory pays sooner.
+	// half as many, what saves products pays sooner.
 	Lanes int
+	// SlowStores says that a core stores slowly beside how fast it multiplies: what
+	// saves products by moving more memory pays less often.
+	SlowStores bool
 
 	fn funcs
 }
