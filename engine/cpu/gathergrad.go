@@ -111,9 +111,11 @@ func (v *gatherGrad) tapRows() int {
 }
 
 // block is the part of the positions of task i, from the first to the last of
-// their blocks, and its first output channel and columns.
+// their blocks, and its first output channel and columns. Tasks of a part follow one
+// another, so that few workers read it.
 func (v *gatherGrad) block(i int) (part, b0, b1, o0 int, s *gradSpan) {
-	part, i = i%v.parts, i/v.parts
+	each := v.tasks() / v.parts
+	part, i = i/each, i%each
 	blocks := blocksOf(v.m, v.depth)
 	return part, blocks * part / v.parts, blocks * (part + 1) / v.parts, i / len(v.spans) * v.bo, &v.spans[i%len(v.spans)]
 }
