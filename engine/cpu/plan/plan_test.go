@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -249,20 +250,26 @@ func peak(l *List) int {
 	return total
 }
 
-// Fit repeats convolutions until the list fits, the cheap ones first, and never
-// for more than the limit.
-func TestFit(t *testing.T) {
+// chain is a training step of n 1×1 convolutions, each with its norm, with such
+// strides and, some, with the sum of what they read.
+func chain(t *testing.T, n int, of func(i int) (stride int, sum bool)) *List {
+	t.Helper()
 	g := graph.New()
 	x := g.Input("x", graph.Float, 4, 8, 8, 8)
 	var weights []*graph.Value
-	for i := range 9 {
+	for i := range n {
 		n := string(rune('a' + i))
+		stride, sum := of(i)
 		w := g.Variable(graph.Variable{Name: n + ".kernel", Type: graph.Type{Shape: graph.Shape{8, 8, 1, 1}, DType: graph.Float}})
 		weights = append(weights, w)
 		v := graph.BatchNormVars{Weight: vector(g, n+".w", 8), Bias: vector(g, n+".b", 8), Mean: vector(g, n+".m", 8), Var: vector(g, n+".v", 8)}
-		x = g.ReLU(n+".relu", g.BatchNorm2D(n+".norm", g.Conv2D(n, x, w, graph.Conv2D{Stride: 1, Groups: 1}), v, 1e-5, 0.1, true))
+		y := g.BatchNorm2D(n+".norm", g.Conv2D(n, x, w, graph.Conv2D{Stride: stride, Groups: 1}), v, 1e-5, 0.1, true)
+		if sum && stride == 1 {
+			y = g.Add(n+".sum", y, x)
+		}
+		x = g.ReLU(n+".relu", y)
 	}
-	loss := g.CrossEntropy("loss", g.Reshape("flat", x, 4, 512), g.Input("labels", graph.Int, 4))
+	loss := g.CrossEntropy("loss", g.Reshape("flat", x, 4, x.Shape.Size()/4), g.Input("labels", graph.Int, 4))
 	for i, d := range g.Gradients(loss, weights) {
 		g.Output(weights[i].Node.Name+".grad", d)
 	}
@@ -273,6 +280,48 @@ func TestFit(t *testing.T) {
 		f.Run(l)
 	}
 	Order(l, true)
+	return l
+}
+
+// improvable fails where one of the results that m makes again could be kept, or
+// change places with a cheaper one, for less work in as little memory.
+func improvable(t *testing.T, l, m *List, most int, work func(*Step) float64) {
+	t.Helper()
+	f := newFit(l.forward(l.turn(), func(s *Step) bool { return Norms(s) || !math.IsInf(work(s), 1) }), work, peak)
+	dropped, again := map[*graph.Value]bool{}, map[*graph.Node]bool{}
+	for _, s := range m.Steps {
+		again[s.Out[0].Node] = again[s.Out[0].Node] || s.Pass == "Recompute"
+	}
+	for _, v := range f.all {
+		dropped[v] = again[v.Node]
+	}
+	least := f.spent(m)
+	try := func(what string, names ...string) {
+		if n := f.repeat(dropped); f.spent(n) < least && peak(n) <= most {
+			t.Errorf("%s %v: work %g instead of %g", what, names, f.spent(n), least)
+		}
+	}
+	for _, v := range f.all {
+		if !dropped[v] {
+			continue
+		}
+		dropped[v] = false
+		try("without", v.Node.Name)
+		for _, w := range f.all {
+			if w != v && !dropped[w] {
+				dropped[w] = true
+				try("another for", v.Node.Name, w.Node.Name)
+				dropped[w] = false
+			}
+		}
+		dropped[v] = true
+	}
+}
+
+// Fit repeats convolutions until the list fits, the cheap ones first, and never
+// for more than the limit.
+func TestFit(t *testing.T) {
+	l := chain(t, 9, func(int) (stride int, sum bool) { return 1, false })
 	work := func(s *Step) float64 {
 		switch {
 		case s.Kind() != "Conv":
@@ -310,5 +359,32 @@ func TestFit(t *testing.T) {
 	}
 	if names, _ := repeated(Fit(l, full-1, work, 100, peak)); len(names) != 1 || names[0] >= "e" {
 		t.Errorf("repeats %v where one of the cheap ones is enough", names)
+	}
+}
+
+// What Fit repeats can't be changed in one place for the better.
+func TestFitImproves(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	fits := 0
+	for range 40 {
+		l := chain(t, 14, func(i int) (int, bool) { return 1 + i%5/4*r.IntN(2), r.IntN(3) > 0 })
+		price := map[string]float64{}
+		for _, s := range l.Steps {
+			price[s.Name] = float64((30 + r.IntN(300)) * s.Out[0].Shape.Size())
+		}
+		work := func(s *Step) float64 {
+			if s.Kind() != "Conv" {
+				return math.Inf(1)
+			}
+			return price[s.Name]
+		}
+		most := peak(Recompute(l, Norms, peak)) * 4 / 5
+		if m := Fit(l, most, work, 1e9, peak); peak(m) <= most {
+			fits++
+			improvable(t, l, m, most, work)
+		}
+	}
+	if fits < 20 {
+		t.Errorf("only %d lists fit", fits)
 	}
 }

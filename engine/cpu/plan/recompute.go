@@ -55,9 +55,9 @@ func recompute(l *List, may func(*Step) bool, size func(*List) int) (*List, map[
 }
 
 // Fit is Recompute for norms and, where the list then takes more than budget,
-// for convolutions too: their results are dropped one by one, always the one
-// that takes most off the excess for the work of repeating it, until the list
-// fits. Where nothing fits, the result is the smallest list tried.
+// for convolutions too: results are dropped until the list fits, those that take
+// most off the excess for the work of repeating them first, and the choice is
+// improved one by one. Where nothing fits, the result is the smallest list tried.
 //
 // work is what it takes to repeat a step, infinite where it may not be; at most
 // limit of it is spent. Sizes are in elements.
@@ -68,46 +68,134 @@ func Fit(l *List, budget int, work func(*Step) float64, limit float64, size func
 		return best
 	}
 	may := func(s *Step) bool { return Norms(s) || !math.IsInf(work(s), 1) }
-	f, dropped := l.forward(turn, may), map[*graph.Value]bool{}
+	f := newFit(l.forward(turn, may), work, size)
 	// Where nothing fits, an aim that can be met finds better choices than one
 	// that can't: it weighs the highest steps only.
+	dropped, fits := map[*graph.Value]bool{}, false
+	maps.Copy(dropped, norms)
 	for _, aim := range []int{budget, budget - budget/8, budget - budget/4, budget + (least-budget)/4, budget + (least-budget)/2} {
-		for m, d := range f.drop(norms, aim, work, limit) {
+		for m, d := range f.drop(norms, f.convs, aim, limit) {
 			if n := size(m); n < least {
 				best, least, dropped = m, n, maps.Clone(d)
 			}
 			if least <= budget {
-				return f.spared(best, dropped, max(least, budget), work, size)
+				fits = true
+				break
 			}
 		}
+		if fits {
+			break
+		}
 	}
-	return f.spared(best, dropped, max(least, budget), work, size)
+	if !fits {
+		return f.cheaper(best, dropped, least)
+	}
+	best = f.cheaper(best, dropped, budget)
+	for m, d := range f.drop(nil, f.all, budget, limit) { // norms too only where they help
+		if size(m) <= budget {
+			if m = f.cheaper(m, d, budget); f.spent(m) < f.spent(best) {
+				best = m
+			}
+			break
+		}
+	}
+	return best
 }
 
-// spared is the list without the repeated convolutions that others, chosen later,
-// have made unnecessary, the most expensive first.
-func (f *forward) spared(l *List, dropped map[*graph.Value]bool, most int, work func(*Step) float64, size func(*List) int) *List {
-	var convs []*graph.Value
+// fit is what Fit knows of the steps before the first derivative.
+type fit struct {
+	*forward
+	work  func(*Step) float64
+	size  func(*List) int
+	made  map[*graph.Node]float64 // what it takes to make a value of the node again
+	all   []*graph.Value          // that may be dropped, the most expensive first
+	convs []*graph.Value          // those of convolutions
+	tries int                     // of other choices, so far
+}
+
+// mostTries bounds the time that cheaper takes: a second or two for a hundred
+// convolutions.
+const mostTries = 1000
+
+// normWork is the work of normalising a number, which three pass through memory
+// for, in operations of matrix products that take as long.
+const normWork = 80
+
+func newFit(l *forward, work func(*Step) float64, size func(*List) int) *fit {
+	f := &fit{forward: l, work: work, size: size, made: map[*graph.Node]float64{}}
 	for _, s := range f.Steps[:f.turn] {
-		if v := s.Out[0]; dropped[v] && !Norms(s) {
-			convs = append(convs, v)
-		}
-	}
-	slices.SortStableFunc(convs, func(a, b *graph.Value) int { return cmp.Compare(work(f.producer[b]), work(f.producer[a])) })
-	for _, v := range convs {
-		delete(dropped, v)
-		if m := f.repeat(dropped); size(m) <= most {
-			l = m
+		v := s.Out[0]
+		if v == nil || f.always(v) {
 			continue
 		}
-		dropped[v] = true
+		f.all = append(f.all, v)
+		if Norms(s) {
+			f.made[v.Node] = normWork * float64(v.Shape.Size())
+			continue
+		}
+		f.made[v.Node] = work(s)
+		f.convs = append(f.convs, v)
+	}
+	slices.SortStableFunc(f.all, func(a, b *graph.Value) int { return cmp.Compare(f.made[b.Node], f.made[a.Node]) })
+	return f
+}
+
+// spent is the work of a list's repeated steps.
+func (f *fit) spent(l *List) (sum float64) {
+	for _, s := range l.Steps {
+		if s.Pass == "Recompute" && s.Out[0] != nil {
+			sum += f.made[s.Out[0].Node]
+		}
+	}
+	return sum
+}
+
+// cheaper is the list with other results dropped, as long as that saves work and
+// takes no more than most: one is kept that was dropped, or changes places with
+// another, the most expensive first.
+func (f *fit) cheaper(l *List, dropped map[*graph.Value]bool, most int) *List {
+	now := f.spent(l)
+	// try takes on what is dropped, if that is better.
+	try := func() bool {
+		f.tries++
+		m := f.repeat(dropped)
+		n := f.spent(m)
+		if n >= now || slices.Max(Lay(m, true).Living(len(m.Steps))) > most || f.size(m) > most {
+			return false
+		}
+		l, now = m, n
+		return true
+	}
+	for again := true; again && f.tries < mostTries; {
+		again = false
+		for _, v := range f.all {
+			if !dropped[v] || f.tries >= mostTries {
+				continue
+			}
+			delete(dropped, v)
+			better := try()
+			for i := len(f.all) - 1; i >= 0 && !better && f.made[f.all[i].Node] < f.made[v.Node]; i-- {
+				w := f.all[i]
+				if dropped[w] {
+					continue
+				}
+				dropped[w] = true
+				if better = try(); !better {
+					delete(dropped, w)
+				}
+			}
+			if !better {
+				dropped[v] = true
+			}
+			again = again || better
+		}
 	}
 	return l
 }
 
-// drop yields lists that drop ever more results of convolutions, besides those
-// given, and what they drop, until none lives above the aim or nothing is left to gain.
-func (f *forward) drop(dropped map[*graph.Value]bool, aim int, work func(*Step) float64, limit float64) iter.Seq2[*List, map[*graph.Value]bool] {
+// drop yields lists that drop ever more of some results, besides those given, and
+// what they drop, until none lives above the aim or nothing is left to gain.
+func (f *fit) drop(dropped map[*graph.Value]bool, besides []*graph.Value, aim int, limit float64) iter.Seq2[*List, map[*graph.Value]bool] {
 	// What lies above the aim, summed over the steps.
 	excess := func(m *List) (sum float64) {
 		for _, n := range Lay(m, true).Living(len(m.Steps)) {
@@ -128,9 +216,9 @@ func (f *forward) drop(dropped map[*graph.Value]bool, aim int, work func(*Step) 
 		}
 		now := excess(f.repeat(dropped))
 		var left []candidate
-		for _, s := range f.Steps[:f.turn] {
-			if v := s.Out[0]; !Norms(s) && v != nil && !f.always(v) && f.needed[v] {
-				left = append(left, candidate{value: v, work: work(s), gain: math.Inf(1)})
+		for _, v := range besides {
+			if !dropped[v] && f.needed[v] {
+				left = append(left, candidate{value: v, work: f.made[v.Node], gain: math.Inf(1)})
 			}
 		}
 		// A gain seldom grows as others are dropped, so the first whose gain, seen
