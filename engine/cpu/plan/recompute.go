@@ -60,7 +60,8 @@ func recompute(l *List, may func(*Step) bool, size func(*List) int) (*List, map[
 // improved one by one. Where nothing fits, the result is the smallest list tried.
 //
 // work is what it takes to repeat a step, infinite where it may not be; at most
-// limit of it is spent. Sizes are in elements.
+// limit of it is spent, and the improvement takes less in all, norms' work included.
+// Sizes are in elements.
 func Fit(l *List, budget int, work func(*Step) float64, limit float64, size func(*List) int) *List {
 	best, norms := recompute(l, Norms, size)
 	least, turn := size(best), l.turn()
