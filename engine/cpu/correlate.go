@@ -147,11 +147,14 @@ func even(n, size int) int {
 	return (n + parts - 1) / parts
 }
 
-// paired is even for an even number of parts, which two threads or more share
-// better, where there is more than one and a last odd one would be long.
+// uneven says whether two threads would share tasks badly: where there is more than
+// one and a last odd one would be long.
+func uneven(tasks int) bool { return tasks > 1 && tasks < 16 && tasks%2 == 1 }
+
+// paired is even for a number of parts that is not uneven.
 func paired(n, size int) int {
 	parts := blocksOf(n, size)
-	if parts > 1 && parts < 16 && parts%2 == 1 {
+	if uneven(parts) {
 		parts++
 	}
 	return blocksOf(n, parts)

@@ -56,40 +56,43 @@ func state(t *testing.T, opt cpu.Options, c optest.Case) map[string][]float64 {
 // element.
 func same(t *testing.T, what string, got, want map[string][]float64, tolerance float64) {
 	t.Helper()
-	for name, w := range want {
-		largest := 0.0
-		for _, v := range w {
-			largest = max(largest, math.Abs(v))
+	within(t, what, got, want, func(_ string, largest float64) float64 {
+		if tolerance == 0 {
+			return 0 // whatever is largest, be it infinite
 		}
-		for i, v := range w {
-			g := got[name][i]
-			if tolerance == 0 && math.Float64bits(g) == math.Float64bits(v) || math.Abs(g-v) <= tolerance*largest {
-				continue
-			}
-			t.Errorf("%s: %s: element %d is %g, not %g", what, name, i, g, v)
-			break
-		}
-	}
+		return tolerance * largest
+	})
 }
 
 // near holds outputs to 1e-5 of their largest element and variables to four units
 // in its last place and four times what is given for them.
 func near(t *testing.T, what string, got, want map[string][]float64, apart map[string]float64) {
 	t.Helper()
+	within(t, what, got, want, func(name string, largest float64) float64 {
+		if variable, ok := strings.CutPrefix(name, variableState); ok {
+			return 4 * (apart[variable] + largest*0x1p-23)
+		}
+		return 1e-5 * largest
+	})
+}
+
+// within holds each element to a limit, given its tensor's name and largest element;
+// where that is 0, bits may be the same instead.
+func within(t *testing.T, what string, got, want map[string][]float64, limitOf func(name string, largest float64) float64) {
+	t.Helper()
 	for name, w := range want {
 		largest := 0.0
 		for _, v := range w {
 			largest = max(largest, math.Abs(v))
 		}
-		limit := 1e-5 * largest
-		if variable, ok := strings.CutPrefix(name, variableState); ok {
-			limit = 4 * (apart[variable] + largest*0x1p-23)
-		}
+		limit := limitOf(name, largest)
 		for i, v := range w {
-			if g := got[name][i]; !(math.Abs(g-v) <= limit) {
-				t.Errorf("%s: %s: element %d is %g, not %g ± %.2g", what, name, i, g, v, limit)
-				break
+			g := got[name][i]
+			if limit == 0 && math.Float64bits(g) == math.Float64bits(v) || math.Abs(g-v) <= limit {
+				continue
 			}
+			t.Errorf("%s: %s: element %d is %g, not %g ± %.2g", what, name, i, g, v, limit)
+			break
 		}
 	}
 }

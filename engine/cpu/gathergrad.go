@@ -68,8 +68,8 @@ func newGatherGrad(set *kernel.Set, c *corr) *gatherGrad {
 	}
 	blocks := blocksOf(c.co, v.bo) * len(v.spans)
 	v.parts = max(1, min(blocksOf(16, blocks), max(1, 1<<19/(c.k()*c.co))))
-	if tasks := blocks * v.parts; tasks > 1 && tasks < 16 && tasks%2 == 1 {
-		v.parts++ // which two threads share better
+	if uneven(blocks * v.parts) {
+		v.parts++
 	}
 	v.parts = min(v.parts, blocksOf(v.m, v.depth))
 	return v

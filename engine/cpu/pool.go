@@ -18,7 +18,6 @@ type pool struct {
 	// while it is odd and they count as running. One of the bodies is nil.
 	body  func(worker, i int)
 	ahead func(worker, i, next int)
-	n     int
 	turns []turn // one a worker
 
 	gen     atomic.Uint32 // odd while a loop is open
@@ -40,8 +39,9 @@ type pool struct {
 // turn is a worker's stretch of a loop: the next iteration and where it ends.
 // Others take from it when they are done with their own.
 type turn struct {
-	next, end atomic.Int64
-	_         [112]byte // of lines that neighbours don't fetch with it
+	next atomic.Int64
+	end  int64
+	_    [112]byte // of lines that neighbours don't fetch with it
 }
 
 // Loop is a loop that a step ran on all threads: its tasks and how long they
@@ -135,11 +135,11 @@ func (p *pool) timed(n int, body func(worker, i int), ahead func(worker, i, next
 }
 
 func (p *pool) each(n int, body func(worker, i int), ahead func(worker, i, next int)) {
-	p.body, p.ahead, p.n = body, ahead, n
+	p.body, p.ahead = body, ahead
 	defer func() { p.body, p.ahead = nil, nil }() // they hold their engine, which must be free to go
 	for w := range p.turns {
 		p.turns[w].next.Store(int64(n * w / p.threads))
-		p.turns[w].end.Store(int64(n * (w + 1) / p.threads))
+		p.turns[w].end = int64(n * (w + 1) / p.threads)
 	}
 	if n <= 1 || p.threads == 1 {
 		p.loop(0)
@@ -179,8 +179,8 @@ func (p *pool) join() {
 func (p *pool) take(worker int) int {
 	for k := range p.threads {
 		t := &p.turns[(worker+k)%p.threads]
-		if end := t.end.Load(); t.next.Load() < end {
-			if i := t.next.Add(1) - 1; i < end {
+		if t.next.Load() < t.end {
+			if i := t.next.Add(1) - 1; i < t.end {
 				return int(i)
 			}
 		}
@@ -204,7 +204,7 @@ func (p *pool) loopAhead(worker int) {
 	own := &p.turns[worker]
 	for i := p.take(worker); i >= 0; {
 		next := -1
-		if own.end.Load()-own.next.Load() > 1 {
+		if own.end-own.next.Load() > 1 {
 			next = p.take(worker)
 		}
 		p.ahead(worker, i, next)

@@ -72,26 +72,24 @@ func Fit(l *List, budget int, work func(*Step) float64, limit float64, size func
 	f := newFit(l.forward(turn, may), work, size)
 	// Where nothing fits, an aim that can be met finds better choices than one
 	// that can't: it weighs the highest steps only.
-	dropped, fits := map[*graph.Value]bool{}, false
-	maps.Copy(dropped, norms)
+	dropped := maps.Clone(norms)
 	for _, aim := range []int{budget, budget - budget/8, budget - budget/4, budget + (least-budget)/4, budget + (least-budget)/2} {
 		for m, d := range f.drop(norms, f.convs, aim, limit) {
 			if n := size(m); n < least {
 				best, least, dropped = m, n, maps.Clone(d)
 			}
 			if least <= budget {
-				fits = true
 				break
 			}
 		}
-		if fits {
+		if least <= budget {
 			break
 		}
 	}
-	if !fits {
-		return f.cheaper(best, dropped, least)
+	best = f.cheaper(best, dropped, max(least, budget))
+	if least > budget {
+		return best
 	}
-	best = f.cheaper(best, dropped, budget)
 	for m, d := range f.drop(nil, f.all, budget, limit) { // norms too only where they help
 		if size(m) <= budget {
 			if m = f.cheaper(m, d, budget); f.spent(m) < f.spent(best) {
@@ -106,7 +104,6 @@ func Fit(l *List, budget int, work func(*Step) float64, limit float64, size func
 // fit is what Fit knows of the steps before the first derivative.
 type fit struct {
 	*forward
-	work  func(*Step) float64
 	size  func(*List) int
 	made  map[*graph.Node]float64 // what it takes to make a value of the node again
 	all   []*graph.Value          // that may be dropped, the most expensive first
@@ -123,7 +120,7 @@ const mostTries = 1000
 const normWork = 80
 
 func newFit(l *forward, work func(*Step) float64, size func(*List) int) *fit {
-	f := &fit{forward: l, work: work, size: size, made: map[*graph.Node]float64{}}
+	f := &fit{forward: l, size: size, made: map[*graph.Node]float64{}}
 	for _, s := range f.Steps[:f.turn] {
 		v := s.Out[0]
 		if v == nil || f.always(v) {
@@ -158,7 +155,9 @@ func (f *fit) cheaper(l *List, dropped map[*graph.Value]bool, most int) *List {
 	now := f.spent(l)
 	// try takes on what is dropped, if that is better.
 	try := func() bool {
-		f.tries++
+		if f.tries++; f.tries > mostTries {
+			return false
+		}
 		m := f.repeat(dropped)
 		n := f.spent(m)
 		if n >= now || slices.Max(Lay(m, true).Living(len(m.Steps))) > most || f.size(m) > most {
@@ -167,10 +166,10 @@ func (f *fit) cheaper(l *List, dropped map[*graph.Value]bool, most int) *List {
 		l, now = m, n
 		return true
 	}
-	for again := true; again && f.tries < mostTries; {
+	for again := true; again; {
 		again = false
 		for _, v := range f.all {
-			if !dropped[v] || f.tries >= mostTries {
+			if !dropped[v] {
 				continue
 			}
 			delete(dropped, v)
@@ -206,7 +205,6 @@ func (f *fit) drop(dropped map[*graph.Value]bool, besides []*graph.Value, aim in
 	}
 	type candidate struct {
 		value *graph.Value
-		work  float64
 		gain  float64 // of excess for work, when last looked at
 		then  float64 // excess
 	}
@@ -219,7 +217,7 @@ func (f *fit) drop(dropped map[*graph.Value]bool, besides []*graph.Value, aim in
 		var left []candidate
 		for _, v := range besides {
 			if !dropped[v] && f.needed[v] {
-				left = append(left, candidate{value: v, work: f.made[v.Node], gain: math.Inf(1)})
+				left = append(left, candidate{value: v, gain: math.Inf(1)})
 			}
 		}
 		// A gain seldom grows as others are dropped, so the first whose gain, seen
@@ -227,19 +225,20 @@ func (f *fit) drop(dropped map[*graph.Value]bool, besides []*graph.Value, aim in
 		for fresh := map[*graph.Value]bool{}; now > 0 && len(left) > 0; {
 			slices.SortStableFunc(left, func(a, b candidate) int { return cmp.Compare(b.gain, a.gain) })
 			c := &left[0]
+			work := f.made[c.value.Node]
 			if !fresh[c.value] {
 				dropped[c.value] = true
 				c.then = excess(f.repeat(dropped))
 				delete(dropped, c.value)
-				c.gain = (now - c.then) / c.work
+				c.gain = (now - c.then) / work
 				fresh[c.value] = true
 				continue
 			}
 			if c.gain <= 0 {
 				return
 			}
-			if c.work <= limit {
-				limit -= c.work
+			if work <= limit {
+				limit -= work
 				now = c.then
 				dropped[c.value] = true
 				clear(fresh)
