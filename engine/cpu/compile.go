@@ -41,6 +41,9 @@ type work struct {
 	pack   func(temps [][]float32) func()
 }
 
+// products is the cost of a step's matrix products.
+func (w work) products() float64 { return cmp.Or(w.cost, w.flops) }
+
 // keeps says whether what is made of w alone is kept from run to run.
 func (c *compiler) keeps(w *graph.Value) bool {
 	_, variable := w.Node.Op.(graph.Read)
@@ -85,9 +88,9 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := 4 * c.assign(p, l, works).total
+	kept := 4 * c.assign(l, works, math.MaxInt).total
 	if !e.skips(skipRecompute) {
-		if m := c.recompute(p, l, works); m != l {
+		if m := c.recompute(l, works); m != l {
 			l, c.list = m, m
 			if works, err = c.describe(l); err != nil {
 				return nil, err
@@ -101,7 +104,7 @@ func (e *Engine) Compile(p *graph.Program) (engine.Executable, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.assign(p, &m, joined).total <= max(c.assign(p, l, works).total, c.spare()) {
+		if c.assign(&m, joined, math.MaxInt).total <= max(c.assign(l, works, math.MaxInt).total, c.spare()) {
 			l, c.list, works = &m, &m, joined
 		}
 	}
@@ -194,35 +197,47 @@ func (c *compiler) spare() int {
 	return cmp.Or(c.opt.Arena, DefaultArena) / 4
 }
 
-// repeated is the most that may be repeated by itself, as a share of the products.
-const repeated = 0.0975
+// repeated is the most that may be repeated by itself, as a share of a program's work.
+const repeated = 0.08
 
 // recompute is the list with steps repeated in place of keeping their results,
 // as far as Options.Memory asks for it.
-func (c *compiler) recompute(p *graph.Program, l *plan.List, works []work) *plan.List {
-	size := func(l *plan.List) int {
-		works, err := c.describe(l)
-		if err != nil {
-			return math.MaxInt
+func (c *compiler) recompute(l *plan.List, works []work) *plan.List {
+	known, all := map[*plan.Step]work{}, 0.0
+	for i, s := range l.Steps {
+		known[s] = works[i]
+		all += plan.Work(s, works[i].products())
+	}
+	of := func(s *plan.Step) work {
+		w, ok := known[s]
+		if !ok {
+			w, _ = c.emit(s) // like another that is known
 		}
-		return c.assign(p, l, works).total
+		return w
+	}
+	cost := plan.Cost{
+		Work: func(s *plan.Step) float64 { return of(s).products() },
+		Temp: func(s *plan.Step) (n int) {
+			for _, t := range of(s).temps {
+				n += plan.Aligned(t)
+			}
+			return n
+		},
+		Size: func(l *plan.List, most int) int {
+			works := make([]work, len(l.Steps))
+			for i, s := range l.Steps {
+				works[i] = of(s)
+			}
+			return c.assign(l, works, most).total
+		},
 	}
 	switch c.opt.Memory {
 	case MemoryFast:
-		return plan.Recompute(l, plan.Norms, size)
+		return plan.Recompute(l, cost)
 	case MemoryLeast:
-		return plan.Recompute(l, plan.Any, size)
+		return plan.Least(l, cost)
 	}
-	products, price := 0.0, map[*plan.Step]float64{}
-	for i, s := range l.Steps {
-		cost := cmp.Or(works[i].cost, works[i].flops)
-		products += cost
-		if _, ok := s.Op.(plan.Conv); ok {
-			price[s] = cost
-		}
-	}
-	work := func(s *plan.Step) float64 { return cmp.Or(price[s], math.Inf(1)) }
-	return plan.Fit(l, c.spare(), work, products*repeated, size)
+	return plan.Fit(l, c.spare(), cost, all*repeated)
 }
 
 // describe is the work of every step of a list.
@@ -245,8 +260,9 @@ type placement struct {
 	total   int // floats without the constants, which lie behind the rest
 }
 
-// assign plans the memory of a list.
-func (c *compiler) assign(p *graph.Program, l *plan.List, works []work) placement {
+// assign plans the memory of a list, of which that for the rest may be so much at
+// most.
+func (c *compiler) assign(l *plan.List, works []work, most int) placement {
 	layout := plan.Lay(l, !c.opt.NoReuse)
 	var items []plan.Item
 	for _, b := range layout.Buffers {
@@ -268,13 +284,13 @@ func (c *compiler) assign(p *graph.Program, l *plan.List, works []work) placemen
 			items[i].First, items[i].Last = 0, len(works)
 		}
 	}
-	offsets, total := plan.Assign(items)
+	offsets, total := plan.Assign(items, most)
 	return placement{layout, items, offsets, total}
 }
 
 // place plans the memory, allocates it and returns each step's temporaries.
 func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]float32, error) {
-	layout := c.assign(p, c.list, works)
+	layout := c.assign(c.list, works, math.MaxInt)
 	total := layout.total
 	for _, b := range layout.Buffers {
 		if b.Constant != nil {
@@ -310,7 +326,7 @@ func (c *compiler) place(p *graph.Program, works []work, x *Executable) ([][][]f
 			next++
 		}
 	}
-	for v, at := range layout.Places {
+	for v, at := range layout.Places() {
 		n := v.Shape.Size()
 		c.floats[v] = memory[at.Buffer][at.Offset : at.Offset+n : at.Offset+n]
 	}

@@ -1,6 +1,11 @@
 package plan
 
-import "selfcon/graph"
+import (
+	"iter"
+	"slices"
+
+	"selfcon/graph"
+)
 
 // Buffer is a piece of memory that one or more values share.
 type Buffer struct {
@@ -15,8 +20,33 @@ type Place struct{ Buffer, Offset int }
 // Layout says where the float values of an ordered list lie.
 type Layout struct {
 	Buffers []Buffer
-	Places  map[*graph.Value]Place
 	InPlace int // results on top of an operand
+
+	values []*graph.Value // that lie somewhere
+	places []placed       // by number
+}
+
+// placed is a place, if there is one.
+type placed struct {
+	Place
+	ok bool
+}
+
+// Places are where values lie.
+func (y *Layout) Places() iter.Seq2[*graph.Value, Place] {
+	return func(yield func(*graph.Value, Place) bool) {
+		for _, v := range y.values {
+			if !yield(v, y.places[v.ID].Place) {
+				return
+			}
+		}
+	}
+}
+
+// put says where a value lies.
+func (y *Layout) put(v *graph.Value, p Place) {
+	y.values = append(y.values, v)
+	y.places[v.ID] = placed{p, true}
 }
 
 // Lay finds buffers for the float values of a list that Order has put in
@@ -24,7 +54,7 @@ type Layout struct {
 // reuse, results lie on top of operands that die with the step, and a variable
 // changes in place where no later step reads it.
 func Lay(l *List, reuse bool) *Layout {
-	y := &Layout{Places: map[*graph.Value]Place{}}
+	y := &Layout{Buffers: make([]Buffer, 0, l.values), values: make([]*graph.Value, 0, l.values), places: make([]placed, l.values)}
 	end := len(l.Steps)
 	last := l.lastUses(end)
 	updates := map[*graph.Value]*graph.Variable{}
@@ -32,8 +62,8 @@ func Lay(l *List, reuse bool) *Layout {
 		updates[u.Value] = u.Variable
 	}
 	fresh := func(v *graph.Value, first int) *Buffer {
-		y.Places[v] = Place{Buffer: len(y.Buffers)}
-		y.Buffers = append(y.Buffers, Buffer{Item: Item{v.Shape.Size(), first, max(first, last[v])}})
+		y.put(v, Place{Buffer: len(y.Buffers)})
+		y.Buffers = append(y.Buffers, Buffer{Item: Item{v.Shape.Size(), first, max(first, last[v.ID])}})
 		return &y.Buffers[len(y.Buffers)-1]
 	}
 	for _, v := range l.inputs {
@@ -43,8 +73,8 @@ func Lay(l *List, reuse bool) *Layout {
 	}
 	// Sources get their buffers when they are first seen.
 	find := func(v *graph.Value) (Place, bool) {
-		if p, ok := y.Places[v]; ok {
-			return p, true
+		if p := y.places[v.ID]; p.ok {
+			return p.Place, true
 		}
 		switch op := v.Node.Op.(type) {
 		case graph.Read:
@@ -54,8 +84,9 @@ func Lay(l *List, reuse bool) *Layout {
 		default:
 			return Place{}, false
 		}
-		return y.Places[v], true
+		return y.places[v.ID].Place, true
 	}
+	var taken []int // operands' buffers with a result on top
 	for i, s := range l.Steps {
 		for _, v := range s.In {
 			if v.DType == graph.Float {
@@ -73,33 +104,33 @@ func Lay(l *List, reuse bool) *Layout {
 			if offset >= 0 {
 				p, _ := find(alias[0])
 				p.Offset += offset
-				y.Places[v] = p
+				y.put(v, p)
 				b := &y.Buffers[p.Buffer]
-				b.Last = max(b.Last, last[v])
+				b.Last = max(b.Last, last[v.ID])
 				continue
 			}
 		}
-		taken := map[int]bool{}
+		taken = taken[:0]
 		if reuse {
 			for _, c := range inPlace(s) {
 				if c.out >= len(s.Out) || s.Out[c.out] == nil {
 					continue
 				}
 				v := s.Out[c.out]
-				if _, ok := y.Places[v]; ok {
+				if y.places[v.ID].ok {
 					continue
 				}
-				p := y.Places[s.In[c.in]]
+				p := y.places[s.In[c.in].ID].Place
 				b := &y.Buffers[p.Buffer]
-				if taken[p.Buffer] || b.Last > i || b.Constant != nil || b.Size != v.Shape.Size() || y.shared(s, c.in) {
+				if slices.Contains(taken, p.Buffer) || b.Last > i || b.Constant != nil || b.Size != v.Shape.Size() || y.shared(s, c.in) {
 					continue
 				}
 				if b.Variable != nil && updates[v] != b.Variable {
 					continue
 				}
-				taken[p.Buffer] = true
-				y.Places[v] = p
-				b.Last = max(b.Last, last[v])
+				taken = append(taken, p.Buffer)
+				y.put(v, p)
+				b.Last = max(b.Last, last[v.ID])
 				y.InPlace++
 			}
 		}
@@ -107,7 +138,7 @@ func Lay(l *List, reuse bool) *Layout {
 			if v == nil || v.DType != graph.Float {
 				continue
 			}
-			if _, ok := y.Places[v]; !ok {
+			if !y.places[v.ID].ok {
 				fresh(v, i)
 			}
 		}
@@ -145,26 +176,26 @@ func (y *Layout) Living(steps int) []int {
 
 // shared says whether another operand of s lies in the buffer of operand i.
 func (y *Layout) shared(s *Step, i int) bool {
-	b := y.Places[s.In[i]].Buffer
+	b := y.places[s.In[i].ID].Buffer
 	for j, v := range s.In {
-		if j != i && v.DType == graph.Float && y.Places[v].Buffer == b {
+		if j != i && v.DType == graph.Float && y.places[v.ID].Buffer == b {
 			return true
 		}
 	}
 	return false
 }
 
-// lastUses says after which step each value is needed no more: end for those
-// used from outside.
-func (l *List) lastUses(end int) map[*graph.Value]int {
-	last := map[*graph.Value]int{}
+// lastUses says, by number, after which step each value is needed no more: end
+// for those used from outside.
+func (l *List) lastUses(end int) []int {
+	last := make([]int, l.values)
 	for i, s := range l.Steps {
 		for _, v := range s.In {
-			last[v] = i
+			last[v.ID] = i
 		}
 	}
 	for v := range l.kept {
-		last[v] = end
+		last[v.ID] = end
 	}
 	return last
 }

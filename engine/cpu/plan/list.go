@@ -38,6 +38,7 @@ type List struct {
 	Updates []graph.Update
 
 	inputs   []*graph.Value
+	values   int                      // how many have numbers: IDs are smaller
 	kept     map[*graph.Value]bool    // outputs and updates: used from outside
 	users    map[*graph.Value][]*Step // one entry a use
 	producer map[*graph.Value]*Step
@@ -51,6 +52,9 @@ func NewList(p *graph.Program) *List {
 		l.inputs = append(l.inputs, in.Value)
 	}
 	for _, n := range p.Nodes {
+		for _, v := range n.Out {
+			l.values = max(l.values, v.ID+1)
+		}
 		if !source(n.Op) {
 			l.Steps = append(l.Steps, &Step{Name: n.Name, Op: n.Op, In: n.In, Out: n.Out})
 		}
@@ -62,7 +66,7 @@ func NewList(p *graph.Program) *List {
 	for _, u := range p.Updates {
 		if r, ok := through(u.Value).Node.Op.(graph.Read); ok && r.Variable != u.Variable {
 			// The old value of another variable, which may be about to change.
-			c := &graph.Value{Type: u.Value.Type, ID: -1, Node: u.Value.Node}
+			c := l.fresh(u.Value.Type, u.Value.Node, 0)
 			l.Steps = append(l.Steps, &Step{Name: u.Variable.Name + ".copy", Op: Copy{}, In: []*graph.Value{u.Value}, Out: []*graph.Value{c}})
 			u.Value = c
 		}
@@ -73,11 +77,22 @@ func NewList(p *graph.Program) *List {
 	return l
 }
 
+// fresh is a value besides the program's.
+func (l *List) fresh(t graph.Type, n *graph.Node, index int) *graph.Value {
+	l.values++
+	return &graph.Value{Type: t, ID: l.values - 1, Node: n, Index: index}
+}
+
 // set makes steps the list's.
 func (l *List) set(steps []*Step) {
 	l.Steps = steps
+	l.index()
+}
+
+// index finds who makes and who reads each value.
+func (l *List) index() {
 	l.users, l.producer, l.at = map[*graph.Value][]*Step{}, map[*graph.Value]*Step{}, map[*Step]int{}
-	for i, s := range steps {
+	for i, s := range l.Steps {
 		l.link(s, i)
 	}
 }

@@ -1,6 +1,9 @@
 package plan
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // Align is what offsets are multiples of, in elements: 64 bytes.
 const Align = 16
@@ -10,10 +13,11 @@ const Align = 16
 type Item struct{ Size, First, Last int }
 
 // Assign finds offsets for items such that no two that live at the same time
-// overlap, and the size of the arena that holds them all. The largest items
-// choose first, or the earliest, whichever gives the smaller arena; each takes
-// the smallest gap that it fits in.
-func Assign(items []Item) (offsets []int, total int) {
+// overlap, and the size of the arena that holds them all: math.MaxInt, and no
+// offsets, where that is more than most. The largest items choose first, or the
+// earliest, whichever gives the smaller arena; each takes the smallest gap that it
+// fits in.
+func Assign(items []Item, most int) (offsets []int, total int) {
 	bySize := func(a, b int) int {
 		x, y := items[a], items[b]
 		if x.Size != y.Size {
@@ -28,13 +32,14 @@ func Assign(items []Item) (offsets []int, total int) {
 		}
 		return y.Size - x.Size
 	}
+	total = math.MaxInt
 	for _, less := range []func(a, b int) int{bySize, byFirst} {
 		order := make([]int, len(items))
 		for i := range order {
 			order[i] = i
 		}
 		slices.SortStableFunc(order, less)
-		if o, t := place(items, order); offsets == nil || t < total {
+		if o, t := place(items, order, min(most, total-1)); o != nil {
 			offsets, total = o, t
 		}
 	}
@@ -44,35 +49,36 @@ func Assign(items []Item) (offsets []int, total int) {
 // Aligned is the next multiple of Align from n.
 func Aligned(n int) int { return (n + Align - 1) / Align * Align }
 
-// place gives the items their offsets in the given order.
-func place(items []Item, order []int) (offsets []int, total int) {
+// place gives the items their offsets in the given order, if they take no more than
+// most then.
+func place(items []Item, order []int, most int) (offsets []int, total int) {
 	offsets = make([]int, len(items))
-	var placed, clash []int // placed: by offset
+	type block struct{ from, to, first, last int }
+	placed := make([]block, 0, len(items)) // by offset
 	for _, i := range order {
 		it := items[i]
 		if it.Size == 0 {
 			continue
 		}
-		clash = clash[:0]
-		for _, j := range placed {
-			if items[j].First <= it.Last && it.First <= items[j].Last {
-				clash = append(clash, j)
-			}
-		}
 		size, at, best, gap := Aligned(it.Size), 0, -1, 0
-		for _, j := range clash {
-			if free := offsets[j] - at; free >= size && (best < 0 || free < gap) {
+		for _, b := range placed {
+			if b.first > it.Last || it.First > b.last {
+				continue
+			}
+			if free := b.from - at; free >= size && (best < 0 || free < gap) {
 				best, gap = at, free
 			}
-			at = max(at, offsets[j]+Aligned(items[j].Size))
+			at = max(at, b.to)
 		}
 		if best < 0 {
 			best = at
 		}
 		offsets[i] = best
-		total = max(total, best+size)
-		k, _ := slices.BinarySearchFunc(placed, best, func(j, off int) int { return offsets[j] - off })
-		placed = slices.Insert(placed, k, i)
+		if total = max(total, best+size); total > most {
+			return nil, 0
+		}
+		k, _ := slices.BinarySearchFunc(placed, best, func(b block, from int) int { return b.from - from })
+		placed = slices.Insert(placed, k, block{best, best + size, it.First, it.Last})
 	}
 	return offsets, total
 }

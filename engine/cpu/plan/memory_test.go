@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -17,7 +19,7 @@ func TestAssign(t *testing.T) {
 			first := r.IntN(steps)
 			items[i] = Item{r.IntN(200), first, first + r.IntN(steps-first)}
 		}
-		offsets, total := Assign(items)
+		offsets, total := Assign(items, math.MaxInt)
 		sum := 0
 		for i, a := range items {
 			sum += Aligned(a.Size)
@@ -30,6 +32,12 @@ func TestAssign(t *testing.T) {
 					t.Fatalf("items %d %+v at %d and %d %+v at %d overlap", i, a, offsets[i], j, b, offsets[j])
 				}
 			}
+		}
+		if o, n := Assign(items, total-1); total > 0 && (o != nil || n != math.MaxInt) {
+			t.Fatalf("an arena of %d, where %d was said to be the least", n, total)
+		}
+		if o, n := Assign(items, total); !slices.Equal(o, offsets) || n != total {
+			t.Fatalf("an arena of %d, where %d is enough", n, total)
 		}
 		least := 0
 		for s := range steps {
@@ -53,7 +61,7 @@ func TestAssignReuses(t *testing.T) {
 	for i := range 20 {
 		items = append(items, Item{1000, i, i + 1})
 	}
-	if _, total := Assign(items); total != 2*Aligned(1000) {
+	if _, total := Assign(items, math.MaxInt); total != 2*Aligned(1000) {
 		t.Errorf("a chain of 20 takes an arena of %d, not of two items, %d", total, 2*Aligned(1000))
 	}
 }

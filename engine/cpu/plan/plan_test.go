@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -181,8 +182,8 @@ func TestUpdatesInPlace(t *testing.T) {
 			t.Errorf("first step %s", l.Steps[0].Name)
 		}
 		y := Lay(l, true)
-		inPlaceW := y.Buffers[y.Places[out[0]].Buffer].Variable != nil
-		inPlaceM := y.Buffers[y.Places[out[1]].Buffer].Variable != nil
+		inPlaceW := y.Buffers[y.places[out[0].ID].Buffer].Variable != nil
+		inPlaceM := y.Buffers[y.places[out[1].ID].Buffer].Variable != nil
 		if inPlaceW == readLater || !inPlaceM {
 			t.Errorf("read later %t: parameter in place %t, momentum in place %t", readLater, inPlaceW, inPlaceM)
 		}
@@ -216,7 +217,8 @@ func TestRecompute(t *testing.T) {
 	g.Output("grad", g.Gradients(loss, []*graph.Value{first})[0])
 	_, l := build(t, g)
 	Order(l, true)
-	m := Recompute(l, Any, peak)
+	anyStep := func(*Step) bool { return true }
+	m, _ := recompute(l, anyStep, peakTo)
 	inOrder(t, m)
 	if before, now := peak(l), peak(m); 3*now > 2*before {
 		t.Errorf("%d elements, before %d", now, before)
@@ -233,21 +235,28 @@ func TestRecompute(t *testing.T) {
 	if len(seen) == 0 {
 		t.Error("nothing is repeated")
 	}
-	if again := Recompute(l, Any, func(*List) int { return 1 }); again != l {
+	if again, _ := recompute(l, anyStep, func(*List, int) int { return 1 }); again != l {
 		t.Error("a list that is no smaller is taken")
 	}
 }
 
 // peak is the memory of a list without temporaries.
-func peak(l *List) int {
+func peak(l *List) int { return peakTo(l, math.MaxInt) }
+
+func peakTo(l *List, most int) int {
 	var items []Item
 	for _, b := range Lay(l, true).Buffers {
 		if b.Variable == nil && b.Constant == nil {
 			items = append(items, b.Item)
 		}
 	}
-	_, total := Assign(items)
+	_, total := Assign(items, most)
 	return total
+}
+
+// costs are a list's without temporaries.
+func costs(work func(*Step) float64) Cost {
+	return Cost{Work: work, Temp: func(*Step) int { return 0 }, Size: peakTo}
 }
 
 // chain is a training step of n 1×1 convolutions, each with its norm, with such
@@ -283,38 +292,31 @@ func chain(t *testing.T, n int, of func(i int) (stride int, sum bool)) *List {
 	return l
 }
 
-// improvable fails where one of the results that m makes again could be kept, or
-// change places with a cheaper one, for less work in as little memory.
-func improvable(t *testing.T, l, m *List, most int, work func(*Step) float64) {
+// improvable fails where one of the results that are chosen to be made again could be
+// made less often, alone or with a cheaper one in its place, for less work in as
+// little memory.
+func improvable(t *testing.T, f *fit, chosen choice, most int) {
 	t.Helper()
-	f := newFit(l.forward(l.turn(), func(s *Step) bool { return Norms(s) || !math.IsInf(work(s), 1) }), work, peak)
-	dropped, again := map[*graph.Value]bool{}, map[*graph.Node]bool{}
-	for _, s := range m.Steps {
-		again[s.Out[0].Node] = again[s.Out[0].Node] || s.Pass == "Recompute"
-	}
-	for _, v := range f.all {
-		dropped[v] = again[v.Node]
-	}
-	least := f.spent(m)
-	try := func(what string, names ...string) {
-		if n := f.repeat(dropped); f.spent(n) < least && peak(n) <= most {
-			t.Errorf("%s %v: work %g instead of %g", what, names, f.spent(n), least)
+	least := f.spent(f.repeat(chosen))
+	try := func(c choice, what ...string) {
+		if m := f.repeat(c); f.spent(m) < least && peak(m) <= most {
+			t.Errorf("%v: work %g instead of %g", what, f.spent(m), least)
 		}
 	}
 	for _, v := range f.all {
-		if !dropped[v] {
+		if chosen[v] == kept {
 			continue
 		}
-		dropped[v] = false
-		try("without", v.Node.Name)
+		less := maps.Clone(chosen)
+		less[v]--
+		try(less, "less of", v.Node.Name)
 		for _, w := range f.all {
-			if w != v && !dropped[w] {
-				dropped[w] = true
-				try("another for", v.Node.Name, w.Node.Name)
-				dropped[w] = false
+			if f.made[w.Node] < f.made[v.Node] && chosen[w] != apart {
+				other := maps.Clone(less)
+				f.set(other, w, other[w]+1)
+				try(other, "less of", v.Node.Name, "more of", w.Node.Name)
 			}
 		}
-		dropped[v] = true
 	}
 }
 
@@ -327,9 +329,9 @@ func TestFit(t *testing.T) {
 		case s.Kind() != "Conv":
 			return math.Inf(1)
 		case s.Name < "e":
-			return 1
+			return 1e6
 		}
-		return 1.5
+		return 1.5e6
 	}
 	repeated := func(m *List) (names []string, sum float64) {
 		for _, s := range m.Steps {
@@ -339,25 +341,25 @@ func TestFit(t *testing.T) {
 		}
 		return names, sum
 	}
-	full := peak(Recompute(l, Norms, peak))
+	full := peak(Recompute(l, costs(nil)))
 	last := full
-	for _, limit := range []float64{0, 2, 5, 100} {
-		m := Fit(l, full*2/3, work, limit, peak)
+	for _, limit := range []float64{0, 2e6, 5e6, 100e6} {
+		m := Fit(l, full*2/3, costs(work), limit)
 		inOrder(t, m)
 		names, sum := repeated(m)
 		if sum > limit || len(names) == 0 && limit > 0 {
 			t.Errorf("limit %g: repeats %v, work %g", limit, names, sum)
 		}
-		if n := peak(m); n > last || limit == 100 && n > full*2/3 {
+		if n := peak(m); n > last || limit == 100e6 && n > full*2/3 {
 			t.Errorf("limit %g: %d elements, with less work %d, wanted %d", limit, n, last, full*2/3)
 		} else {
 			last = n
 		}
 	}
-	if names, _ := repeated(Fit(l, full, work, 100, peak)); len(names) > 0 {
+	if names, _ := repeated(Fit(l, full, costs(work), 100e6)); len(names) > 0 {
 		t.Errorf("repeats %v of a list that fits", names)
 	}
-	if names, _ := repeated(Fit(l, full-1, work, 100, peak)); len(names) != 1 || names[0] >= "e" {
+	if names, _ := repeated(Fit(l, full-1, costs(work), 100e6)); len(names) != 1 || names[0] >= "e" {
 		t.Errorf("repeats %v where one of the cheap ones is enough", names)
 	}
 }
@@ -378,10 +380,21 @@ func TestFitImproves(t *testing.T) {
 			}
 			return price[s.Name]
 		}
-		most := peak(Recompute(l, Norms, peak)) * 4 / 5
-		if m := Fit(l, most, work, 1e9, peak); peak(m) <= most {
+		m, given := recompute(l, norms, peakTo)
+		most := peak(m) * 4 / 5
+		f := newFit(l, costs(work))
+		for _, start := range []choice{given, {}} {
+			m, n, c := f.smaller(start, most-most/8, most, math.Inf(1))
+			if n > most {
+				continue
+			}
 			fits++
-			improvable(t, l, m, most, work)
+			better, chosen := f.cheaper(m, c, most)
+			if got, want := f.spent(better), f.spent(f.repeat(chosen)); got != want || got > f.spent(m) {
+				t.Errorf("work %g, of what is chosen %g, before %g", got, want, f.spent(m))
+			}
+			improvable(t, f, chosen, most)
+			break
 		}
 	}
 	if fits < 20 {

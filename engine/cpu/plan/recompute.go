@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -11,30 +10,37 @@ import (
 	"selfcon/graph"
 )
 
+// Cost is what steps take. Sizes are in elements.
+type Cost struct {
+	Work func(s *Step) float64       // its products, infinite where it may not be repeated
+	Temp func(s *Step) int           // memory besides its values'
+	Size func(l *List, most int) int // the memory of a list, or math.MaxInt where that is more than most
+}
+
 // Recompute trades work for memory: it cuts the forward pass of an ordered list
-// into segments, keeps only what crosses the cuts, and repeats the steps of a
+// into segments, keeps only what crosses the cuts, and repeats the norms of a
 // segment in the backward pass where that first needs their results (Chen et
 // al. 2016, arXiv 1604.06174, with cuts chosen by bytes instead of by number).
 // The last segment's backward pass comes at once, so that one is not repeated.
-// Steps that only serve updates aren't either, nor those that may says no to:
-// their results are kept.
+// Steps that only serve updates aren't either.
 //
-// size is the memory that a list takes; the result is the smallest of the lists
-// tried, l itself among them. It computes the same bits.
-func Recompute(l *List, may func(*Step) bool, size func(*List) int) *List {
-	best, _ := recompute(l, may, size)
+// The result is the smallest of the lists tried, l itself among them. It computes the
+// same bits.
+func Recompute(l *List, cost Cost) *List {
+	best, _ := recompute(l, norms, cost.Size)
+	best.index()
 	return best
 }
 
-// recompute is Recompute, and says which values it drops.
-func recompute(l *List, may func(*Step) bool, size func(*List) int) (*List, map[*graph.Value]bool) {
+// recompute is Recompute for the steps that may says yes to, whose results'
+// choice it tells too. The list has no index yet.
+func recompute(l *List, may func(*Step) bool, size func(l *List, most int) int) (*List, choice) {
 	turn := l.turn()
 	if turn <= 0 {
-		return l, nil
+		return l, choice{}
 	}
 	f := l.forward(turn, may)
-	best, least := l, size(l)
-	var dropped map[*graph.Value]bool
+	best, least, chosen := l, size(l, math.MaxInt), choice{}
 	var last []int
 	for budget := f.stored[turn]; budget > 0; budget -= (budget + 9) / 10 {
 		cuts, ok := f.cut(budget)
@@ -47,95 +53,152 @@ func recompute(l *List, may func(*Step) bool, size func(*List) int) (*List, map[
 		last = cuts
 		d := f.dropped(cuts)
 		m := f.repeat(d)
-		if n := size(m); n < least {
-			best, least, dropped = m, n, d
+		if n := size(m, least-1); n < least {
+			best, least, chosen = m, n, d
 		}
 	}
-	return best, dropped
+	return best, chosen
 }
 
-// Fit is Recompute for norms and, where the list then takes more than budget,
-// for convolutions too: results are dropped until the list fits, those that take
-// most off the excess for the work of repeating them first, and the choice is
-// improved one by one. Where nothing fits, the result is the smallest list tried.
-//
-// work is what it takes to repeat a step, infinite where it may not be; at most
-// limit of it is spent, and the improvement takes less in all, norms' work included.
-// Sizes are in elements.
-func Fit(l *List, budget int, work func(*Step) float64, limit float64, size func(*List) int) *List {
-	best, norms := recompute(l, Norms, size)
-	least, turn := size(best), l.turn()
-	if least <= budget || turn <= 0 {
-		return best
+// Fit is Recompute and, where the list then takes more than budget, repeats other
+// steps too, for as little work as brings it down to that. At most limit is spent, or
+// what Recompute alone does; if that is not enough, the result is the smallest list
+// found. It computes the same bits.
+func Fit(l *List, budget int, cost Cost, limit float64) *List {
+	best, chosen := recompute(l, norms, cost.Size)
+	if least := cost.Size(best, math.MaxInt); least > budget && l.turn() > 0 {
+		f := newFit(l, cost)
+		best = f.fit(best, least, chosen, budget, max(limit, f.spent(best)))
 	}
-	may := func(s *Step) bool { return Norms(s) || !math.IsInf(work(s), 1) }
-	f := newFit(l.forward(turn, may), work, size)
-	// Where nothing fits, an aim that can be met finds better choices than one
-	// that can't: it weighs the highest steps only.
-	dropped := maps.Clone(norms)
-	for _, aim := range []int{budget, budget - budget/8, budget - budget/4, budget + (least-budget)/4, budget + (least-budget)/2} {
-		for m, d := range f.drop(norms, f.convs, aim, limit) {
-			if n := size(m); n < least {
-				best, least, dropped = m, n, maps.Clone(d)
-			}
-			if least <= budget {
-				break
-			}
-		}
-		if least <= budget {
-			break
-		}
-	}
-	best = f.cheaper(best, dropped, max(least, budget))
-	if least > budget {
-		return best
-	}
-	for m, d := range f.drop(nil, f.all, budget, limit) { // norms too only where they help
-		if size(m) <= budget {
-			if m = f.cheaper(m, d, budget); f.spent(m) < f.spent(best) {
-				best = m
-			}
-			break
-		}
-	}
+	best.index()
 	return best
 }
+
+// Least is the smallest list found that repeats whatever steps, for as little work as
+// it takes. It computes the same bits.
+func Least(l *List, cost Cost) *List {
+	best, chosen := recompute(l, func(*Step) bool { return true }, cost.Size)
+	if l.turn() > 0 {
+		f := newFit(l, cost)
+		least := cost.Size(best, math.MaxInt)
+		for before := math.MaxInt; least < before; {
+			before = least
+			for _, part := range []int{16, 8, 4} {
+				if m, n, c := f.smaller(chosen, least-least/part, 0, math.Inf(1)); n < least {
+					best, least, chosen = m, n, c
+					break
+				}
+			}
+		}
+		best, _ = f.cheaper(best, chosen, least)
+	}
+	best.index()
+	return best
+}
+
+// again says how often a result is made in the backward pass.
+type again int
+
+const (
+	kept  again = iota // never
+	once               // where it is first read, to stay for the others
+	apart              // so for the backward pass itself, and besides anew wherever what is repeated reads it
+)
+
+// choice is what is done with the results of the forward pass.
+type choice map[*graph.Value]again
 
 // fit is what Fit knows of the steps before the first derivative.
 type fit struct {
 	*forward
-	size  func(*List) int
-	made  map[*graph.Node]float64 // what it takes to make a value of the node again
-	all   []*graph.Value          // that may be dropped, the most expensive first
-	convs []*graph.Value          // those of convolutions
-	tries int                     // of other choices, so far
+	cost  Cost
+	temp  map[*graph.Value]int            // what a step takes besides, by its first result
+	temps map[*graph.Node]int             // what it takes to make a value of the node again
+	made  map[*graph.Node]float64         // what it takes to make a value of the node again
+	all   []*graph.Value                  // that the backward pass reads and that may be dropped, the most expensive first
+	with  map[*graph.Value][]*graph.Value // what only leads to such a value, and is dropped with it
+	tries int                             // of other choices, so far
 }
 
-// mostTries bounds the time that cheaper takes: a second or two for a hundred
+// mostTries bounds the time that cheaper takes: a second for a hundred
 // convolutions.
 const mostTries = 1000
 
-// normWork is the work of normalising a number, which three pass through memory
-// for, in operations of matrix products that take as long.
-const normWork = 80
+// passWork is the work of making a number without products, such as a norm's: three
+// pass through memory for it, in operations of matrix products that take as long.
+const passWork = 80
 
-func newFit(l *forward, work func(*Step) float64, size func(*List) int) *fit {
-	f := &fit{forward: l, size: size, made: map[*graph.Node]float64{}}
+// Work is the work of a step whose products take so many operations.
+func Work(s *Step, products float64) float64 {
+	if s.Out[0] == nil {
+		return products
+	}
+	return max(products, passWork*float64(s.Out[0].Shape.Size()))
+}
+
+func newFit(l *List, cost Cost) *fit {
+	may := func(s *Step) bool { return !math.IsInf(cost.Work(s), 1) }
+	f := &fit{forward: l.forward(l.turn(), may), cost: cost, temp: map[*graph.Value]int{}, temps: map[*graph.Node]int{},
+		made: map[*graph.Node]float64{}, with: map[*graph.Value][]*graph.Value{}}
+	for _, s := range l.Steps {
+		f.temp[s.result()] = cost.Temp(s)
+	}
 	for _, s := range f.Steps[:f.turn] {
 		v := s.Out[0]
 		if v == nil || f.always(v) {
 			continue
 		}
-		f.all = append(f.all, v)
-		if Norms(s) {
-			f.made[v.Node] = normWork * float64(v.Shape.Size())
-			continue
+		f.made[v.Node] = Work(s, cost.Work(s))
+		f.temps[v.Node] = cost.Temp(s)
+		if f.needed[v] {
+			f.all = append(f.all, v)
+			f.with[v] = f.leading(nil, v)
 		}
-		f.made[v.Node] = work(s)
-		f.convs = append(f.convs, v)
 	}
 	slices.SortStableFunc(f.all, func(a, b *graph.Value) int { return cmp.Compare(f.made[b.Node], f.made[a.Node]) })
 	return f
+}
+
+// leading appends the values that v is made of and that the backward pass doesn't
+// read, as far as they may be dropped.
+func (f *fit) leading(to []*graph.Value, v *graph.Value) []*graph.Value {
+	for _, u := range f.producer[v].images().In {
+		if u = through(u); !f.needed[u] && !f.always(u) && !slices.Contains(to, u) {
+			to = f.leading(append(to, u), u)
+		}
+	}
+	return to
+}
+
+// set changes what is done with a value, and with those that only lead to it.
+func (f *fit) set(c choice, v *graph.Value, to again) {
+	c[v] = to
+	for _, u := range f.with[v] {
+		c[u] = to
+	}
+}
+
+// result is the first result that is wanted, or nil.
+func (s *Step) result() *graph.Value {
+	for _, v := range s.Out {
+		if v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+// living is how many elements hold something at each of a list's steps.
+func (f *fit) living(l *List) []int {
+	living := Lay(l, true).Living(len(l.Steps))
+	for i, s := range l.Steps {
+		if s.Pass == "Recompute" {
+			living[i] += f.temps[s.result().Node]
+		} else {
+			living[i] += f.temp[s.result()]
+		}
+	}
+	return living
 }
 
 // spent is the work of a list's repeated steps.
@@ -148,19 +211,19 @@ func (f *fit) spent(l *List) (sum float64) {
 	return sum
 }
 
-// cheaper is the list with other results dropped, as long as that saves work and
-// takes no more than most: one is kept that was dropped, or changes places with
-// another, the most expensive first.
-func (f *fit) cheaper(l *List, dropped map[*graph.Value]bool, most int) *List {
+// cheaper is the list with another choice, as long as that saves work and takes no
+// more than most: a result is made again less often, alone or with another, a
+// cheaper one, dropped in its place, the most expensive first.
+func (f *fit) cheaper(l *List, c choice, most int) (*List, choice) {
 	now := f.spent(l)
-	// try takes on what is dropped, if that is better.
+	// try takes on the choice, if it is better.
 	try := func() bool {
 		if f.tries++; f.tries > mostTries {
 			return false
 		}
-		m := f.repeat(dropped)
+		m := f.repeat(c)
 		n := f.spent(m)
-		if n >= now || slices.Max(Lay(m, true).Living(len(m.Steps))) > most || f.size(m) > most {
+		if n >= now || slices.Max(f.living(m)) > most || f.cost.Size(m, most) > most {
 			return false
 		}
 		l, now = m, n
@@ -169,86 +232,142 @@ func (f *fit) cheaper(l *List, dropped map[*graph.Value]bool, most int) *List {
 	for again := true; again; {
 		again = false
 		for _, v := range f.all {
-			if !dropped[v] {
+			was := c[v]
+			if was == kept {
 				continue
 			}
-			delete(dropped, v)
+			c[v] = was - 1
 			better := try()
 			for i := len(f.all) - 1; i >= 0 && !better && f.made[f.all[i].Node] < f.made[v.Node]; i-- {
 				w := f.all[i]
-				if dropped[w] {
+				if c[w] == apart {
 					continue
 				}
-				dropped[w] = true
+				before := maps.Clone(c)
+				f.set(c, w, c[w]+1)
 				if better = try(); !better {
-					delete(dropped, w)
+					c = before
 				}
 			}
 			if !better {
-				dropped[v] = true
+				c[v] = was
 			}
 			again = again || better
 		}
 	}
-	return l
+	return l, c
 }
 
-// drop yields lists that drop ever more of some results, besides those given, and
-// what they drop, until none lives above the aim or nothing is left to gain.
-func (f *fit) drop(dropped map[*graph.Value]bool, besides []*graph.Value, aim int, limit float64) iter.Seq2[*List, map[*graph.Value]bool] {
-	// What lies above the aim, summed over the steps.
+// fit is Fit where the best list so far takes more than budget.
+func (f *fit) fit(best *List, least int, chosen choice, budget int, limit float64) *List {
+	type found struct {
+		*List
+		choice
+		spent float64
+	}
+	var fits []found
+	try := func(start choice, aim int) {
+		if m, n, c := f.smaller(start, aim, budget, limit); n <= budget {
+			fits = append(fits, found{m, c, f.spent(m)})
+		} else if n < least {
+			best, least, chosen = m, n, c
+		}
+	}
+	starts := []choice{{}, chosen}
+	// Gaps take memory too, so that it may take a lower aim to fit; and what is chosen
+	// for a lower one is at times the better.
+	for _, start := range starts {
+		for _, part := range []int{0, 1, 2, 4} {
+			try(start, budget-budget/16*part)
+		}
+	}
+	if fits == nil {
+		// An aim that can be met finds better choices than one that can't: it
+		// weighs the highest steps only.
+		for _, start := range starts {
+			for _, part := range []int{1, 2} {
+				try(start, budget+(least-budget)/4*part)
+			}
+		}
+	}
+	if fits == nil {
+		best, _ = f.cheaper(best, chosen, least)
+		return best
+	}
+	slices.SortStableFunc(fits, func(a, b found) int { return cmp.Compare(a.spent, b.spent) })
+	best, _ = f.cheaper(fits[0].List, fits[0].choice, budget)
+	if len(fits) > 1 {
+		if m, _ := f.cheaper(fits[1].List, fits[1].choice, budget); f.spent(m) < f.spent(best) {
+			best = m
+		}
+	}
+	return best
+}
+
+// smaller drops ever more of what a choice keeps, what takes most off the excess over
+// the aim for its work first, until no more lives than that, the list takes no more
+// than budget, or nothing is left to gain within the limit of work. It returns the
+// smallest list on the way, its size and its choice.
+func (f *fit) smaller(c choice, aim, budget int, limit float64) (best *List, least int, chosen choice) {
+	var most int // that lives, of the list looked at last
 	excess := func(m *List) (sum float64) {
-		for _, n := range Lay(m, true).Living(len(m.Steps)) {
+		most = 0
+		for _, n := range f.living(m) {
 			sum += float64(max(0, n-aim))
+			most = max(most, n)
 		}
 		return sum
 	}
 	type candidate struct {
 		value *graph.Value
 		gain  float64 // of excess for work, when last looked at
-		then  float64 // excess
 	}
-	return func(yield func(*List, map[*graph.Value]bool) bool) {
-		dropped := maps.Clone(dropped)
-		if dropped == nil {
-			dropped = map[*graph.Value]bool{}
+	m := f.repeat(c)
+	now, spent := excess(m), f.spent(m)
+	best, least, chosen = m, f.cost.Size(m, math.MaxInt), c
+	c = maps.Clone(c)
+	var left []candidate
+	for _, v := range f.all {
+		if c[v] != apart {
+			left = append(left, candidate{v, math.Inf(1)})
 		}
-		now := excess(f.repeat(dropped))
-		var left []candidate
-		for _, v := range besides {
-			if !dropped[v] && f.needed[v] {
-				left = append(left, candidate{value: v, gain: math.Inf(1)})
+	}
+	// A gain seldom grows as others are dropped, so the first whose gain, seen
+	// anew, is still above all others' old ones is taken.
+	for fresh := map[*graph.Value]bool{}; now > 0 && least > budget && len(left) > 0; {
+		slices.SortStableFunc(left, func(a, b candidate) int { return cmp.Compare(b.gain, a.gain) })
+		x := &left[0]
+		before := maps.Clone(c)
+		f.set(c, x.value, c[x.value]+1)
+		m := f.repeat(c)
+		then, work := excess(m), f.spent(m)-spent
+		if !fresh[x.value] {
+			x.gain = (now - then) / max(work, 1)
+			fresh[x.value] = true
+			c = before
+			continue
+		}
+		if x.gain <= 0 {
+			break
+		}
+		if spent+work > limit {
+			c, left = before, left[1:]
+			continue
+		}
+		now, spent = then, spent+work
+		clear(fresh)
+		if most < least {
+			if n := f.cost.Size(m, least-1); n < least {
+				best, least, chosen = m, n, maps.Clone(c)
 			}
 		}
-		// A gain seldom grows as others are dropped, so the first whose gain, seen
-		// anew, is still above all others' old ones is taken.
-		for fresh := map[*graph.Value]bool{}; now > 0 && len(left) > 0; {
-			slices.SortStableFunc(left, func(a, b candidate) int { return cmp.Compare(b.gain, a.gain) })
-			c := &left[0]
-			work := f.made[c.value.Node]
-			if !fresh[c.value] {
-				dropped[c.value] = true
-				c.then = excess(f.repeat(dropped))
-				delete(dropped, c.value)
-				c.gain = (now - c.then) / work
-				fresh[c.value] = true
-				continue
-			}
-			if c.gain <= 0 {
-				return
-			}
-			if work <= limit {
-				limit -= work
-				now = c.then
-				dropped[c.value] = true
-				clear(fresh)
-				if !yield(f.repeat(dropped), dropped) {
-					return
-				}
-			}
+		if c[x.value] == apart {
 			left = left[1:]
+		} else {
+			x.gain = math.Inf(1)
 		}
 	}
+	return best, least, chosen
 }
 
 // turn is the position of the first derivative, or -1.
@@ -256,12 +375,8 @@ func (l *List) turn() int {
 	return slices.IndexFunc(l.Steps, func(s *Step) bool { return strings.Contains(s.Kind(), "Grad") })
 }
 
-// Any step may be repeated.
-func Any(*Step) bool { return true }
-
-// Norms may be repeated: one pass over memory each, where a convolution takes
-// many.
-func Norms(s *Step) bool {
+// norms are repeated in one pass over memory each, where a convolution takes many.
+func norms(s *Step) bool {
 	_, ok := s.Op.(NormApply)
 	return ok
 }
@@ -350,8 +465,8 @@ func (f *forward) cut(budget int) ([]int, bool) {
 }
 
 // dropped are the values that are not kept where the forward pass is cut.
-func (f *forward) dropped(cuts []int) map[*graph.Value]bool {
-	d := map[*graph.Value]bool{}
+func (f *forward) dropped(cuts []int) choice {
+	d := choice{}
 	if len(cuts) == 0 {
 		return d
 	}
@@ -359,51 +474,57 @@ func (f *forward) dropped(cuts []int) map[*graph.Value]bool {
 		for _, v := range s.Out {
 			crosses := func(c int) bool { return at < c && c <= f.lastUse[v] }
 			if v != nil && !f.always(v) && !slices.ContainsFunc(cuts, crosses) {
-				d[v] = true
+				d[v] = once
 			}
 		}
 	}
 	return d
 }
 
-// repeat is the list with dropped values made again where the backward pass
-// first reads them.
-func (f *forward) repeat(dropped map[*graph.Value]bool) *List {
-	steps := slices.Clone(f.Steps[:f.turn])
-	again := map[*graph.Value]*graph.Value{}
-	var operands func(s *Step) []*graph.Value
+// repeat is the list with dropped values made again where the backward pass reads
+// them. It has no index.
+func (f *forward) repeat(c choice) *List {
+	m := &List{Outputs: f.Outputs, Updates: f.Updates, inputs: f.inputs, values: f.values, kept: f.kept}
+	m.Steps = slices.Clone(f.Steps[:f.turn])
+	made, early := map[*graph.Value]*graph.Value{}, map[*graph.Value]*graph.Value{}
+	var operands func(s *Step, repeated bool) []*graph.Value
 	// operands makes sure that what s reads is there, and says where.
-	operands = func(s *Step) []*graph.Value {
-		in := slices.Clone(s.In)
-		for i, v := range in {
-			p := f.producer[v]
-			if p == nil || f.at[p] >= f.turn || !dropped[through(v)] {
+	operands = func(s *Step, repeated bool) []*graph.Value {
+		in := s.In
+		for i, v := range s.In {
+			p, how := f.producer[v], c[through(v)]
+			if p == nil || f.at[p] >= f.turn || how == kept {
 				continue
 			}
-			if again[v] == nil {
+			there := made
+			if made[v] == nil && repeated && how == apart {
+				there = early
+			}
+			if there[v] == nil {
 				p := p.images()
-				c := &Step{Name: p.Name, Op: p.Op, In: operands(p), Out: slices.Clone(p.Out), Pass: "Recompute"}
-				for j, o := range c.Out {
+				r := &Step{Name: p.Name, Op: p.Op, In: operands(p, true), Out: slices.Clone(p.Out), Pass: "Recompute"}
+				for j, o := range r.Out {
 					if o != nil {
-						c.Out[j] = &graph.Value{Type: o.Type, ID: -1, Node: o.Node, Index: o.Index}
-						again[o] = c.Out[j]
+						r.Out[j] = m.fresh(o.Type, o.Node, o.Index)
+						there[o] = r.Out[j]
 					}
 				}
-				steps = append(steps, c)
+				m.Steps = append(m.Steps, r)
 			}
-			in[i] = again[v]
+			if &in[0] == &s.In[0] {
+				in = slices.Clone(in)
+			}
+			in[i] = there[v]
 		}
 		return in
 	}
 	for _, s := range f.Steps[f.turn:] {
-		in := operands(s)
-		if !slices.Equal(in, s.In) {
-			c := *s
-			c.In, s = in, &c
+		clear(early)
+		if in := operands(s, false); len(in) > 0 && &in[0] != &s.In[0] {
+			r := *s
+			r.In, s = in, &r
 		}
-		steps = append(steps, s)
+		m.Steps = append(m.Steps, s)
 	}
-	m := &List{Outputs: f.Outputs, Updates: f.Updates, inputs: f.inputs, kept: f.kept}
-	m.set(steps)
 	return m
 }

@@ -59,7 +59,7 @@ func Split(l *List) {
 	var steps []*Step
 	for _, s := range l.Steps {
 		fresh := func(channels *graph.Value) *graph.Value {
-			return &graph.Value{Type: graph.Type{Shape: graph.Shape{2, channels.Shape[0]}}, ID: -1, Node: s.Out[0].Node}
+			return l.fresh(graph.Type{Shape: graph.Shape{2, channels.Shape[0]}}, s.Out[0].Node, 0)
 		}
 		step := func(op any, in []*graph.Value, out ...*graph.Value) {
 			steps = append(steps, &Step{s.Name, op, in, out, "Split"})
