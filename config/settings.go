@@ -211,7 +211,7 @@ var table = []*Setting{
 	{Key: "workers", Group: machine, Range: from(0).to(4096), field: func(c *Run) any { return &c.Workers },
 		About: "threads that load and augment images (0: one a core); the results do not depend on it"},
 	{Key: "memory", Group: machine, Values: orNone(func() []string { return Memories }), field: func(c *Run) any { return &c.Memory },
-		About: "fast keeps the results of all convolutions, least repeats them in the backward pass wherever that saves memory: about half of it or less for a sixth more time (default: as many as bring a step that takes more than 560 MB towards that, for a tenth more work at most); the results do not depend on it"},
+		About: "fast keeps the results of all convolutions, least makes results again in the backward pass wherever that saves memory: half or less of what it plans, for a sixth to a half more time (default: as few as bring a step that takes more than 560 MB towards that, for a twelfth more work at most); the results do not depend on it"},
 	{Key: "save_every", Group: machine, Word: "time", field: func(c *Run) any { return &c.SaveEvery },
 		About: "time between checkpoints, such as 5m or 30s: what is lost at most when the machine stops"},
 	{Key: "keep", Group: machine, Range: from(1).to(many), field: func(c *Run) any { return &c.Keep },

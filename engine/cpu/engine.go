@@ -30,12 +30,11 @@ type Options struct {
 	// products in his form wherever they are possible.
 	Conv string
 
-	// Memory is what to do for less of it. All choices apply norms a second time
+	// Memory is what to do for less of it. MemoryFast applies norms a second time
 	// in the backward pass instead of keeping their results, a pass over memory
-	// each. "" repeats convolutions as well where a program's values take more
-	// than Arena, the cheapest for what they free first, for a tenth of what its
-	// products cost at most; MemoryLeast wherever it makes the arena smaller;
-	// MemoryFast never. The bits don't depend on it.
+	// each. "" repeats other steps as well where a program's values take more than
+	// Arena, as few as bring it down to that, for a twelfth more work at most;
+	// MemoryLeast whatever makes the arena smaller. The bits don't depend on it.
 	Memory string
 	Arena  int // bytes; 0: DefaultArena
 
