@@ -260,8 +260,8 @@ type placement struct {
 	total   int // floats without the constants, which lie behind the rest
 }
 
-// assign plans the memory of a list, of which that for the rest may be so much at
-// most.
+// assign plans the memory of a list. Where it is more than most floats, there are no
+// offsets and the total is math.MaxInt.
 func (c *compiler) assign(l *plan.List, works []work, most int) placement {
 	layout := plan.Lay(l, !c.opt.NoReuse)
 	var items []plan.Item

@@ -113,8 +113,8 @@ type fit struct {
 	*forward
 	cost  Cost
 	temp  map[*graph.Value]int            // what a step takes besides, by its first result
-	temps map[*graph.Node]int             // what it takes to make a value of the node again
-	made  map[*graph.Node]float64         // what it takes to make a value of the node again
+	temps map[*graph.Node]int             // what making a value of the node again takes besides
+	made  map[*graph.Node]float64         // the work of that
 	all   []*graph.Value                  // that the backward pass reads and that may be dropped, the most expensive first
 	with  map[*graph.Value][]*graph.Value // what only leads to such a value, and is dropped with it
 	tries int                             // of other choices, so far
