@@ -229,8 +229,8 @@ func (f *fit) cheaper(l *List, c choice, most int) (*List, choice) {
 		l, now = m, n
 		return true
 	}
-	for again := true; again; {
-		again = false
+	for improved := true; improved; {
+		improved = false
 		for _, v := range f.all {
 			was := c[v]
 			if was == kept {
@@ -252,7 +252,7 @@ func (f *fit) cheaper(l *List, c choice, most int) (*List, choice) {
 			if !better {
 				c[v] = was
 			}
-			again = again || better
+			improved = improved || better
 		}
 	}
 	return l, c
@@ -295,9 +295,8 @@ func (f *fit) fit(best *List, least int, chosen choice, budget int, limit float6
 		return best
 	}
 	slices.SortStableFunc(fits, func(a, b found) int { return cmp.Compare(a.spent, b.spent) })
-	best, _ = f.cheaper(fits[0].List, fits[0].choice, budget)
-	if len(fits) > 1 {
-		if m, _ := f.cheaper(fits[1].List, fits[1].choice, budget); f.spent(m) < f.spent(best) {
+	for i, t := range fits[:min(2, len(fits))] {
+		if m, _ := f.cheaper(t.List, t.choice, budget); i == 0 || f.spent(m) < f.spent(best) {
 			best = m
 		}
 	}
@@ -309,27 +308,32 @@ func (f *fit) fit(best *List, least int, chosen choice, budget int, limit float6
 // than budget, or nothing is left to gain within the limit of work. It returns the
 // smallest list on the way, its size and its choice.
 func (f *fit) smaller(c choice, aim, budget int, limit float64) (best *List, least int, chosen choice) {
-	var most int // that lives, of the list looked at last
-	excess := func(m *List) (sum float64) {
-		most = 0
+	// excess is what lives above the aim, summed over the steps, and the most that lives.
+	excess := func(m *List) (sum float64, most int) {
 		for _, n := range f.living(m) {
 			sum += float64(max(0, n-aim))
 			most = max(most, n)
 		}
-		return sum
+		return sum, most
 	}
 	type candidate struct {
 		value *graph.Value
 		gain  float64 // of excess for work, when last looked at
+
+		// What it was then, with the choice it comes to.
+		choice
+		list         *List
+		excess, work float64
+		most         int
 	}
 	m := f.repeat(c)
-	now, spent := excess(m), f.spent(m)
+	now, _ := excess(m)
+	spent := f.spent(m)
 	best, least, chosen = m, f.cost.Size(m, math.MaxInt), c
-	c = maps.Clone(c)
 	var left []candidate
 	for _, v := range f.all {
 		if c[v] != apart {
-			left = append(left, candidate{v, math.Inf(1)})
+			left = append(left, candidate{value: v, gain: math.Inf(1)})
 		}
 	}
 	// A gain seldom grows as others are dropped, so the first whose gain, seen
@@ -337,28 +341,28 @@ func (f *fit) smaller(c choice, aim, budget int, limit float64) (best *List, lea
 	for fresh := map[*graph.Value]bool{}; now > 0 && least > budget && len(left) > 0; {
 		slices.SortStableFunc(left, func(a, b candidate) int { return cmp.Compare(b.gain, a.gain) })
 		x := &left[0]
-		before := maps.Clone(c)
-		f.set(c, x.value, c[x.value]+1)
-		m := f.repeat(c)
-		then, work := excess(m), f.spent(m)-spent
 		if !fresh[x.value] {
-			x.gain = (now - then) / max(work, 1)
+			x.choice = maps.Clone(c)
+			f.set(x.choice, x.value, c[x.value]+1)
+			x.list = f.repeat(x.choice)
+			x.excess, x.most = excess(x.list)
+			x.work = f.spent(x.list) - spent
+			x.gain = (now - x.excess) / max(x.work, 1)
 			fresh[x.value] = true
-			c = before
 			continue
 		}
 		if x.gain <= 0 {
 			break
 		}
-		if spent+work > limit {
-			c, left = before, left[1:]
+		if spent+x.work > limit {
+			left = left[1:]
 			continue
 		}
-		now, spent = then, spent+work
+		c, now, spent = x.choice, x.excess, spent+x.work
 		clear(fresh)
-		if most < least {
-			if n := f.cost.Size(m, least-1); n < least {
-				best, least, chosen = m, n, maps.Clone(c)
+		if x.most < least {
+			if n := f.cost.Size(x.list, least-1); n < least {
+				best, least, chosen = x.list, n, c
 			}
 		}
 		if c[x.value] == apart {
